@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Digests, randomness and signature verification: libcrypto behind plain types. */
+
+#include "base/bytes.h"
+#include "base/util.h"
+
+#define CRYPTO_SHA256_SIZE 32
+
+/* 0 or -EIO. */
+int crypto_sha256(Bytes data, uint8_t ret[static CRYPTO_SHA256_SIZE]);
+/* From the DRBG that libcrypto seeds; 0 or -EIO, and then nothing may be used. */
+int crypto_random(void *p, size_t len);
+
+/* A public key that somebody enrolled: EC P-256/P-384/P-521 or Ed25519. Reference-counted. */
+typedef struct PublicKey PublicKey;
+
+/* A PEM file with one SubjectPublicKeyInfo or certificate. -EBADMSG when it holds no key that is
+ * supported; the errno of the file otherwise. */
+int public_key_load(const char *path, PublicKey **ret);
+/* DER SubjectPublicKeyInfo, exactly. -EBADMSG. */
+int public_key_from_spki(Bytes der, PublicKey **ret);
+PublicKey *public_key_ref(PublicKey *k);
+PublicKey *public_key_unref(PublicKey *k);
+DEFINE_CLEANUP(PublicKey, public_key_unref)
+
+/* SHA-256 over the DER SubjectPublicKeyInfo: the pin. */
+int public_key_spki_sha256(const PublicKey *k, uint8_t ret[static CRYPTO_SHA256_SIZE]);
+
+/* Verifies a COSE signature (r || s for ECDSA, RFC 9053 section 2.1) made with COSE algorithm
+ * `alg` (-7 ES256, -35 ES384, -36 ES512, -8 EdDSA). The curve must be the algorithm's own
+ * (P-256, P-384, P-521, Ed25519) and the signature exactly its length.
+ * 1 good, 0 bad or not for this key, negative errno when libcrypto failed. */
+int public_key_verify_cose(const PublicKey *k, int alg, Bytes message, Bytes signature);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* What waits for the upstream, on disk. SQLite in a thread of its own: the loop never waits for
+ * fsync. Everything appended in one turn of the loop is one transaction; `done` is called after
+ * the commit is on disk and not before. Results come back on the loop in the order asked for. */
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "platform/loop.h"
+
+typedef enum StoreKind {
+        STORE_TELEMETRY = 1,
+        STORE_REPORT = 2, /* attestation reports and verdicts: overtake telemetry */
+        STORE_AUDIT = 3,
+} StoreKind;
+
+typedef struct StoreRecord {
+        uint64_t id; /* ascending, never reused, given by the store */
+        uint8_t kind;
+        const char *device;       /* "" for the gateway itself */
+        uint64_t device_sequence; /* per device and store epoch, without gaps, given by the store */
+        const char *topic;        /* below the device or gateway */
+        const char *content_type; /* or NULL */
+        const char *posture;      /* of the device when it was taken in */
+        usec_t received;          /* CLOCK_REALTIME */
+        Bytes payload;
+} StoreRecord;
+
+typedef struct StoreStats {
+        uint64_t records, bytes;             /* waiting; bytes of payload and topic */
+        uint64_t disk_bytes;                 /* of the files */
+        uint64_t appended, deleted, refused; /* since start */
+        usec_t oldest;                       /* received time of the first record, 0 when empty */
+        uint64_t commits;
+        usec_t commit_max; /* longest commit since start */
+} StoreStats;
+
+typedef struct Store Store;
+typedef struct StoreOp StoreOp;
+
+/* 0 durable; -ENOSPC the bound or the disk is full; -EIO and others: not stored. */
+typedef void (*StoreDone)(int error, uint64_t id, void *userdata);
+/* `records` hold during the call. */
+typedef void (*StoreReadDone)(int error, const StoreRecord *records, size_t n, void *userdata);
+
+/* Opens or creates the store below `directory`, bounded to `max_bytes` on disk. Blocks: at start
+ * only. A file that is damaged is set aside under another name, loudly, and a new one begun.
+ * -EBADMSG for a store written by a newer version. */
+int store_open(Loop *loop, const char *directory, uint64_t max_bytes, Store **ret);
+/* Commits what was appended, ends the thread. */
+Store *store_free(Store *s);
+DEFINE_CLEANUP(Store, store_free)
+
+/* Copies the record; its id and device_sequence are ignored. `done` may be NULL. -ENOBUFS when
+ * too much waits for the thread already: push back on the peer. */
+int store_append(Store *s, const StoreRecord *record, StoreDone done, void *userdata,
+                 StoreOp **ret);
+/* `done` will not be called; the record is stored all the same. */
+void store_op_cancel(StoreOp *op);
+
+/* Up to `n` records of `kind` (0: all) with ids above `after`, in order, at most `max_bytes` of
+ * payload (but at least one record). */
+int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
+               StoreReadDone done, void *userdata);
+/* Forgets records; batched, durable some time later (a crash may bring them back). */
+int store_delete(Store *s, const uint64_t *ids, size_t n);
+
+void store_stats(Store *s, StoreStats *ret);
+/* A random number chosen when this store was created: sequences are unique within an epoch. */
+uint64_t store_epoch(const Store *s);
