@@ -65,13 +65,16 @@ int loop_add_signal(Loop *l, LoopSource **ret, int signo, LoopSignalHandler hand
 LoopSource *loop_source_free(LoopSource *s);
 DEFINE_CLEANUP(LoopSource, loop_source_free)
 
-/* How long the loop kept a due timer waiting since the last call, and resets: the loop gap. */
+/* How long single handlers held the loop since the last call; resets. */
 typedef struct LoopGaps {
-        uint64_t samples;
+        uint64_t handlers; /* that ran */
         usec_t max;
-        usec_t p99;
+        usec_t p99; /* upper bound of its power-of-two bucket */
 } LoopGaps;
 void loop_gaps(Loop *l, LoopGaps *ret);
+
+/* Pings the service manager's watchdog from the loop when the unit asks for it. 0 or -errno. */
+int loop_watch(Loop *l);
 
 /* For platform/ alone: the sd-event behind. */
 struct sd_event;

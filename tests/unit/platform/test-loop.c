@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+
+#include <cmocka.h>
+
+#include "platform/loop.h"
+
+typedef struct World {
+        Loop *loop;
+        LoopSource *io, *timer, *deferred, *other;
+        int fd;
+        unsigned io_runs, deferred_runs, timer_runs;
+        bool io_before_deferred;
+} World;
+
+static int setup(void **state)
+{
+        World *w = calloc(1, sizeof(*w));
+        assert_non_null(w);
+        assert_int_equal(loop_new(&w->loop), 0);
+        w->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        assert_true(w->fd >= 0);
+        *state = w;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        World *w = *state;
+        loop_source_free(w->io);
+        loop_source_free(w->timer);
+        loop_source_free(w->deferred);
+        loop_source_free(w->other);
+        close(w->fd);
+        loop_free(w->loop);
+        free(w);
+        return 0;
+}
+
+static int end(void *userdata)
+{
+        World *w = userdata;
+        w->timer_runs++;
+        loop_exit(w->loop, 7);
+        return 0;
+}
+
+static void test_timer_and_exit_code(void **state)
+{
+        World *w = *state;
+        assert_int_equal(loop_add_timer(w->loop, &w->timer, LOOP_FATAL, end, w), 0);
+        assert_int_equal(loop_timer_arm_relative(w->timer, 20 * USEC_PER_MSEC), 0);
+        usec_t start = now_boottime();
+        assert_int_equal(loop_run(w->loop), 7);
+        assert_int_equal(w->timer_runs, 1);
+        assert_true(now_boottime() - start >= 20 * USEC_PER_MSEC);
+        assert_true(now_boottime() - start < 5 * USEC_PER_SEC);
+}
+
+static int on_ready(int fd, unsigned events, void *userdata)
+{
+        World *w = userdata;
+        assert_true(events & LOOP_READ);
+        w->io_runs++;
+        loop_defer(w->deferred);
+        loop_defer(w->deferred);
+        if (w->io_runs == 3)
+                loop_timer_arm_relative(w->timer, 0);
+        return 0;
+}
+
+static int on_deferred(void *userdata)
+{
+        World *w = userdata;
+        w->deferred_runs++;
+        w->io_before_deferred = w->io_runs > 0;
+        return 0;
+}
+
+/* An fd that is always readable does not keep the deferred source from its turn. */
+static void test_deferred_once_a_turn_and_never_starved(void **state)
+{
+        World *w = *state;
+        eventfd_write(w->fd, 1);
+        assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_FATAL, on_deferred, w), 0);
+        assert_int_equal(loop_add_timer(w->loop, &w->timer, LOOP_FATAL, end, w), 0);
+        assert_int_equal(loop_add_io(w->loop, &w->io, w->fd, LOOP_READ, LOOP_PEER, on_ready, w), 0);
+        assert_int_equal(loop_run(w->loop), 7);
+        assert_true(w->io_before_deferred);
+        assert_in_range(w->deferred_runs, 2, w->io_runs);
+}
+
+static int broken(void *userdata)
+{
+        return -EIO;
+}
+
+static void test_failing_peer_source_is_survived(void **state)
+{
+        World *w = *state;
+        assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_PEER, broken, w), 0);
+        assert_int_equal(loop_defer(w->deferred), 0);
+        assert_int_equal(loop_add_timer(w->loop, &w->timer, LOOP_FATAL, end, w), 0);
+        assert_int_equal(loop_timer_arm_relative(w->timer, USEC_PER_MSEC), 0);
+        assert_int_equal(loop_run(w->loop), 7);
+}
+
+static void test_failing_fatal_source_ends_the_loop(void **state)
+{
+        World *w = *state;
+        assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_FATAL, broken, w), 0);
+        assert_int_equal(loop_defer(w->deferred), 0);
+        assert_int_equal(loop_run(w->loop), -EIO);
+}
+
+static int free_itself(void *userdata)
+{
+        World *w = userdata;
+        w->other = loop_source_free(w->other);
+        loop_exit(w->loop, 0);
+        return 0;
+}
+
+static void test_source_may_free_itself(void **state)
+{
+        World *w = *state;
+        assert_int_equal(loop_add_deferred(w->loop, &w->other, LOOP_PEER, free_itself, w), 0);
+        assert_int_equal(loop_defer(w->other), 0);
+        assert_int_equal(loop_run(w->loop), 0);
+        assert_null(w->other);
+}
+
+static int slow(void *userdata)
+{
+        World *w = userdata;
+        usleep(30000);
+        loop_exit(w->loop, 0);
+        return 0;
+}
+
+static void test_gap_is_seen(void **state)
+{
+        World *w = *state;
+        LoopGaps gaps;
+        assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_PEER, slow, w), 0);
+        assert_int_equal(loop_defer(w->deferred), 0);
+        assert_int_equal(loop_run(w->loop), 0);
+        loop_gaps(w->loop, &gaps);
+        assert_true(gaps.handlers >= 1);
+        assert_true(gaps.max >= 30 * USEC_PER_MSEC);
+        assert_true(gaps.p99 <= gaps.max);
+        loop_gaps(w->loop, &gaps);
+        assert_int_equal(gaps.max, 0);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_timer_and_exit_code, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_deferred_once_a_turn_and_never_starved, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(test_failing_peer_source_is_survived, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(test_failing_fatal_source_ends_the_loop, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(test_source_may_free_itself, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_gap_is_seen, setup, teardown),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
