@@ -12,12 +12,12 @@ typedef struct RateLimit {
         uint32_t burst;
         uint64_t tokens; /* in units of 1/interval tokens: exact, without floating point */
         usec_t last;
-        uint64_t suppressed; /* takes refused since the last one that was granted */
+        uint64_t suppressed; /* takes refused since ratelimit_suppressed() was asked */
 } RateLimit;
 
 #define RATELIMIT_INIT(i, b) ((RateLimit){ .interval = (i), .burst = (b) })
 
 /* Takes one token: true when there was one. */
 bool ratelimit_take(RateLimit *r, usec_t now);
-/* Since the last grant, how many were refused; resets. For "N similar messages suppressed". */
+/* How many were refused since it was last asked. For "N similar messages suppressed". */
 uint64_t ratelimit_suppressed(RateLimit *r);

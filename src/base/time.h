@@ -22,8 +22,8 @@ usec_t now_boottime(void);
 usec_t now_realtime(void);
 /* `a + b`, USEC_INFINITY when it would overflow or either is infinite. */
 usec_t usec_add(usec_t a, usec_t b);
-/* "2h 5min", "850ms"; `ret` holds USEC_FORMAT_MAX. Returns `ret`. */
+/* "2h 5min", "850ms", "0", "infinity"; `ret` holds USEC_FORMAT_MAX. Returns `ret`. */
 #define USEC_FORMAT_MAX 64
 char *usec_format_span(usec_t t, char ret[static USEC_FORMAT_MAX]);
-/* RFC 3339 in UTC: "2026-01-31T12:00:00Z". Returns `ret`. */
+/* RFC 3339 in UTC: "2026-01-31T12:00:00Z"; "never" for USEC_INFINITY. Returns `ret`. */
 char *usec_format_utc(usec_t realtime, char ret[static USEC_FORMAT_MAX]);
