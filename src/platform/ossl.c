@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "platform/ossl.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+
+#include "platform/crypto.h"
+
+const char *ossl_error(void)
+{
+        unsigned long code = ERR_get_error();
+        ERR_clear_error();
+        const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+        return reason ? reason : "unknown reason";
+}
+
+usec_t ossl_time(const ASN1_TIME *t)
+{
+        struct tm tm;
+        if (!t || ASN1_TIME_to_tm(t, &tm) != 1)
+                return USEC_INFINITY;
+        time_t seconds = timegm(&tm);
+        return seconds < 0 ? 0 : (usec_t)seconds * USEC_PER_SEC;
+}
+
+int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32])
+{
+        _cleanup_openssl_ uint8_t *der = NULL;
+        int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der);
+        if (len <= 0)
+                return -EIO;
+        return crypto_sha256(BYTES(der, (size_t)len), ret);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Scope-exit cleanup for libcrypto's types. For platform/ alone. */
+
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/crypto.h>
+#include <openssl/ecdsa.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "base/util.h"
+
+#define OSSL_CLEANUP(type, func)                                                                   \
+        static inline void func##p(type **p)                                                       \
+        {                                                                                          \
+                func(*p);                                                                          \
+        }
+
+OSSL_CLEANUP(ASN1_TIME, ASN1_TIME_free)
+OSSL_CLEANUP(BIO, BIO_free)
+OSSL_CLEANUP(BIGNUM, BN_free)
+OSSL_CLEANUP(ECDSA_SIG, ECDSA_SIG_free)
+OSSL_CLEANUP(EVP_MD_CTX, EVP_MD_CTX_free)
+OSSL_CLEANUP(EVP_PKEY, EVP_PKEY_free)
+OSSL_CLEANUP(EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+OSSL_CLEANUP(GENERAL_NAMES, GENERAL_NAMES_free)
+OSSL_CLEANUP(X509, X509_free)
+OSSL_CLEANUP(X509_NAME, X509_NAME_free)
+OSSL_CLEANUP(X509_REQ, X509_REQ_free)
+OSSL_CLEANUP(X509_STORE, X509_STORE_free)
+OSSL_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free)
+
+/* A stack of certificates together with its references. */
+static inline void x509_stack_freep(STACK_OF(X509) * *p)
+{
+        sk_X509_pop_free(*p, X509_free);
+}
+
+static inline void ossl_freep(void *p)
+{
+        OPENSSL_free(*(void **)p);
+}
+#define _cleanup_openssl_ _cleanup_(ossl_freep)
+
+/* The first reason in libcrypto's error queue, which is emptied; "unknown reason" without one. */
+const char *ossl_error(void);
+/* CLOCK_REALTIME; 0 for a time before 1970, USEC_INFINITY for one that cannot be read. */
+usec_t ossl_time(const ASN1_TIME *t);
+/* SHA-256 over the DER SubjectPublicKeyInfo of a certificate; 0 or -EIO. */
+int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32]);
