@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The gateway's identity: a P-256 key that was made in the TPM, never leaves it and signs only
+ * while a policy of the operator holds (platform/tpm-policy.h); an attestation key next to it that
+ * quotes PCRs; the certificate that a CA gave the identity.
+ *
+ * Below <state directory>/identity/:
+ *   identity.pub identity.priv ak.pub ak.priv   TPM2B_PUBLIC, TPM2B_PRIVATE (tpm2_load takes them)
+ *   identity.json                               operator key, PCRs, counter
+ *   policy.json                                 the signed policy in force
+ *   identity.crt                                PEM, leaf first, then the chain
+ *
+ * Calls that use the TPM yield on a fiber once identity_attach() was called, and block elsewhere;
+ * off a fiber they fail with -EBUSY while a fiber uses the TPM. */
+
+#include "base/time.h"
+#include "platform/credential.h"
+#include "platform/loop.h"
+#include "platform/reason.h"
+#include "platform/tpm-policy.h"
+
+typedef struct Identity Identity;
+
+#define IDENTITY_NONCE_MAX     64 /* some TPMs take no more than 48 */
+#define IDENTITY_COUNTER_INDEX 0x01800101U
+#define IDENTITY_DEFAULT_PCRS  "0 2 4 7"
+#define IDENTITY_DEFAULT_TCTI  "device:/dev/tpmrm0"
+#define IDENTITY_ATTEST_MAX    1024
+#define IDENTITY_TPM_SIG_MAX   128
+#define IDENTITY_NAMES_MAX     16
+
+typedef struct IdentityParams {
+        const char *tcti, *state_directory;
+        uint8_t operator_point[P256_POINT_SIZE];
+        uint32_t pcrs;
+        bool force; /* set an identity that is there aside, as identity.previous */
+} IdentityParams;
+
+/* Makes keys and counter, and the directory in one step. -EEXIST when there is an identity. */
+int identity_create(const IdentityParams *params, Reason *reason);
+
+/* Loads everything into the TPM and checks that it is ours. Blocks. -ENOENT: there is none yet.
+ * Policy and certificate may be missing or broken still: see below. */
+int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason);
+/* Every fiber that uses it has ended, every credential and key of it is gone. */
+Identity *identity_free(Identity *id);
+DEFINE_CLEANUP(Identity, identity_free)
+int identity_attach(Identity *id, Loop *loop);
+
+/* Signs a SHA-256 digest: r || s.
+ *   -ENOKEY       no policy is installed
+ *   -EBADMSG      the installed policy is not by the operator, or not what he signed
+ *   -EKEYREJECTED the PCRs are not those of the policy; the sentence names the first that differs
+ *   -EKEYREVOKED  the policy was retired by the counter
+ *   -EIO, -EBUSY, -EACCES, ... the TPM: see tpm_fail() */
+int identity_sign(Identity *id, const uint8_t digest[static POLICY_DIGEST_SIZE],
+                  uint8_t ret[static P256_SIGNATURE_SIZE], Reason *reason);
+/* Can it sign now? Signs something random and says why not, as above. */
+int identity_check(Identity *id, Reason *reason);
+
+/* What this TPM says, signed by the AK: TPMS_ATTEST and TPMT_SIGNATURE as marshalled bytes. */
+typedef struct IdentityAttestation {
+        uint8_t attest[IDENTITY_ATTEST_MAX];
+        size_t attest_len;
+        uint8_t signature[IDENTITY_TPM_SIG_MAX];
+        size_t signature_len;
+        PcrValues pcrs; /* of a quote: the values that it covers */
+} IdentityAttestation;
+
+/* Quote over the PCRs of the identity. `nonce` of at most IDENTITY_NONCE_MAX bytes. */
+int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
+/* The AK certifies that the identity key is in the same TPM, with its public area. Needs the
+ * policy, since the key has to agree. */
+int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
+
+/* Counter, PCRs as they are now; the policy in force. */
+int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason);
+int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason);
+uint32_t identity_pcrs(const Identity *id);
+const uint8_t *identity_point(const Identity *id);             /* P256_POINT_SIZE */
+const uint8_t *identity_attestation_point(const Identity *id); /* P256_POINT_SIZE */
+const uint8_t *identity_operator_point(const Identity *id);    /* P256_POINT_SIZE */
+const Policy *identity_policy(const Identity *id);             /* NULL when there is none */
+
+/* Checks signature and operator, writes it down and puts it in force. -EBADMSG, -EINVAL. */
+int identity_install_policy(Identity *id, const Policy *p, Reason *reason);
+/* Increments the counter: policies with a maximum below its new value are dead for good. */
+int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason);
+
+/* The certificate. */
+typedef struct IdentityCertificate {
+        char subject[256], issuer[256]; /* RFC 4514, escaped */
+        usec_t not_before, not_after;   /* CLOCK_REALTIME */
+        bool is_ca;                     /* may certify leaves (keyCertSign): TLSKey=minted works */
+        long path_length;               /* of a CA; -1 when it is not limited */
+        size_t chain_length;            /* certificates in the file, the leaf counted */
+} IdentityCertificate;
+
+/* A PEM request signed by the identity key. `names` are DNS names or IP addresses. */
+int identity_csr(Identity *id, const char *common_name, const char *const *names, size_t n_names,
+                 char **ret_pem, Reason *reason);
+/* Takes a certificate (PEM, leaf first, chain after it) into use when it is for this key, valid
+ * now, and its chain leads to `ca_path` (NULL: to a self-signed one in the file itself). What was
+ * there before stays when anything is wrong. */
+int identity_install_certificate(Identity *id, const char *path, const char *ca_path,
+                                 Reason *reason);
+/* -ENOENT without a certificate; -EBADMSG when the file is damaged or for another key. */
+int identity_certificate(const Identity *id, IdentityCertificate *ret, Reason *reason);
+/* A new DER array of the chain, leaf first: for x5chain. Free each and the array. */
+int identity_chain_der(const Identity *id, uint8_t ***ret, size_t **ret_lens, size_t *ret_n);
+
+/* Key in the TPM + certificate: for the upstream, and for TLSKey=tpm. -ENOENT, -EBADMSG. */
+int identity_credential(Identity *id, Credential **ret, Reason *reason);
+
+/* For platform/ alone. Borrowed. */
+struct evp_pkey_st;
+struct x509_st;
+struct stack_st_X509;
+struct evp_pkey_st *identity_pkey(const Identity *id);
+struct x509_st *identity_leaf(const Identity *id); /* NULL without one */
+struct stack_st_X509 *identity_chain(const Identity *id);

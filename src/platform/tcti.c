@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "platform/tcti.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <tss2/tss2_tctildr.h>
+
+#include "base/log.h"
+#include "base/reader.h"
+#include "base/str.h"
+#include "platform/fiber.h"
+
+#define RESPONSE_MAX  4096 /* what the kernel's driver and tpm2-tss allow */
+#define HEADER_SIZE   10   /* tag, size, response code: TPM 2.0 Library Part 1, 18.4 */
+#define TCTI_MAGIC    0x73616c6c79706f72ULL
+#define CONNECT_PAUSE 20 /* ms between attempts while a unix socket's backlog is full */
+
+struct Tcti {
+        TSS2_TCTI_CONTEXT_COMMON_V2 common; /* first: tpm2-tss casts */
+        TSS2_TCTI_CONTEXT *foreign;
+        int fd;
+        bool socket, broken;
+        Loop *loop;
+        usec_t timeout;
+        uint8_t response[RESPONSE_MAX];
+        size_t have;
+        Reason error;
+};
+
+/* One wait of one fiber for its descriptor. */
+typedef struct Wait {
+        Fiber *fiber;
+        bool ready;
+} Wait;
+
+static int on_ready(int fd, unsigned events, void *userdata)
+{
+        Wait *w = userdata;
+        w->ready = true;
+        fiber_resume(w->fiber);
+        return 0;
+}
+
+static int on_timeout(void *userdata)
+{
+        fiber_resume(((Wait *)userdata)->fiber);
+        return 0;
+}
+
+static int wait_on_loop(Tcti *t, unsigned events, usec_t deadline)
+{
+        Wait w = { .fiber = fiber_current() };
+        _cleanup_(loop_source_freep) LoopSource *io = NULL, *timer = NULL;
+        int r = loop_add_io(t->loop, &io, t->fd, events, LOOP_FATAL, on_ready, &w);
+        if (r < 0)
+                return r;
+        r = loop_add_timer(t->loop, &timer, LOOP_FATAL, on_timeout, &w);
+        if (r < 0)
+                return r;
+        r = loop_timer_arm(timer, deadline);
+        if (r < 0)
+                return r;
+        fiber_yield();
+        return w.ready ? 0 : -ETIMEDOUT;
+}
+
+static int wait_in_poll(int fd, short events, usec_t deadline)
+{
+        for (;;) {
+                usec_t now = now_boottime();
+                if (now >= deadline)
+                        return -ETIMEDOUT;
+                usec_t left = MIN(deadline - now, TCTI_ANSWER_TIMEOUT);
+                struct pollfd p = { .fd = fd, .events = events };
+                int r = poll(&p, 1, (int)(left / USEC_PER_MSEC) + 1);
+                if (r > 0)
+                        return 0;
+                if (r < 0 && errno != EINTR)
+                        return -errno;
+        }
+}
+
+static int wait_ready(Tcti *t, bool to_write, usec_t deadline)
+{
+        if (t->loop && fiber_current())
+                return wait_on_loop(t, to_write ? LOOP_WRITE : LOOP_READ, deadline);
+        return wait_in_poll(t->fd, to_write ? POLLOUT : POLLIN, deadline);
+}
+
+/* Where a command or an answer stops in the middle, nobody knows what the next bytes mean. */
+static TSS2_RC give_up(Tcti *t, int error)
+{
+        t->broken = true;
+        if (error == -ETIMEDOUT)
+                reason_set(&t->error, error, "the TPM did not answer in time%s",
+                           t->socket ? " (a software TPM serves one program at a time)" : "");
+        else if (error == -ECONNRESET)
+                reason_set(&t->error, error, "the TPM closed the connection");
+        else if (error == -EPROTO)
+                reason_set(&t->error, error, "the TPM sent an answer of impossible size");
+        else
+                reason_set(&t->error, error, "the TPM cannot be reached: %s", strerror(-error));
+        return TSS2_TCTI_RC_IO_ERROR;
+}
+
+static TSS2_RC tcti_transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_t *command)
+{
+        Tcti *t = (Tcti *)context;
+        if (t->broken)
+                return TSS2_TCTI_RC_IO_ERROR;
+        t->have = 0;
+        usec_t deadline = usec_add(now_boottime(), t->timeout);
+        for (size_t sent = 0; sent < size;) {
+                ssize_t n = t->socket ? send(t->fd, command + sent, size - sent, MSG_NOSIGNAL)
+                                      : write(t->fd, command + sent, size - sent);
+                if (n >= 0) {
+                        sent += (size_t)n;
+                        continue;
+                }
+                int r = errno == EAGAIN ? wait_ready(t, true, deadline) : -errno;
+                if (r < 0 && r != -EINTR)
+                        return give_up(t, r == -EPIPE ? -ECONNRESET : r);
+        }
+        return TSS2_RC_SUCCESS;
+}
+
+/* Size of the whole answer by its header; -EAGAIN before the header is there. */
+static int response_size(const Tcti *t, size_t *ret)
+{
+        if (t->have < HEADER_SIZE)
+                return -EAGAIN;
+        Reader r = reader_new(BYTES(t->response, t->have));
+        reader_skip(&r, 2);
+        uint32_t size = reader_u32(&r);
+        if (size < HEADER_SIZE || size > RESPONSE_MAX || t->have > size)
+                return -EPROTO;
+        *ret = size;
+        return t->have == size ? 0 : -EAGAIN;
+}
+
+/* Reads on until the answer is whole. The device hands it out in one piece, a socket need not. */
+static int read_response(Tcti *t, usec_t deadline)
+{
+        size_t size = HEADER_SIZE;
+        for (;;) {
+                int r = response_size(t, &size);
+                if (r != -EAGAIN)
+                        return r;
+                size_t want = t->socket ? size - t->have : sizeof(t->response) - t->have;
+                ssize_t n = read(t->fd, t->response + t->have, want);
+                if (n == 0)
+                        return -ECONNRESET;
+                if (n > 0) {
+                        t->have += (size_t)n;
+                        continue;
+                }
+                r = errno == EAGAIN ? wait_ready(t, false, deadline) : -errno;
+                if (r < 0 && r != -EINTR)
+                        return r;
+        }
+}
+
+static TSS2_RC tcti_receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *response,
+                            int32_t timeout)
+{
+        Tcti *t = (Tcti *)context;
+        if (!response) { /* the caller asks how much room to bring */
+                *size = RESPONSE_MAX;
+                return TSS2_RC_SUCCESS;
+        }
+        if (t->broken)
+                return TSS2_TCTI_RC_IO_ERROR;
+        usec_t span = timeout < 0 ? t->timeout : (usec_t)timeout * USEC_PER_MSEC;
+        int r = read_response(t, usec_add(now_boottime(), span));
+        if (r == -ETIMEDOUT && timeout >= 0)
+                return TSS2_TCTI_RC_TRY_AGAIN;
+        if (r < 0)
+                return give_up(t, r);
+        if (*size < t->have)
+                return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
+        memcpy(response, t->response, t->have);
+        *size = t->have;
+        t->have = 0;
+        t->error.text[0] = 0;
+        return TSS2_RC_SUCCESS;
+}
+
+static TSS2_RC tcti_cancel(TSS2_TCTI_CONTEXT *context)
+{
+        return TSS2_TCTI_RC_NOT_IMPLEMENTED;
+}
+
+static TSS2_RC tcti_poll_handles(TSS2_TCTI_CONTEXT *context, TSS2_TCTI_POLL_HANDLE *handles,
+                                 size_t *n)
+{
+        if (handles) {
+                if (*n < 1)
+                        return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
+                handles[0] = (struct pollfd){ .fd = ((Tcti *)context)->fd, .events = POLLIN };
+        }
+        *n = 1;
+        return TSS2_RC_SUCCESS;
+}
+
+static TSS2_RC tcti_locality(TSS2_TCTI_CONTEXT *context, uint8_t locality)
+{
+        return TSS2_TCTI_RC_NOT_IMPLEMENTED;
+}
+
+static void tcti_finalize(TSS2_TCTI_CONTEXT *context)
+{
+        /* tcti_free() does it. */
+}
+
+/* A connect() that is under way, or a backlog that is full, may last for ever: bound both. */
+static int connect_by(int fd, const struct sockaddr *address, socklen_t len, usec_t deadline)
+{
+        while (connect(fd, address, len) < 0) {
+                if (errno == EINPROGRESS) {
+                        int error = 0;
+                        socklen_t size = sizeof(error);
+                        int r = wait_in_poll(fd, POLLOUT, deadline);
+                        if (r < 0)
+                                return r;
+                        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno
+                                                                                       : -error;
+                }
+                if (errno != EAGAIN && errno != EINTR)
+                        return -errno;
+                if (now_boottime() >= deadline)
+                        return -ETIMEDOUT;
+                poll(NULL, 0, CONNECT_PAUSE);
+        }
+        return 0;
+}
+
+static int connect_new(const struct sockaddr *address, socklen_t len, int *ret)
+{
+        _cleanup_close_ int fd =
+                socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        int r = connect_by(fd, address, len, now_boottime() + TCTI_CONNECT_TIMEOUT);
+        if (r < 0)
+                return r;
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+static int open_unix(const char *path, int *ret)
+{
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        if (isempty(path) || strlen(path) >= sizeof(a.sun_path))
+                return -EINVAL;
+        memcpy(a.sun_path, path, strlen(path) + 1);
+        return connect_new((struct sockaddr *)&a, sizeof(a), ret);
+}
+
+/* "host=H,port=P"; port 2321 when it is left out. */
+static int open_tcp(const char *config, int *ret)
+{
+        char host[256] = "", port[8] = "2321";
+        int used = 0;
+        if (sscanf(config, "host=%255[^,]%n", host, &used) != 1)
+                return -EINVAL;
+        if (config[used]) {
+                uint32_t number;
+                const char *s = startswith(config + used, ",port=");
+                if (!s || parse_u32(s, 1, UINT16_MAX, &number) < 0)
+                        return -EINVAL;
+                snprintf(port, sizeof(port), "%u", number);
+        }
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
+        if (getaddrinfo(host, port, &hints, &list) != 0)
+                return -EHOSTUNREACH;
+        int r = connect_new(list->ai_addr, list->ai_addrlen, ret);
+        freeaddrinfo(list);
+        return r;
+}
+
+static int open_device(const char *path, int *ret)
+{
+        int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        *ret = fd;
+        return 0;
+}
+
+static int open_foreign(Tcti *t, const char *config, Reason *reason)
+{
+        TSS2_RC rc = Tss2_TctiLdr_Initialize(config, &t->foreign);
+        if (rc != TSS2_RC_SUCCESS)
+                return reason_set(reason, -EINVAL, "\"%s\" is no TCTI that can be opened (0x%x)",
+                                  config, rc);
+        return 0;
+}
+
+static int open_own(Tcti *t, const char *config, Reason *reason)
+{
+        const char *s;
+        int r;
+        if ((s = startswith(config, "device:"))) {
+                r = open_device(s, &t->fd);
+        } else {
+                t->socket = true;
+                s = startswith(config, "swtpm:");
+                const char *path = startswith(s, "path=");
+                r = path ? open_unix(path, &t->fd) : open_tcp(s, &t->fd);
+        }
+        if (r == -EINVAL)
+                return reason_set(reason, r,
+                                  "\"%s\" is not understood: device:PATH, swtpm:path=PATH or "
+                                  "swtpm:host=HOST,port=PORT",
+                                  config);
+        if (r < 0)
+                return reason_set(reason, r, "Cannot open the TPM at \"%s\": %s", config,
+                                  strerror(-r));
+        return 0;
+}
+
+int tcti_new(const char *config, Tcti **ret, Reason *reason)
+{
+        _cleanup_(tcti_freep) Tcti *t = calloc(1, sizeof(*t));
+        if (!t)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        t->fd = -1;
+        t->timeout = TCTI_ANSWER_TIMEOUT;
+        t->common.v1 = (TSS2_TCTI_CONTEXT_COMMON_V1){
+                .magic = TCTI_MAGIC,
+                .version = 2,
+                .transmit = tcti_transmit,
+                .receive = tcti_receive,
+                .finalize = tcti_finalize,
+                .cancel = tcti_cancel,
+                .getPollHandles = tcti_poll_handles,
+                .setLocality = tcti_locality,
+        };
+        bool own = startswith(config, "device:") || startswith(config, "swtpm:");
+        int r = own ? open_own(t, config, reason) : open_foreign(t, config, reason);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(t);
+        return 0;
+}
+
+Tcti *tcti_free(Tcti *t)
+{
+        if (!t)
+                return NULL;
+        if (t->foreign)
+                Tss2_TctiLdr_Finalize(&t->foreign);
+        if (t->fd >= 0)
+                close(t->fd);
+        free(t);
+        return NULL;
+}
+
+void tcti_attach(Tcti *t, Loop *loop)
+{
+        t->loop = loop;
+}
+
+void tcti_set_timeout(Tcti *t, usec_t timeout)
+{
+        t->timeout = timeout;
+}
+
+TSS2_TCTI_CONTEXT *tcti_context(Tcti *t)
+{
+        return t->foreign ? t->foreign : (TSS2_TCTI_CONTEXT *)t;
+}
+
+bool tcti_is_socket(const Tcti *t)
+{
+        return t->socket;
+}
+
+bool tcti_is_foreign(const Tcti *t)
+{
+        return t->foreign;
+}
+
+const char *tcti_error(const Tcti *t)
+{
+        return t->error.text;
+}

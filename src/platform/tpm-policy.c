@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "platform/tpm-policy.h"
+
+#include <errno.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <tss2/tss2_mu.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+#include "platform/crypto.h"
+#include "platform/file.h"
+#include "platform/ossl.h"
+#include "platform/tpm-templates.h"
+
+int pcrs_parse(const char *s, uint32_t *ret_mask)
+{
+        uint32_t mask = 0;
+        for (;;) {
+                _cleanup_free_ char *word = NULL;
+                uint32_t pcr;
+                int r = next_word(&s, &word);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        break;
+                if (parse_u32(word, 0, POLICY_PCR_COUNT - 1, &pcr) < 0)
+                        return -EINVAL;
+                mask |= 1U << pcr;
+        }
+        if (mask == 0)
+                return -EINVAL;
+        *ret_mask = mask;
+        return 0;
+}
+
+char *pcrs_format(uint32_t mask)
+{
+        char text[POLICY_PCR_COUNT * 3 + 1] = "";
+        size_t len = 0;
+        for (unsigned i = 0; i < POLICY_PCR_COUNT; i++)
+                if (mask & 1U << i)
+                        len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%u",
+                                                len > 0 ? " " : "", i);
+        return strdup(text);
+}
+
+int pcrs_digest(const PcrValues *p, uint8_t ret[static POLICY_DIGEST_SIZE])
+{
+        uint8_t all[POLICY_PCR_COUNT * POLICY_DIGEST_SIZE];
+        size_t len = 0;
+        for (unsigned i = 0; i < POLICY_PCR_COUNT; i++)
+                if (p->mask & 1U << i) {
+                        memcpy(all + len, p->values[i], POLICY_DIGEST_SIZE);
+                        len += POLICY_DIGEST_SIZE;
+                }
+        return crypto_sha256(BYTES(all, len), ret);
+}
+
+/* A name is the name algorithm and the digest of the public area. */
+static int name_of(Bytes public_area, uint8_t ret[static POLICY_NAME_SIZE])
+{
+        ret[0] = TPM2_ALG_SHA256 >> 8;
+        ret[1] = TPM2_ALG_SHA256 & 0xff;
+        return crypto_sha256(public_area, ret + 2);
+}
+
+int operator_name(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[static POLICY_NAME_SIZE])
+{
+        TPM2B_PUBLIC pub = template_operator(point);
+        uint8_t area[512];
+        size_t len = 0;
+        if (Tss2_MU_TPMT_PUBLIC_Marshal(&pub.publicArea, area, sizeof(area), &len) !=
+            TSS2_RC_SUCCESS)
+                return -EIO;
+        return name_of(BYTES(area, len), ret);
+}
+
+int counter_name(uint32_t index, uint8_t ret[static POLICY_NAME_SIZE])
+{
+        TPM2B_NV_PUBLIC pub = template_counter(index, true);
+        uint8_t area[128];
+        size_t len = 0;
+        if (Tss2_MU_TPMS_NV_PUBLIC_Marshal(&pub.nvPublic, area, sizeof(area), &len) !=
+            TSS2_RC_SUCCESS)
+                return -EIO;
+        return name_of(BYTES(area, len), ret);
+}
+
+/* policyDigest = H(policyDigest || content), in place. */
+static int extend(uint8_t digest[static POLICY_DIGEST_SIZE], const Buf *content)
+{
+        _cleanup_buf_ Buf b = BUF_INIT(1024);
+        int r = buf_append(&b, BYTES(digest, POLICY_DIGEST_SIZE));
+        if (r == 0)
+                r = buf_append(&b, buf_view(content));
+        if (r == 0)
+                r = crypto_sha256(buf_view(&b), digest);
+        return r;
+}
+
+/* TPM 2.0 Library Part 3, 23.7: CC || selection || digest of the values. */
+static int extend_pcr(uint8_t digest[static POLICY_DIGEST_SIZE], const PcrValues *pcrs)
+{
+        TPML_PCR_SELECTION selection = pcr_selection(pcrs->mask);
+        uint8_t area[64], values[POLICY_DIGEST_SIZE];
+        size_t len = 0;
+        if (Tss2_MU_TPML_PCR_SELECTION_Marshal(&selection, area, sizeof(area), &len) !=
+                    TSS2_RC_SUCCESS ||
+            pcrs_digest(pcrs, values) < 0)
+                return -EIO;
+        _cleanup_buf_ Buf b = BUF_INIT(512);
+        if (buf_append_u32(&b, TPM2_CC_PolicyPCR) < 0 || buf_append(&b, BYTES(area, len)) < 0 ||
+            buf_append(&b, BYTES(values, sizeof(values))) < 0)
+                return -ENOMEM;
+        return extend(digest, &b);
+}
+
+/* Part 3, 23.9: CC || H(operand || offset || operation) || name of the index. */
+static int extend_counter(uint8_t digest[static POLICY_DIGEST_SIZE], uint32_t index, uint64_t max)
+{
+        uint8_t name[POLICY_NAME_SIZE], args[POLICY_DIGEST_SIZE];
+        _cleanup_buf_ Buf a = BUF_INIT(64), b = BUF_INIT(512);
+        if (buf_append_u64(&a, max) < 0 || buf_append_u16(&a, 0) < 0 ||
+            buf_append_u16(&a, TPM2_EO_UNSIGNED_LE) < 0)
+                return -ENOMEM;
+        if (crypto_sha256(buf_view(&a), args) < 0 || counter_name(index, name) < 0)
+                return -EIO;
+        if (buf_append_u32(&b, TPM2_CC_PolicyNV) < 0 ||
+            buf_append(&b, BYTES(args, sizeof(args))) < 0 ||
+            buf_append(&b, BYTES(name, sizeof(name))) < 0)
+                return -ENOMEM;
+        return extend(digest, &b);
+}
+
+int policy_digest(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE])
+{
+        uint8_t digest[POLICY_DIGEST_SIZE] = { 0 };
+        int r = extend_pcr(digest, &p->pcrs);
+        if (r == 0)
+                r = extend_counter(digest, p->counter_index, p->counter_maximum);
+        if (r == 0)
+                memcpy(ret, digest, sizeof(digest));
+        return r;
+}
+
+/* Part 3, 23.16: from zero, CC || name of the key, then the policyRef on its own. */
+int policy_authorize_digest(const uint8_t operator_point[static P256_POINT_SIZE],
+                            uint8_t ret[static POLICY_DIGEST_SIZE])
+{
+        uint8_t digest[POLICY_DIGEST_SIZE] = { 0 }, name[POLICY_NAME_SIZE];
+        _cleanup_buf_ Buf b = BUF_INIT(128), ref = BUF_INIT(128);
+        if (operator_name(operator_point, name) < 0)
+                return -EIO;
+        if (buf_append_u32(&b, TPM2_CC_PolicyAuthorize) < 0 ||
+            buf_append(&b, BYTES(name, sizeof(name))) < 0 || buf_append_str(&ref, POLICY_REF) < 0)
+                return -ENOMEM;
+        int r = extend(digest, &b);
+        if (r == 0)
+                r = extend(digest, &ref);
+        if (r == 0)
+                memcpy(ret, digest, sizeof(digest));
+        return r;
+}
+
+static int signed_message(const Policy *p, Buf *b)
+{
+        uint8_t digest[POLICY_DIGEST_SIZE];
+        int r = policy_digest(p, digest);
+        if (r == 0)
+                r = buf_append(b, BYTES(digest, sizeof(digest)));
+        if (r == 0)
+                r = buf_append_str(b, POLICY_REF);
+        return r;
+}
+
+int policy_to_be_signed(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE])
+{
+        _cleanup_buf_ Buf b = BUF_INIT(128);
+        int r = signed_message(p, &b);
+        return r < 0 ? r : crypto_sha256(buf_view(&b), ret);
+}
+
+int policy_verify(const Policy *p, Reason *reason)
+{
+        if (!p->is_signed)
+                return reason_set(reason, -EBADMSG, "The policy is not signed");
+        _cleanup_buf_ Buf message = BUF_INIT(128);
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(p->operator_point);
+        _cleanup_openssl_ uint8_t *der = NULL;
+        int len = key ? i2d_PUBKEY(key, &der) : -1;
+        _cleanup_(public_key_unrefp) PublicKey *k = NULL;
+        if (len <= 0 || public_key_from_spki(BYTES(der, (size_t)len), &k) < 0)
+                return reason_set(reason, -EBADMSG, "The policy's operator key is no key");
+        int r = signed_message(p, &message);
+        if (r == 0)
+                r = public_key_verify_cose(k, -7, buf_view(&message),
+                                           BYTES(p->signature, sizeof(p->signature)));
+        if (r < 0)
+                return reason_set(reason, r, "The policy's signature cannot be checked");
+        if (r == 0)
+                return reason_set(reason, -EBADMSG,
+                                  "The policy's signature is not by the operator key");
+        return 0;
+}
+
+static int load_private(const char *path, EVP_PKEY **ret, Reason *reason)
+{
+        _cleanup_(BIO_freep) BIO *bio = BIO_new_file(path, "re");
+        if (!bio)
+                return reason_set(reason, -ENOENT, "Cannot open %s: %s", path, ossl_error());
+        EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+        if (!key)
+                return reason_set(reason, -EBADMSG, "%s holds no private key: %s", path,
+                                  ossl_error());
+        *ret = key;
+        return 0;
+}
+
+int policy_sign(Policy *p, const char *key_path, Reason *reason)
+{
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+        uint8_t point[P256_POINT_SIZE], der[128];
+        size_t len = sizeof(der);
+        int r = load_private(key_path, &key, reason);
+        if (r < 0)
+                return r;
+        if (p256_to_point(key, point) < 0 || memcmp(point, p->operator_point, sizeof(point)) != 0)
+                return reason_set(reason, -EINVAL,
+                                  "%s is not the operator key that this policy names", key_path);
+        _cleanup_buf_ Buf message = BUF_INIT(128);
+        _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        if (signed_message(p, &message) < 0 || !ctx ||
+            EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) != 1 ||
+            EVP_DigestSign(ctx, der, &len, buf_view(&message).data, buf_len(&message)) != 1 ||
+            p256_signature_from_der(BYTES(der, len), p->signature) < 0)
+                return reason_set(reason, -EIO, "Cannot sign the policy: %s", ossl_error());
+        p->is_signed = true;
+        return 0;
+}
+
+int operator_key_load(const char *path, uint8_t ret[static P256_POINT_SIZE], Reason *reason)
+{
+        _cleanup_free_ uint8_t *pem = NULL;
+        size_t len;
+        int r = file_read(path, POLICY_FILE_MAX, &pem, &len);
+        if (r < 0)
+                return reason_set(reason, r, "Cannot read %s: %s", path, strerror(-r));
+        if (p256_point_from_pem((const char *)pem, ret) == 0)
+                return 0;
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+        if (load_private(path, &key, reason) == 0 && p256_to_point(key, ret) == 0)
+                return 0;
+        return reason_set(reason, -EBADMSG, "%s holds no P-256 key", path);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The one TPM of this process: a transport, an ESYS context and a queue in front of them. One
+ * user at a time, in the order of asking; the user's TPM commands are then straight-line ESYS
+ * calls, which yield in the transport when they run on a fiber. For platform/ alone. */
+
+#include <tss2/tss2_esys.h>
+
+#include "platform/loop.h"
+#include "platform/reason.h"
+
+typedef struct Tpm Tpm;
+
+/* Connects, starts the TPM up if nobody has, and flushes what an earlier run of ours left loaded
+ * in a TPM without a resource manager. Blocks. */
+int tpm_open(const char *tcti, Tpm **ret, Reason *reason);
+/* Nobody may use or wait for it any more. */
+Tpm *tpm_free(Tpm *t);
+DEFINE_CLEANUP(Tpm, tpm_free)
+/* From now on users on fibers yield to the loop. 0 or a negative errno. */
+int tpm_attach(Tpm *t, Loop *loop);
+
+/* Waits for the turn of this fiber. Off a fiber there is no waiting: -EBUSY when it is in use. */
+int tpm_lock(Tpm *t, Reason *reason) _warn_unused_;
+void tpm_unlock(Tpm *t);
+/* For whoever holds the lock. */
+ESYS_CONTEXT *tpm_esys(Tpm *t);
+
+/* Sets a sentence "`what`: why" for a response code and returns the errno it stands for:
+ * -EIO, -ENOSPC (no room in NV memory), -EBUSY (lockout), -EACCES (authorization). */
+int tpm_fail(Tpm *t, Reason *reason, TSS2_RC rc, const char *what);
+/* The response code of the TPM without the number of parameter, handle or session. */
+TSS2_RC tpm_rc_base(TSS2_RC rc);
+
+static inline void esys_freep(void *p)
+{
+        Esys_Free(*(void **)p);
+}
+#define _cleanup_esys_ _cleanup_(esys_freep)
