@@ -47,6 +47,17 @@ static inline void list_remove(List *node)
         node->next->prev = node->prev;
         list_init(node);
 }
+/* Moves all of `from` to the end of `head`. */
+static inline void list_splice(List *head, List *from)
+{
+        if (list_empty(from))
+                return;
+        head->prev->next = from->next;
+        from->next->prev = head->prev;
+        from->prev->next = head;
+        head->prev = from->prev;
+        list_init(from);
+}
 static inline List *list_first(const List *head)
 {
         return list_empty(head) ? NULL : head->next;

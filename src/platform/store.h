@@ -2,8 +2,9 @@
 #pragma once
 
 /* What waits for the upstream, on disk. SQLite in a thread of its own: the loop never waits for
- * fsync. Everything appended in one turn of the loop is one transaction; `done` is called after
- * the commit is on disk and not before. Results come back on the loop in the order asked for. */
+ * fsync. Everything appended in one turn of the loop is one transaction (large turns: a few);
+ * `done` is called after the commit is on disk and not before. Results come back on the loop in
+ * the order asked for. */
 
 #include "base/bytes.h"
 #include "base/time.h"
@@ -20,7 +21,9 @@ typedef struct StoreRecord {
         uint64_t id; /* ascending, never reused, given by the store */
         uint8_t kind;
         const char *device;       /* "" for the gateway itself */
-        uint64_t device_sequence; /* per device and store epoch, without gaps, given by the store */
+        uint64_t device_sequence; /* per device and epoch, from 1, without gaps, given by the store
+                                   */
+        uint64_t epoch;           /* given by the store, as below */
         const char *topic;        /* below the device or gateway */
         const char *content_type; /* or NULL */
         const char *posture;      /* of the device when it was taken in */
@@ -45,28 +48,36 @@ typedef void (*StoreDone)(int error, uint64_t id, void *userdata);
 /* `records` hold during the call. */
 typedef void (*StoreReadDone)(int error, const StoreRecord *records, size_t n, void *userdata);
 
-/* Opens or creates the store below `directory`, bounded to `max_bytes` on disk. Blocks: at start
- * only. A file that is damaged is set aside under another name, loudly, and a new one begun.
- * -EBADMSG for a store written by a newer version. */
+/* The smallest bound: below it the write-ahead log alone would not fit. */
+#define STORE_BYTES_MIN ((uint64_t)8 << 20)
+
+/* Opens or creates `store.db` below `directory`, bounded to `max_bytes` on disk, the write-ahead
+ * log included. Blocks: at start only. A file that is damaged is set aside as
+ * `store.db.damaged-<utc time>`, loudly, a new one is begun and what can be read is taken over;
+ * the same happens when damage shows while running. The reason of a failure is logged:
+ * -EBADMSG for a file of something else or of a newer version, -EBUSY when another process holds
+ * it, -EACCES, -EROFS, -ERANGE for a bound below STORE_BYTES_MIN. */
 int store_open(Loop *loop, const char *directory, uint64_t max_bytes, Store **ret);
-/* Commits what was appended, ends the thread. */
+/* Commits what was appended and deleted, ends the thread. Blocks. No callback is called any
+ * more. Must not be called from a callback of the store. */
 Store *store_free(Store *s);
 DEFINE_CLEANUP(Store, store_free)
 
-/* Copies the record; its id and device_sequence are ignored. `done` may be NULL. -ENOBUFS when
- * too much waits for the thread already: push back on the peer. */
+/* Copies the record; its id, device_sequence and epoch are ignored. `done` and `ret` may be NULL.
+ * -ENOBUFS when too much waits for the thread already: push back on the peer. -EMSGSIZE for a
+ * record that is too large for one transaction (at least 512 KiB are not). */
 int store_append(Store *s, const StoreRecord *record, StoreDone done, void *userdata,
                  StoreOp **ret);
-/* `done` will not be called; the record is stored all the same. */
+/* `done` will not be called; the record is stored all the same. Not after `done` was called. */
 void store_op_cancel(StoreOp *op);
 
 /* Up to `n` records of `kind` (0: all) with ids above `after`, in order, at most `max_bytes` of
- * payload (but at least one record). */
+ * payload (but at least one record). Sees everything appended and deleted before. */
 int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
                StoreReadDone done, void *userdata);
 /* Forgets records; batched, durable some time later (a crash may bring them back). */
 int store_delete(Store *s, const uint64_t *ids, size_t n);
 
 void store_stats(Store *s, StoreStats *ret);
-/* A random number chosen when this store was created: sequences are unique within an epoch. */
-uint64_t store_epoch(const Store *s);
+/* A random number chosen when this store's file was created: sequences are unique within it. */
+uint64_t store_epoch(Store *s);

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* A damaged store: put aside as it is, for whoever wants to examine it, and what can still be
+ * read goes into the new one. Ids are kept; sequences begin anew in the new file's epoch. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "platform/store-sql.h"
+
+#define SALVAGE_BATCH 1000
+/* Gaps that are jumped over before the rest is given up. */
+#define SALVAGE_GAPS 64
+
+static int move(const char *path, const char *suffix, const char *aside)
+{
+        _cleanup_free_ char *from = NULL, *to = NULL;
+        if (asprintf(&from, "%s%s", path, suffix) < 0) {
+                from = NULL;
+                return -ENOMEM;
+        }
+        if (asprintf(&to, "%s%s", aside, suffix) < 0) {
+                to = NULL;
+                return -ENOMEM;
+        }
+        return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
+static char *aside_name(const char *path, unsigned attempt)
+{
+        time_t now = (time_t)(now_realtime() / USEC_PER_SEC);
+        struct tm tm;
+        char utc[32], number[16] = "";
+        char *name;
+        strftime(utc, sizeof(utc), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+        if (attempt > 0)
+                snprintf(number, sizeof(number), ".%u", attempt);
+        return asprintf(&name, "%s.damaged-%s%s", path, utc, number) < 0 ? NULL : name;
+}
+
+int store_set_aside(StoreDb *db, char **ret)
+{
+        for (unsigned attempt = 0; attempt < 100; attempt++) {
+                _cleanup_free_ char *aside = aside_name(db->path, attempt);
+                if (!aside)
+                        return -ENOMEM;
+                int r = move(db->path, "", aside);
+                if (r == -EEXIST)
+                        continue;
+                if (r < 0)
+                        return log_error_errno(r, "Cannot set the damaged store %s aside",
+                                               db->path);
+                /* The log belongs to it: without it the last transactions are missing. */
+                r = move(db->path, "-wal", aside);
+                if (r < 0 && r != -ENOENT)
+                        return log_error_errno(r, "Cannot set the log of the damaged store aside");
+                log_message(LOG_CRIT, NULL,
+                            "The store %s is damaged: set aside as %s, beginning a new one",
+                            db->path, aside);
+                *ret = TAKE_PTR(aside);
+                return 0;
+        }
+        return log_error_errno(-EEXIST, "Cannot set the damaged store %s aside", db->path);
+}
+
+static sqlite3 *open_damaged(const char *path)
+{
+        sqlite3 *sql = NULL;
+        if (sqlite3_open_v2(path, &sql,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+                            NULL) != SQLITE_OK) {
+                sqlite3_close(sql);
+                return NULL;
+        }
+        sqlite3_db_config(sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        /* Leave the evidence as it is. */
+        sqlite3_db_config(sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        sqlite3_exec(sql, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON;", NULL, NULL,
+                     NULL);
+        return sql;
+}
+
+/* What a hostile file could say instead is refused: the new store takes only what it would have
+ * written itself. */
+static bool view_row(sqlite3_stmt *st, StoreRecord *ret)
+{
+        int64_t id = sqlite3_column_int64(st, 0), kind = sqlite3_column_int64(st, 1);
+        *ret = (StoreRecord){
+                .id = (uint64_t)id,
+                .kind = (uint8_t)kind,
+                .device = (const char *)sqlite3_column_text(st, 2),
+                .received = (usec_t)sqlite3_column_int64(st, 3),
+                .topic = (const char *)sqlite3_column_text(st, 4),
+                .content_type = (const char *)sqlite3_column_text(st, 5),
+                .posture = (const char *)sqlite3_column_text(st, 6),
+        };
+        const void *payload = sqlite3_column_blob(st, 7);
+        ret->payload = BYTES(payload, (size_t)sqlite3_column_bytes(st, 7));
+        return id > 0 && kind >= STORE_TELEMETRY && kind <= STORE_AUDIT && ret->device &&
+               ret->topic && ret->posture;
+}
+
+/* Takes rows above `*after` until the end or damage: 0 at the end, -EUCLEAN at damage, others
+ * when the new store cannot take more. `*after` moves along. */
+static int take_rows(StoreDb *db, sqlite3_stmt *st, int64_t *after, uint64_t *taken)
+{
+        sqlite3_reset(st);
+        sqlite3_bind_int64(st, 1, *after);
+        for (size_t i = 0; i < SALVAGE_BATCH; i++) {
+                int rc = sqlite3_step(st);
+                if (rc == SQLITE_DONE)
+                        return 0;
+                if (rc != SQLITE_ROW)
+                        return -EUCLEAN;
+                StoreRecord rec;
+                *after = MAX(*after + 1, sqlite3_column_int64(st, 0));
+                if (!view_row(st, &rec))
+                        continue;
+                uint64_t id;
+                int r = store_db_append(db, &rec, &id);
+                if (r < 0)
+                        return r;
+                (*taken)++;
+        }
+        return 1;
+}
+
+static int take_batch(StoreDb *db, sqlite3_stmt *st, int64_t *after, uint64_t *taken)
+{
+        uint64_t more = 0;
+        int r = store_db_begin(db);
+        if (r < 0)
+                return -EIO;
+        int outcome = take_rows(db, st, after, &more);
+        sqlite3_reset(st);
+        if (outcome < 0 && outcome != -EUCLEAN && outcome != -ENOSPC) {
+                store_db_rollback(db);
+                return -EIO;
+        }
+        if (store_db_commit(db) < 0)
+                return -EIO;
+        *taken += more;
+        return outcome;
+}
+
+/* Damage ends a scan, but a seek to a higher id may lead around it: jump in growing steps. */
+static int take_all(StoreDb *db, sqlite3_stmt *st, uint64_t *taken)
+{
+        int64_t after = 0, jump = 1;
+        unsigned gaps = 0;
+        int r;
+        while ((r = take_batch(db, st, &after, taken)) != 0) {
+                if (r == 1) {
+                        jump = 1;
+                        continue;
+                }
+                if (r != -EUCLEAN)
+                        return r;
+                if (++gaps > SALVAGE_GAPS || after > INT64_MAX - jump)
+                        return -EUCLEAN;
+                after += jump;
+                jump *= 2;
+        }
+        return gaps > 0 ? -EUCLEAN : 0;
+}
+
+/* Ids are never reused, not even those of records that were deleted in the old file. */
+static void continue_ids(StoreDb *db, sqlite3 *old)
+{
+        int64_t last = 0;
+        char text[160];
+        if (old)
+                store_sql_integer(old, "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
+                                  &last);
+        last = MAX(last, (int64_t)db->last_id);
+        if (last <= 0 || last == INT64_MAX)
+                return;
+        snprintf(text, sizeof(text),
+                 "DELETE FROM sqlite_sequence WHERE name = 'record';"
+                 "INSERT INTO sqlite_sequence VALUES('record', %lld);",
+                 (long long)last);
+        if (sqlite3_exec(db->sql, text, NULL, NULL, NULL) != SQLITE_OK)
+                log_warning("Cannot continue the record numbers of the old store, ignoring: %s",
+                            sqlite3_errmsg(db->sql));
+}
+
+void store_salvage(StoreDb *db, const char *path)
+{
+        static const char query[] =
+                "SELECT r.id, r.kind, d.name, r.received, r.topic, r.content_type, r.posture,"
+                " r.payload FROM record r JOIN device d ON d.id = r.device"
+                " WHERE r.id > ?1 ORDER BY r.id";
+        sqlite3 *old = open_damaged(path);
+        sqlite3_stmt *st = NULL;
+        uint64_t taken = 0;
+        int r = -EUCLEAN;
+        continue_ids(db, old);
+        if (old && sqlite3_prepare_v2(old, query, -1, &st, NULL) == SQLITE_OK)
+                r = take_all(db, st, &taken);
+        sqlite3_finalize(st);
+        sqlite3_close(old);
+        log_message(r == 0 ? LOG_WARNING : LOG_CRIT, NULL,
+                    "%llu records of the damaged store were taken over%s",
+                    (unsigned long long)taken,
+                    r == 0          ? ", all that it held"
+                    : r == -ENOSPC  ? "; there was no room for more"
+                    : r == -EUCLEAN ? "; others could not be read and stay in the file set aside"
+                                    : "; the new store failed");
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Between the files of the store: the connection and its statements. */
+
+#include <sqlite3.h>
+
+#include "platform/store-db.h"
+
+#define STORE_APPLICATION_ID 0x53505354 /* "SPST" */
+#define STORE_VERSION        1
+/* A larger file is not checked as a whole at start: damage shows when it is read. */
+#define STORE_CHECK_MAX ((uint64_t)64 << 20)
+
+typedef enum StoreStatement {
+        SQL_BEGIN,
+        SQL_COMMIT,
+        SQL_ROLLBACK,
+        SQL_SEQUENCE,
+        SQL_INSERT,
+        SQL_DELETE,
+        SQL_READ_ALL,
+        SQL_READ_TELEMETRY,
+        SQL_READ_SPECIAL,
+        SQL_OLDEST,
+        SQL_STATE_WRITE,
+        SQL_PAGES,
+        SQL_FREE_PAGES,
+        _SQL_MAX,
+} StoreStatement;
+
+struct StoreDb {
+        char *directory, *path;
+        uint64_t max_bytes;
+        sqlite3 *sql;
+        sqlite3_stmt *statements[_SQL_MAX];
+        uint64_t page_size, max_pages;
+        uint64_t pages;  /* in use when the transaction began */
+        uint64_t growth; /* bytes that the transaction may add, estimated */
+        uint64_t epoch;
+        uint64_t last_id;                    /* given since the start */
+        uint64_t records, bytes;             /* with the open transaction */
+        uint64_t saved_records, saved_bytes; /* when it began */
+        usec_t oldest;
+};
+
+/* Opens the connection, checks identity and integrity, makes the tables when new: 0, -EUCLEAN
+ * for a damaged file, others. Logged, apart from -EUCLEAN. */
+int store_sql_open(StoreDb *db);
+void store_sql_close(StoreDb *db);
+/* The errno for what the last call on `sql` returned. */
+int store_sql_errno(sqlite3 *sql, int rc);
+/* Runs a statement to its first row: 1 row, 0 done, negative errno. Reset it afterwards. */
+int store_sql_step(StoreDb *db, StoreStatement which);
+/* One integer from a query that has no parameters. */
+int store_sql_integer(sqlite3 *sql, const char *query, int64_t *ret);
+
+/* Moves the file and its log to another name; `ret` is that name. Logged. */
+int store_set_aside(StoreDb *db, char **ret);
+/* Copies what can be read of the file `path` into `db`. Logs what came of it. */
+void store_salvage(StoreDb *db, const char *path);
