@@ -34,7 +34,8 @@ typedef struct EgressRule {
         uint16_t port_first, port_last; /* inclusive */
 } EgressRule;
 
-/* "tcp:203.0.113.10:443", "udp:[2001:db8::/32]:5000-5100", "tcp:198.51.100.0/24:443": -EINVAL. */
+/* "tcp:203.0.113.10:443", "udp:[2001:db8::/32]:5000-5100", "tcp:198.51.100.0/24:443". -EINVAL, also
+ * for an address with bits set behind its prefix: what was meant is then not known. */
 int egress_rule_parse(const char *s, EgressRule *ret);
 #define EGRESS_RULE_FORMAT_MAX 96
 char *egress_rule_format(const EgressRule *r, char ret[static EGRESS_RULE_FORMAT_MAX]);
@@ -93,6 +94,12 @@ typedef struct Device {
         /* Its enrolled attestation identity (PSA): Instance ID, IAK and permitted client ids. */
         uint8_t instance_id[33];
         bool has_instance_id;
-        void *attestation_key; /* PublicKey of the daemon's binding; NULL without */
-        char *origin;          /* "devices.d/dev1.conf": for messages */
+        void *attestation_key;              /* PublicKey of the daemon's binding; NULL without */
+        uint8_t attestation_key_sha256[32]; /* of its SubjectPublicKeyInfo: which key that is */
+        char *origin;                       /* "devices.d/dev1.conf": for messages */
 } Device;
+
+/* What a peer's address is compared by: an IPv4 address mapped into IPv6 counts as IPv4. */
+bool device_address_equal(const DeviceAddress *a, const DeviceAddress *b);
+/* "192.0.2.1" or "2001:db8::1": -EINVAL. */
+int device_address_parse(const char *s, DeviceAddress *ret);

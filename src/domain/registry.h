@@ -6,6 +6,7 @@
 
 #include "base/hashmap.h"
 #include "domain/device.h"
+#include "domain/quota.h"
 
 #define REASON_MAX 160
 
@@ -14,9 +15,11 @@ typedef struct DeviceState {
         Posture posture;
         char reason[REASON_MAX]; /* why it has this posture, one line for a person */
         usec_t since;            /* CLOCK_BOOTTIME, when the posture began */
-        usec_t expires;          /* CLOCK_BOOTTIME, when it falls back to unattested; or infinity */
+        usec_t expires;          /* CLOCK_BOOTTIME, when it falls back to unattested; or infinity,
+                                    as always for unattested and contraindicated */
         bool quarantined;        /* by the operator: closed whatever the posture says */
         char quarantine_reason[REASON_MAX];
+        usec_t quarantined_since; /* CLOCK_BOOTTIME, 0: is not */
 
         /* The certificate it showed last. */
         bool has_certificate;
@@ -31,12 +34,15 @@ typedef struct DeviceState {
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */
         uint64_t messages_in, bytes_in, messages_refused;
+        Quota quota; /* what it may hand over */
 } DeviceState;
 
 typedef struct Registry Registry;
 
 /* What a change of posture has to reach: the packet filter, the audit log, the control bus.
- * Called after the state has changed; never from inside another call of the port. */
+ * Called after the state has changed, before the call that changed it returns; but never from
+ * inside another call of the port: what is changed there is heard of right after it. `old` is the
+ * effective posture that was heard of last. Devices are not to be applied from within the port. */
 typedef struct RegistryPort {
         void (*posture_changed)(DeviceState *d, Posture old, void *userdata);
         void *userdata;
@@ -47,8 +53,10 @@ Registry *registry_free(Registry *r);
 DEFINE_CLEANUP(Registry, registry_free)
 
 /* Takes over a new list of devices, which must outlive the next call: states of names that are
- * gone are freed after `removed` was called for each. -ENOMEM changes nothing. */
-int registry_apply(Registry *r, const Device *devices, size_t n,
+ * gone are freed after `removed` was called for each. A device whose class or enrolled attestation
+ * identity is another than before starts unattested again. -ENOMEM, or -EEXIST for two devices of
+ * one name, certificate name or pin: nothing has changed. */
+int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
                    void (*removed)(DeviceState *d, void *userdata), void *userdata);
 
 DeviceState *registry_get(const Registry *r, const char *name);
@@ -59,6 +67,7 @@ DeviceState *registry_at(const Registry *r, size_t i);
 typedef enum IdentifyOutcome {
         IDENTIFY_OK,
         IDENTIFY_UNKNOWN,      /* no device has this name or key */
+        IDENTIFY_AMBIGUOUS,    /* its names belong to several devices */
         IDENTIFY_PIN_MISMATCH, /* the name is known, its pinned key is another */
         IDENTIFY_WRONG_PLACE,  /* known, but not from this address */
 } IdentifyOutcome;
@@ -72,12 +81,13 @@ IdentifyOutcome registry_identify(const Registry *r, const char *const *names, s
                                   const uint8_t spki_sha256[static 32], const DeviceAddress *from,
                                   DeviceState **ret);
 
-/* Sets posture, reason and lifetime. The port hears of it when anything but the lifetime changed
- * or when the lifetime was renewed. */
+/* Sets posture, reason and lifetime; the port hears of it when any of them changed. Unattested and
+ * contraindicated do not expire, whatever `expires` says: only a fresh verdict loosens. */
 void registry_set_posture(Registry *r, DeviceState *d, Posture p, const char *reason,
                           usec_t expires, usec_t now);
 void registry_set_quarantine(Registry *r, DeviceState *d, bool on, const char *reason, usec_t now);
-/* Lets postures expire; returns when to call again (USEC_INFINITY: nothing expires). */
+/* Lets postures expire that end at `now` or before; returns when to call again (USEC_INFINITY:
+ * nothing expires). */
 usec_t registry_expire(Registry *r, usec_t now);
 
 /* What the packet filter and the topic rules go by: quarantine counts as contraindicated. */
