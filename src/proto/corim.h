@@ -14,7 +14,7 @@
 #include "base/util.h"
 #include "proto/cose.h"
 
-#define CORIM_SIZE_MAX    ((size_t)4 * 1024 * 1024)
+#define CORIM_SIZE_MAX    ((size_t)1024 * 1024)
 #define CORIM_DIGESTS_MAX 8
 #define CORIM_SIGNERS_MAX 4
 
@@ -85,6 +85,7 @@ typedef struct CorimAttestKey {
         CorimEnvironment environment;
         uint8_t *spki; /* DER SubjectPublicKeyInfo, NULL when the key has another form */
         size_t spki_len;
+        size_t n_in_triple; /* keys that its triple names */
 } CorimAttestKey;
 
 typedef struct Corim {
