@@ -10,11 +10,9 @@
  *     verdict_posture()        what registry_set_posture() takes
  */
 
-#include "domain/device.h"
 #include "domain/reference.h"
-#include "domain/registry.h"
+#include "domain/verdict.h"
 #include "proto/cose.h"
-#include "proto/ear.h"
 #include "proto/eat.h"
 
 /* A token that was read but not verified: only the nonce and the Instance ID may be used yet. The
@@ -33,24 +31,13 @@ typedef struct Enrolment {
         const void *key;   /* handed to `verify`; NULL: not enrolled */
         CoseVerify verify; /* binds public_key_verify_cose() */
         void *userdata;
+        /* Which callers on the device may ask for a token (RFC 9783 section 4.1.2: keeps its less
+         * trusted side from speaking for the other); none listed: any. */
+        const int32_t *client_ids;
+        size_t n_client_ids;
 } Enrolment;
-
-typedef struct Verdict {
-        Ar4siVector vector;
-        Ar4siTier tier;
-        char reason[REASON_MAX]; /* one line for a person, without control characters */
-        bool foreign; /* signed, or said to be, by another identity than the enrolled one: alarm */
-        bool authentic; /* the signature holds under the enrolled key */
-} Verdict;
 
 /* The nonce must have been consumed before. `references` may be NULL: no implementation is known
  * then. `now` is CLOCK_REALTIME. 0, or a negative errno when this host failed (no verdict). */
 int appraisal_psa(const PsaEvidence *e, const Enrolment *enrolment, const ReferenceSet *references,
                   usec_t now, Verdict *ret);
-
-/* A report of which nothing can be believed: every claim 99, as verifiers do for bad cryptography
- * and for staleness. `reason` is cut to fit. */
-void verdict_reject(Verdict *v, const char *reason);
-
-/* A tier of "none" is no reason to trust: unattested. */
-Posture verdict_posture(const Verdict *v);
