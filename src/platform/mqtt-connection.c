@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "platform/mqtt-connection.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mosquitto.h>
+#include <mqtt_protocol.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "platform/fiber.h"
+#include "platform/mqtt-tls.h"
+
+/* Reads that one event may take: libmosquitto leaves what TLS has already decrypted unread. */
+#define READS_MAX     64
+#define MISC_INTERVAL USEC_PER_SEC
+
+typedef enum Call {
+        CALL_CONNECT,
+        CALL_IO,
+        CALL_MISC,
+} Call;
+
+struct MqttConnection {
+        Loop *loop;
+        MqttConnectionEvents events;
+        void *userdata;
+
+        struct mosquitto *mosq;
+        MqttTls tls;
+        Credential *credential;
+        char address[NI_MAXHOST];
+        int port, keep_alive;
+
+        int connect_error;
+        int fd; /* a dup: libmosquitto closes its own at any time */
+        LoopSource *io, *misc, *report;
+        unsigned watched;
+
+        Call call;
+        unsigned ready;
+        bool busy;      /* a call is under way, perhaps waiting on a fiber */
+        bool abandoned; /* freed while busy: the fiber cleans up */
+        bool up, down, report_up;
+        MqttLimits limits;
+        char reason[512];
+};
+
+static void destroy(MqttConnection *c)
+{
+        mosquitto_destroy(c->mosq);
+        mqtt_tls_done(&c->tls);
+        credential_unref(c->credential);
+        free(c);
+}
+
+static void unwatch(MqttConnection *c)
+{
+        c->io = loop_source_free(c->io);
+        if (c->fd >= 0)
+                close(c->fd);
+        c->fd = -1;
+}
+
+/* The first reason is the one that counts. */
+static void set_down(MqttConnection *c, const char *reason)
+{
+        if (c->down)
+                return;
+        c->down = true;
+        snprintf(c->reason, sizeof(c->reason), "%s", reason);
+}
+
+/* In TLS 1.3 a server refuses our certificate after the handshake is complete for us, and its
+ * alert may be lost in the reset that follows. */
+static void set_down_loss(MqttConnection *c, const char *what)
+{
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "the server ended the connection after the TLS handshake (%s): it may have refused"
+                 " the gateway's certificate",
+                 what);
+        set_down(c, c->tls.finished && !c->up ? text : what);
+}
+
+static void set_down_errno(MqttConnection *c, int error)
+{
+        char text[128];
+        snprintf(text, sizeof(text), "connection failed: %s", strerror(error));
+        set_down_loss(c, error > 0 ? text : "connection lost");
+}
+
+/* Callbacks of the library only take notes: they may run on a fiber, inside its calls. */
+static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
+                       const mosquitto_property *properties)
+{
+        MqttConnection *c = userdata;
+        uint8_t maximum_qos = 2;
+        if (code != 0) {
+                char text[128];
+                snprintf(text, sizeof(text), "the broker refused the connection: %s",
+                         mosquitto_reason_string(code));
+                set_down(c, text);
+                return;
+        }
+        c->limits.receive_maximum = UINT16_MAX;
+        mosquitto_property_read_int16(properties, MQTT_PROP_RECEIVE_MAXIMUM,
+                                      &c->limits.receive_maximum, false);
+        mosquitto_property_read_int32(properties, MQTT_PROP_MAXIMUM_PACKET_SIZE,
+                                      &c->limits.maximum_packet_size, false);
+        mosquitto_property_read_byte(properties, MQTT_PROP_MAXIMUM_QOS, &maximum_qos, false);
+        if (maximum_qos == 0) {
+                set_down(c, "the broker takes no QoS 1, so nothing could be delivered safely");
+                return;
+        }
+        c->up = c->report_up = true;
+}
+
+static void on_disconnect(struct mosquitto *m, void *userdata, int code,
+                          const mosquitto_property *properties)
+{
+        MqttConnection *c = userdata;
+        char text[128];
+        if (code >= 0x80)
+                snprintf(text, sizeof(text), "the broker disconnected: %s",
+                         mosquitto_reason_string(code));
+        else if (code == MOSQ_ERR_ERRNO)
+                snprintf(text, sizeof(text), "connection lost: %s", strerror(errno));
+        else
+                snprintf(text, sizeof(text), "connection lost: %s", mosquitto_strerror(code));
+        set_down_loss(c, code == 0 ? "the broker closed the connection" : text);
+}
+
+static void on_publish(struct mosquitto *m, void *userdata, int mid, int code,
+                       const mosquitto_property *properties)
+{
+        MqttConnection *c = userdata;
+        if (!c->abandoned)
+                c->events.acknowledged(mid, (uint8_t)code, c->userdata);
+}
+
+static void on_message(struct mosquitto *m, void *userdata, const struct mosquitto_message *message,
+                       const mosquitto_property *properties)
+{
+        MqttConnection *c = userdata;
+        if (c->abandoned)
+                return;
+        char *type = NULL;
+        mosquitto_property_read_string(properties, MQTT_PROP_CONTENT_TYPE, &type, false);
+        const MqttMessage view = {
+                .topic = message->topic,
+                .payload = BYTES(message->payload, (size_t)message->payloadlen),
+                .content_type = type,
+                .retained = message->retain,
+        };
+        c->events.message(&view, c->userdata);
+        free(type);
+}
+
+static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, const int *granted,
+                          const mosquitto_property *properties)
+{
+        for (int i = 0; i < n; i++)
+                if (granted[i] >= 0x80)
+                        log_warning("The upstream broker refused a subscription: %s",
+                                    mosquitto_reason_string(granted[i]));
+}
+
+/* A library error without a better reason; the TLS errors of the library are only in its log. */
+static void on_log(struct mosquitto *m, void *userdata, int level, const char *text)
+{
+        MqttConnection *c = userdata;
+        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && strncmp(text, "OpenSSL", 7) == 0)
+                snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", text);
+        log_debug("libmosquitto: %s", text);
+}
+
+static int read_all(MqttConnection *c)
+{
+        int r = mosquitto_loop_read(c->mosq, 1);
+        for (unsigned i = 0; i < READS_MAX && r == MOSQ_ERR_SUCCESS; i++) {
+                SSL *ssl = mosquitto_socket(c->mosq) >= 0 ? mosquitto_ssl_get(c->mosq) : NULL;
+                if (!ssl || SSL_pending(ssl) == 0)
+                        break;
+                r = mosquitto_loop_read(c->mosq, 1);
+        }
+        return r;
+}
+
+/* A server that refuses our certificate says so and resets: the alert may still be there to be
+ * read, after the reason of the socket was noted. */
+static int broken(MqttConnection *c)
+{
+        int error = 0;
+        socklen_t len = sizeof(error);
+        getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        set_down_errno(c, error > 0 ? error : c->connect_error);
+        if (c->ready & LOOP_READ)
+                read_all(c);
+        return MOSQ_ERR_CONN_LOST;
+}
+
+/* The library swallows what the socket says of a connect that fails at once. */
+static int do_connect(MqttConnection *c)
+{
+        errno = 0;
+        int r = mosquitto_connect_async(c->mosq, c->address, c->port, c->keep_alive);
+        if (errno != EAGAIN && errno != EINPROGRESS)
+                c->connect_error = errno;
+        return r;
+}
+
+/* libmosquitto 2.0.11 takes no notice of a refused connect and is called for ever: an error or a
+ * hang-up after which nothing more was read ends the connection. */
+static int do_io(MqttConnection *c)
+{
+        if (c->ready & LOOP_ERROR)
+                return broken(c);
+        int r = MOSQ_ERR_SUCCESS;
+        if (c->ready & (LOOP_READ | LOOP_HANGUP))
+                r = read_all(c);
+        if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_WRITE))
+                r = mosquitto_loop_write(c->mosq, 1);
+        if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_HANGUP))
+                r = broken(c);
+        return r;
+}
+
+static int do_call(MqttConnection *c)
+{
+        switch (c->call) {
+        case CALL_CONNECT:
+                return do_connect(c);
+        case CALL_IO:
+                return do_io(c);
+        case CALL_MISC:
+                return mosquitto_loop_misc(c->mosq);
+        }
+        return MOSQ_ERR_INVAL;
+}
+
+static int on_io(int fd, unsigned events, void *userdata);
+
+static int watch(MqttConnection *c)
+{
+        int fd = mosquitto_socket(c->mosq);
+        unsigned want = LOOP_READ | (mosquitto_want_write(c->mosq) ? LOOP_WRITE : 0U);
+        if (c->io && c->watched == want)
+                return 0;
+        c->watched = want;
+        if (c->io)
+                return loop_source_set_io_events(c->io, want);
+        c->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (c->fd < 0)
+                return -errno;
+        return loop_add_io(c->loop, &c->io, c->fd, want, LOOP_PEER, on_io, c);
+}
+
+/* After each call: is it still there, what does it wait for, is there something to report? */
+static void settle(MqttConnection *c)
+{
+        if (!c->down && mosquitto_socket(c->mosq) < 0)
+                set_down(c, "connection lost");
+        if (!c->down && watch(c) < 0)
+                set_down(c, "cannot watch the connection");
+        if (c->down)
+                unwatch(c);
+        if (c->down || c->report_up)
+                loop_defer(c->report);
+}
+
+/* The connection may be freed while a call waits: then this is the last to see it. */
+static void run_call(void *userdata)
+{
+        MqttConnection *c = userdata;
+        int r = do_call(c);
+        int error = errno;
+        c->busy = false;
+        if (c->abandoned) {
+                destroy(c);
+                return;
+        }
+        if (r == MOSQ_ERR_ERRNO)
+                set_down_errno(c, error);
+        else if (r > 0)
+                set_down_loss(c, mosquitto_strerror(r));
+        settle(c);
+}
+
+static void call(MqttConnection *c, Call which)
+{
+        if (c->busy || c->down)
+                return;
+        c->call = which;
+        c->busy = true;
+        bool may_sign = c->credential && credential_in_tpm(c->credential) && !c->up;
+        if (!may_sign) {
+                run_call(c);
+                return;
+        }
+        if (fiber_spawn(run_call, c) < 0) {
+                c->busy = false;
+                set_down(c, "no memory for the TLS handshake");
+                settle(c);
+                return;
+        }
+        /* Hang-ups are told even to who asks for no event: while the fiber waits nobody listens. */
+        if (c->busy)
+                unwatch(c);
+}
+
+static int on_io(int fd, unsigned events, void *userdata)
+{
+        MqttConnection *c = userdata;
+        c->ready = events;
+        call(c, CALL_IO);
+        return 0;
+}
+
+static int on_misc(void *userdata)
+{
+        MqttConnection *c = userdata;
+        if (c->up)
+                call(c, CALL_MISC);
+        return loop_timer_arm_relative(c->misc, MISC_INTERVAL);
+}
+
+/* Each of the two callbacks may free the connection: nothing is touched after them. */
+static int on_report(void *userdata)
+{
+        MqttConnection *c = userdata;
+        if (c->report_up) {
+                c->report_up = false;
+                if (c->down)
+                        loop_defer(c->report);
+                c->events.up(&c->limits, c->userdata);
+                return 0;
+        }
+        if (c->down) /* what TLS says is the better reason */
+                c->events.down(c->tls.reason[0] ? c->tls.reason : c->reason, c->userdata);
+        return 0;
+}
+
+static void init_library(void)
+{
+        mosquitto_lib_init();
+}
+
+static int set_up_library(MqttConnection *c, const MqttClientConfig *config)
+{
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        pthread_once(&once, init_library);
+        c->mosq = mosquitto_new(config->client_id, true, c);
+        if (!c->mosq)
+                return errno == EINVAL ? -EINVAL : -ENOMEM;
+        mosquitto_int_option(c->mosq, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
+        mosquitto_int_option(c->mosq, MOSQ_OPT_TCP_NODELAY, 1);
+        mosquitto_int_option(c->mosq, MOSQ_OPT_SEND_MAXIMUM, UINT16_MAX);
+        mosquitto_int_option(c->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+        mosquitto_void_option(c->mosq, MOSQ_OPT_SSL_CTX, c->tls.ctx);
+        mosquitto_connect_v5_callback_set(c->mosq, on_connect);
+        mosquitto_disconnect_v5_callback_set(c->mosq, on_disconnect);
+        mosquitto_publish_v5_callback_set(c->mosq, on_publish);
+        mosquitto_message_v5_callback_set(c->mosq, on_message);
+        mosquitto_subscribe_v5_callback_set(c->mosq, on_subscribed);
+        mosquitto_log_callback_set(c->mosq, on_log);
+        return 0;
+}
+
+static int set_address(MqttConnection *c, const struct sockaddr_storage *address)
+{
+        char port[NI_MAXSERV];
+        socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                       : sizeof(struct sockaddr_in);
+        if (getnameinfo((const struct sockaddr *)address, len, c->address, sizeof(c->address), port,
+                        sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+                return -EINVAL;
+        c->port = atoi(port);
+        return 0;
+}
+
+static int add_sources(MqttConnection *c)
+{
+        int r = loop_add_timer(c->loop, &c->misc, LOOP_PEER, on_misc, c);
+        if (r == 0)
+                r = loop_timer_arm_relative(c->misc, MISC_INTERVAL);
+        if (r == 0)
+                r = loop_add_deferred(c->loop, &c->report, LOOP_PEER, on_report, c);
+        return r;
+}
+
+int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *credential,
+                        const struct sockaddr_storage *address, const MqttConnectionEvents *events,
+                        void *userdata, MqttConnection **ret)
+{
+        MqttConnection *c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        c->loop = l;
+        c->events = *events;
+        c->userdata = userdata;
+        c->credential = credential_ref(credential);
+        c->fd = -1;
+        c->keep_alive = MAX(config->keep_alive, 5);
+        int r = set_address(c, address);
+        if (r == 0)
+                r = add_sources(c);
+        /* A TLS side that cannot be set up is an attempt that failed, with a reason to show. */
+        bool usable = r == 0 && mqtt_tls_init(&c->tls, config, credential) == 0;
+        if (usable)
+                r = set_up_library(c, config);
+        if (r < 0) {
+                mqtt_connection_free(c);
+                return r;
+        }
+        *ret = c;
+        if (usable) {
+                call(c, CALL_CONNECT);
+        } else {
+                set_down(c, "TLS cannot be set up");
+                loop_defer(c->report);
+        }
+        return 0;
+}
+
+MqttConnection *mqtt_connection_free(MqttConnection *c)
+{
+        if (!c)
+                return NULL;
+        unwatch(c);
+        c->misc = loop_source_free(c->misc);
+        c->report = loop_source_free(c->report);
+        if (c->busy) {
+                c->abandoned = true;
+                return NULL;
+        }
+        if (c->up && !c->down)
+                mosquitto_disconnect_v5(c->mosq, MQTT_RC_NORMAL_DISCONNECTION, NULL);
+        destroy(c);
+        return NULL;
+}
+
+static int add_properties(const MqttPublish *p, mosquitto_property **ret)
+{
+        int r = MOSQ_ERR_SUCCESS;
+        if (p->content_type)
+                r = mosquitto_property_add_string(ret, MQTT_PROP_CONTENT_TYPE, p->content_type);
+        if (r == MOSQ_ERR_SUCCESS && p->expiry > 0)
+                r = mosquitto_property_add_int32(ret, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, p->expiry);
+        for (size_t i = 0; i < p->n_properties && r == MOSQ_ERR_SUCCESS; i++)
+                r = mosquitto_property_add_string_pair(ret, MQTT_PROP_USER_PROPERTY,
+                                                       p->properties[i].name,
+                                                       p->properties[i].value);
+        return r;
+}
+
+static int to_errno(int r)
+{
+        switch (r) {
+        case MOSQ_ERR_SUCCESS:
+                return 0;
+        case MOSQ_ERR_NOMEM:
+                return -ENOMEM;
+        case MOSQ_ERR_OVERSIZE_PACKET:
+        case MOSQ_ERR_PAYLOAD_SIZE:
+                return -EMSGSIZE;
+        case MOSQ_ERR_INVAL:
+        case MOSQ_ERR_MALFORMED_UTF8:
+        case MOSQ_ERR_PROTOCOL:
+        case MOSQ_ERR_DUPLICATE_PROPERTY:
+                return -EINVAL;
+        default:
+                return -ENOTCONN;
+        }
+}
+
+int mqtt_connection_publish(MqttConnection *c, const MqttPublish *p, int *ret_mid)
+{
+        if (!c->up || c->down || c->busy)
+                return -ENOTCONN;
+        if (p->payload.len > MQTT_MAX_PAYLOAD)
+                return -EMSGSIZE;
+        mosquitto_property *properties = NULL;
+        int mid = 0;
+        int r = add_properties(p, &properties);
+        if (r == MOSQ_ERR_SUCCESS)
+                r = mosquitto_publish_v5(c->mosq, &mid, p->topic, (int)p->payload.len,
+                                         p->payload.data, 1, false, properties);
+        mosquitto_property_free_all(&properties);
+        settle(c);
+        if (r == MOSQ_ERR_SUCCESS)
+                *ret_mid = mid;
+        return to_errno(r);
+}
+
+int mqtt_connection_subscribe(MqttConnection *c, const char *filter)
+{
+        if (!c->up || c->down || c->busy)
+                return -ENOTCONN;
+        int r = mosquitto_subscribe_v5(c->mosq, NULL, filter, 1, 0, NULL);
+        settle(c);
+        return to_errno(r);
+}
+
+const char *mqtt_reason_to_string(uint8_t reason_code)
+{
+        return mosquitto_reason_string(reason_code);
+}
+
+bool mqtt_topic_matches(const char *filter, const char *topic)
+{
+        bool matches = false;
+        return mosquitto_topic_matches_sub(filter, topic, &matches) == MOSQ_ERR_SUCCESS && matches;
+}
+
+bool mqtt_filter_valid(const char *filter)
+{
+        return mosquitto_sub_topic_check(filter) == MOSQ_ERR_SUCCESS;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The TLS side of an upstream connection: whom we trust, what the other end must be called, and
+ * in words why a handshake failed. For platform/mqtt-connection alone. */
+
+#include <openssl/ssl.h>
+
+#include "platform/mqtt-client.h"
+
+typedef struct MqttTls {
+        SSL_CTX *ctx;
+        char *server_name;
+        bool name_is_address;
+        bool finished;    /* the handshake, as far as this end knows */
+        char reason[256]; /* why the peer or we gave up; "" when nothing was noted */
+} MqttTls;
+
+/* 0, or negative with `reason` filled in. */
+int mqtt_tls_init(MqttTls *t, const MqttClientConfig *config, const Credential *credential);
+void mqtt_tls_done(MqttTls *t);
