@@ -20,6 +20,8 @@ struct Store {
         size_t record_max;
         size_t waiting, waiting_bytes;
         uint64_t refused;
+        StoreWatch watch;
+        void *watch_userdata;
 };
 
 static void call_back(StoreOp *op)
@@ -30,7 +32,8 @@ static void call_back(StoreOp *op)
                         op->done(op->error, op->record.id, op->userdata);
                 break;
         case STORE_READ:
-                op->read_done(op->error, op->records, op->n_records, op->userdata);
+                if (op->read_done)
+                        op->read_done(op->error, op->records, op->n_records, op->userdata);
                 break;
         case STORE_DELETE:
                 break;
@@ -41,6 +44,7 @@ static int on_finished(int fd, unsigned events, void *userdata)
 {
         Store *s = userdata;
         List done = LIST_INIT(done);
+        bool appended = false;
         eventfd_t count;
         if (eventfd_read(fd, &count) < 0 && errno != EAGAIN)
                 return -errno;
@@ -51,10 +55,13 @@ static int on_finished(int fd, unsigned events, void *userdata)
                 if (op->request == STORE_APPEND) {
                         s->waiting--;
                         s->waiting_bytes -= store_record_size(&op->record);
+                        appended = appended || op->error == 0;
                 }
                 call_back(op);
                 store_op_free(op);
         }
+        if (appended && s->watch)
+                s->watch(s->watch_userdata);
         return 0;
 }
 
@@ -65,7 +72,7 @@ static int on_flush(void *userdata)
         return 0;
 }
 
-static int watch(Store *s, Loop *loop)
+static int add_sources(Store *s, Loop *loop)
 {
         s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (s->event_fd < 0)
@@ -83,7 +90,7 @@ int store_open(Loop *loop, const char *directory, uint64_t max_bytes, Store **re
                 return -ENOMEM;
         s->event_fd = -1;
         list_init(&s->turn);
-        int r = watch(s, loop);
+        int r = add_sources(s, loop);
         if (r < 0)
                 return log_error_errno(r, "Cannot watch the store");
         _cleanup_(store_db_freep) StoreDb *db = NULL;
@@ -166,11 +173,20 @@ int store_append(Store *s, const StoreRecord *record, StoreDone done, void *user
 
 void store_op_cancel(StoreOp *op)
 {
-        op->done = NULL;
+        if (op->request == STORE_READ)
+                op->read_done = NULL;
+        else
+                op->done = NULL;
+}
+
+void store_watch(Store *s, StoreWatch watch, void *userdata)
+{
+        s->watch = watch;
+        s->watch_userdata = userdata;
 }
 
 int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
-               StoreReadDone done, void *userdata)
+               StoreReadDone done, void *userdata, StoreOp **ret)
 {
         StoreOp *op = calloc(1, sizeof(*op));
         if (!op)
@@ -182,7 +198,10 @@ int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_byte
         op->after = after;
         op->n = n;
         op->max_bytes = max_bytes;
-        return enqueue(s, op);
+        int r = enqueue(s, op);
+        if (r == 0 && ret)
+                *ret = op;
+        return r;
 }
 
 int store_delete(Store *s, const uint64_t *ids, size_t n)

@@ -68,13 +68,17 @@ DEFINE_CLEANUP(Store, store_free)
  * record that is too large for one transaction (at least 512 KiB are not). */
 int store_append(Store *s, const StoreRecord *record, StoreDone done, void *userdata,
                  StoreOp **ret);
-/* `done` will not be called; the record is stored all the same. Not after `done` was called. */
+/* `done` will not be called; a record is stored all the same. Not after `done` was called. */
 void store_op_cancel(StoreOp *op);
+/* Called on the loop after records have become durable, once for however many; NULL: nobody. */
+typedef void (*StoreWatch)(void *userdata);
+void store_watch(Store *s, StoreWatch watch, void *userdata);
 
 /* Up to `n` records of `kind` (0: all) with ids above `after`, in order, at most `max_bytes` of
- * payload (but at least one record). Sees everything appended and deleted before. */
+ * payload (but at least one record). Sees everything appended and deleted before. `ret` may be
+ * NULL. */
 int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
-               StoreReadDone done, void *userdata);
+               StoreReadDone done, void *userdata, StoreOp **ret);
 /* Forgets records; batched, durable some time later (a crash may bring them back). */
 int store_delete(Store *s, const uint64_t *ids, size_t n);
 

@@ -57,12 +57,30 @@ static void remove_while_iterating(void **state)
         assert_int_equal(digits(&head), 135);
 }
 
+static void splice(void **state)
+{
+        List to = LIST_INIT(to), from = LIST_INIT(from);
+        Item items[4] = { { .n = 1 }, { .n = 2 }, { .n = 3 }, { .n = 4 } };
+        list_splice(&to, &from);
+        assert_true(list_empty(&to));
+        for (size_t i = 0; i < 4; i++)
+                list_append(i < 2 ? &to : &from, &items[i].node);
+        list_splice(&to, &from);
+        assert_int_equal(digits(&to), 1234);
+        assert_true(list_empty(&from));
+        list_remove(&items[3].node);
+        list_append(&from, &items[3].node);
+        assert_int_equal(digits(&to), 123);
+        assert_int_equal(digits(&from), 4);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(order),
                 cmocka_unit_test(remove_of_zeroed_node),
                 cmocka_unit_test(remove_while_iterating),
+                cmocka_unit_test(splice),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,7 +142,7 @@ static Answer *read_all(Fixture *f, uint8_t kind, uint64_t after, size_t max_byt
 {
         static Answer a;
         memset(&a, 0, sizeof(a));
-        assert_int_equal(store_read(f->store, kind, after, READ_MAX, max_bytes, on_read, &a), 0);
+        assert_int_equal(store_read(f->store, kind, after, READ_MAX, max_bytes, on_read, &a, NULL), 0);
         pump(f, &a.calls, 1);
         assert_int_equal(a.error, 0);
         return &a;
@@ -594,7 +594,7 @@ static void test_damaged_while_running(void **state)
                 overwrite(f, at, 65536);
         static Answer answer;
         memset(&answer, 0, sizeof(answer));
-        assert_int_equal(store_read(f->store, 0, 0, READ_MAX, SIZE_MAX, on_read, &answer), 0);
+        assert_int_equal(store_read(f->store, 0, 0, READ_MAX, SIZE_MAX, on_read, &answer, NULL), 0);
         pump(f, &answer.calls, 1);
         assert_int_equal(answer.error, -EIO);
         assert_int_equal(count_set_aside(f), 1);
