@@ -7,6 +7,7 @@
  *
  * Below <state directory>/identity/:
  *   identity.pub identity.priv ak.pub ak.priv   TPM2B_PUBLIC, TPM2B_PRIVATE (tpm2_load takes them)
+ *   identity.creation                           the TPM's ticket for TPM2_CertifyCreation
  *   identity.json                               operator key, PCRs, counter
  *   policy.json                                 the signed policy in force
  *   identity.crt                                PEM, leaf first, then the chain
@@ -70,14 +71,15 @@ typedef struct IdentityAttestation {
 
 /* Quote over the PCRs of the identity. `nonce` of at most IDENTITY_NONCE_MAX bytes. */
 int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
-/* The AK certifies that the identity key is in the same TPM, with its public area. Needs the
- * policy, since the key has to agree. */
+/* The AK certifies that this TPM made the identity key, and with which public area (by its name):
+ * TPM2_CertifyCreation. TPM2_Certify would need a policy of its own (ADMIN role). */
 int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
 
 /* Counter, PCRs as they are now; the policy in force. */
 int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason);
 int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason);
 uint32_t identity_pcrs(const Identity *id);
+uint32_t identity_counter_index(const Identity *id);
 const uint8_t *identity_point(const Identity *id);             /* P256_POINT_SIZE */
 const uint8_t *identity_attestation_point(const Identity *id); /* P256_POINT_SIZE */
 const uint8_t *identity_operator_point(const Identity *id);    /* P256_POINT_SIZE */

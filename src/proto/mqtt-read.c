@@ -95,7 +95,7 @@ static MqttReason read_connect_payload(Reader *r, MqttConnect *c)
 MqttReason mqtt_parse_connect(const MqttFrame *f, MqttConnect *ret)
 {
         Reader r = reader_new(f->body);
-        MqttConnect c = { .properties.request_problem = 1 };
+        MqttConnect c = { 0 };
         MqttReason e = read_version(&r, &c);
         ret->version = c.version;
         if (e != MQTT_SUCCESS)

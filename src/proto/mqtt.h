@@ -9,6 +9,9 @@
 #include "base/bytes.h"
 #include "base/reader.h"
 
+/* The largest packet that a length of four bytes can tell, with its header. */
+#define MQTT_PACKET_MAX (268435455u + 5)
+
 typedef enum MqttVersion {
         MQTT_3_1_1 = 4,
         MQTT_5 = 5,

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 
 /* Raw packets against the parsers. Each row names the statement that it checks: of MQTT 5.0, or of
- * 3.1.1 where it begins with "3.1.1:". Hex with spaces. */
+ * 3.1.1 where it begins with "3.1.1:". */
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #include <cmocka.h>
 
+#include "../hex.h"
 #include "base/util.h"
 #include "proto/mqtt.h"
 
@@ -27,28 +27,6 @@ typedef struct Row {
 #define OK MQTT_SUCCESS
 #define MF MQTT_MALFORMED_PACKET
 #define PE MQTT_PROTOCOL_ERROR
-
-/* Hex digits stand for bytes, a run in '...' for itself, blanks for nothing. */
-static size_t unhex(const char *s, uint8_t *ret, size_t max)
-{
-        size_t n = 0;
-        while (*s) {
-                unsigned v;
-                assert_true(n < max);
-                if (*s == ' ') {
-                        s++;
-                } else if (*s == '\'') {
-                        for (s++; *s != '\''; s++)
-                                ret[n++] = (uint8_t)*s;
-                        s++;
-                } else {
-                        assert_int_equal(sscanf(s, "%2x", &v), 1);
-                        ret[n++] = (uint8_t)v;
-                        s += 2;
-                }
-        }
-        return n;
-}
 
 static MqttReason parse(const MqttFrame *f, MqttVersion v)
 {

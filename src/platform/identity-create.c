@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "platform/identity-internal.h"
+#include "platform/tpm-templates.h"
+
+static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reason *reason)
+{
+        uint8_t policy[POLICY_DIGEST_SIZE];
+        _cleanup_(tpm_freep) Tpm *tpm = NULL;
+        ESYS_TR storage;
+        if (policy_authorize_digest(params->operator_point, policy) < 0)
+                return reason_set(reason, -EIO, "Cannot compute the key's policy");
+        int r = tpm_open(params->tcti, &tpm, reason);
+        if (r == 0)
+                r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, reason);
+        if (r == 0)
+                r = identity_tpm_create_storage(tpm, &storage, reason);
+        if (r < 0)
+                return r;
+        TPM2B_PUBLIC key = template_identity(policy);
+        PcrValues unused;
+        r = identity_tpm_create_key(tpm, storage, &key, &ret->key, reason);
+        if (r == 0)
+                r = identity_tpm_create_key(tpm, storage, &template_attestation, &ret->ak, reason);
+        identity_tpm_flush(tpm, storage);
+        if (r == 0) /* does the TPM have them at all? */
+                r = identity_tpm_read_pcrs(tpm, params->pcrs, &unused, reason);
+        return r;
+}
+
+static int fail_path(Reason *reason, const char *what, const char *path)
+{
+        int error = -errno;
+        return reason_set(reason, error, "Cannot %s %s: %s", what, path, strerror(-error));
+}
+
+/* Left over when an earlier attempt was interrupted; it was never in use. */
+static void remove_staging(const char *directory)
+{
+        static const char *const names[] = { "identity.pub", "identity.priv", "identity.creation",
+                                             "ak.pub",       "ak.priv",       "identity.json" };
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                _cleanup_free_ char *path = identity_path(directory, names[i]);
+                if (path)
+                        unlink(path);
+        }
+        rmdir(directory);
+}
+
+/* The directory appears under its name whole or not at all. What was there before is kept. */
+static int put_in_place(const char *staging, const char *directory, const char *previous,
+                        Reason *reason)
+{
+        if (renameat2(AT_FDCWD, staging, AT_FDCWD, directory, RENAME_NOREPLACE) == 0)
+                return 0;
+        if (errno != EEXIST)
+                return fail_path(reason, "create", directory);
+        if (access(previous, F_OK) == 0)
+                return reason_set(reason, -EEXIST,
+                                  "%s is there already from an earlier --force: move it away",
+                                  previous);
+        if (renameat2(AT_FDCWD, staging, AT_FDCWD, directory, RENAME_EXCHANGE) < 0)
+                return fail_path(reason, "replace", directory);
+        if (rename(staging, previous) < 0)
+                return fail_path(reason, "set the old identity aside as", previous);
+        return 0;
+}
+
+int identity_create(const IdentityParams *params, Reason *reason)
+{
+        const char *state = params->state_directory;
+        _cleanup_free_ char *directory = identity_path(state, "identity");
+        _cleanup_free_ char *staging = identity_path(state, "identity.new");
+        _cleanup_free_ char *previous = identity_path(state, "identity.previous");
+        if (!directory || !staging || !previous)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        if (access(directory, F_OK) == 0 && !params->force)
+                return reason_set(reason, -EEXIST,
+                                  "There is an identity in %s already; --force makes a new one and "
+                                  "keeps the old files as %s",
+                                  directory, previous);
+        IdentityFiles files = { .pcrs = params->pcrs, .counter_index = IDENTITY_COUNTER_INDEX };
+        memcpy(files.operator_point, params->operator_point, P256_POINT_SIZE);
+        int r = create_in_tpm(params, &files, reason);
+        if (r < 0)
+                return r;
+        if (mkdir(state, 0700) < 0 && errno != EEXIST)
+                return fail_path(reason, "create", state);
+        remove_staging(staging);
+        if (mkdir(staging, 0700) < 0)
+                return fail_path(reason, "create", staging);
+        r = identity_files_write(staging, &files, reason);
+        if (r == 0)
+                r = put_in_place(staging, directory, previous, reason);
+        if (r < 0)
+                remove_staging(staging);
+        return r;
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The identity on a real (software) TPM. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <tss2/tss2_mu.h>
+
+#include "base/str.h"
+#include "platform/crypto.h"
+#include "platform/file.h"
+#include "platform/identity-internal.h"
+#include "swtpm.h"
+
+static const uint8_t digest[POLICY_DIGEST_SIZE] = { 1, 2, 3 };
+
+static Identity *open_identity(Lab *lab)
+{
+        Identity *id = NULL;
+        Reason reason = { 0 };
+        if (identity_open(lab->tcti, lab->state, &id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        return id;
+}
+
+static int verify_digest(const uint8_t *point, const uint8_t *d, const uint8_t *signature)
+{
+        uint8_t der[P256_DER_MAX];
+        size_t len;
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(point);
+        _cleanup_(EVP_PKEY_CTX_freep) EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(key, NULL);
+        assert_int_equal(p256_signature_to_der(signature, der, &len), 0);
+        assert_int_equal(EVP_PKEY_verify_init(ctx), 1);
+        return EVP_PKEY_verify(ctx, der, len, d, POLICY_DIGEST_SIZE);
+}
+
+static void test_sign(void **state)
+{
+        Lab *lab = *state;
+        uint8_t signature[P256_SIGNATURE_SIZE];
+        Reason reason = { 0 };
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        for (int i = 0; i < 20; i++) /* more often than there are slots in the TPM */
+                if (identity_sign(id, digest, signature, &reason) < 0)
+                        fail_msg("%s", reason.text);
+        assert_int_equal(verify_digest(identity_point(id), digest, signature), 1);
+        signature[3] ^= 1;
+        assert_int_not_equal(verify_digest(identity_point(id), digest, signature), 1);
+}
+
+static void test_files(void **state)
+{
+        Lab *lab = *state;
+        static const char *const names[] = { "identity.pub", "identity.priv", "identity.creation",
+                                             "ak.pub",       "ak.priv",       "identity.json",
+                                             "policy.json" };
+        struct stat st;
+        lab_create_identity(lab, true);
+        assert_int_equal(stat(lab_path(lab, "state/identity"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0700);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char name[64];
+                snprintf(name, sizeof(name), "state/identity/%s", names[i]);
+                assert_int_equal(stat(lab_path(lab, name), &st), 0);
+                assert_int_equal(st.st_mode & 0777, 0600);
+        }
+}
+
+static void test_no_policy(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        lab_create_identity(lab, false);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        assert_null(identity_policy(id));
+        assert_int_equal(identity_check(id, &reason), -ENOKEY);
+        assert_non_null(strstr(reason.text, "No policy is installed"));
+}
+
+static void test_exists(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        IdentityParams params = { .tcti = lab->tcti, .state_directory = lab->state, .pcrs = 1 };
+        lab_create_identity(lab, true);
+        assert_int_equal(operator_key_load(lab->operator_path, params.operator_point, &reason), 0);
+        assert_int_equal(identity_create(&params, &reason), -EEXIST);
+        Identity *id = open_identity(lab);
+        uint8_t before[P256_POINT_SIZE];
+        memcpy(before, identity_point(id), sizeof(before));
+        assert_int_equal(identity_check(id, &reason), 0);
+        identity_free(id);
+        params.force = true;
+        assert_int_equal(identity_create(&params, &reason), 0);
+        id = open_identity(lab);
+        assert_memory_not_equal(before, identity_point(id), sizeof(before));
+        identity_free(id);
+        assert_int_equal(access(lab_path(lab, "state/identity.previous/identity.priv"), F_OK), 0);
+        assert_int_equal(identity_create(&params, &reason), -EEXIST); /* keeps the first one */
+}
+
+static void test_pcr_change(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        Policy policy;
+        lab_create_identity(lab, true);
+        lab_extend_pcr(lab);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        for (int i = 0; i < 5; i++) { /* no slot leaks on the way out */
+                assert_int_equal(identity_check(id, &reason), -EKEYREJECTED);
+                assert_non_null(strstr(reason.text, "PCR 7 is "));
+                assert_non_null(strstr(reason.text, ", the policy wants "));
+        }
+        lab_sign_policy(lab, id, &policy);
+        assert_int_equal(identity_install_policy(id, &policy, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+}
+
+static void test_retired(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        Policy policy;
+        uint64_t counter;
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        lab_sign_policy(lab, id, &policy);
+        assert_int_equal(identity_retire_policies(id, &counter, &reason), 0);
+        assert_int_equal(counter, policy.counter_maximum + 1);
+        for (int i = 0; i < 5; i++)
+                assert_int_equal(identity_check(id, &reason), -EKEYREVOKED);
+        assert_non_null(strstr(reason.text, "retired"));
+        lab_sign_policy(lab, id, &policy);
+        assert_int_equal(identity_install_policy(id, &policy, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+}
+
+static void test_forged_policy(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        Policy policy;
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        lab_sign_policy(lab, id, &policy);
+        policy.signature[5] ^= 1;
+        assert_int_equal(identity_install_policy(id, &policy, &reason), -EBADMSG);
+        policy.signature[5] ^= 1;
+        policy.counter_maximum += 1000; /* what an attacker would like to sign */
+        assert_int_equal(identity_install_policy(id, &policy, &reason), -EBADMSG);
+        assert_int_equal(identity_check(id, &reason), 0); /* the good one is still in force */
+
+        /* Past our own check, the TPM does not believe it either. */
+        policy.counter_maximum -= 1000;
+        id->policy = policy;
+        id->policy.signature[5] ^= 1;
+        Esys_Free(TAKE_PTR(id->ticket));
+        for (int i = 0; i < 5; i++)
+                assert_int_equal(identity_check(id, &reason), -EBADMSG);
+
+        /* A ticket for another policy opens nothing. */
+        id->policy = policy;
+        assert_int_equal(identity_check(id, &reason), 0);
+        id->policy.counter_maximum += 1000;
+        assert_int_equal(identity_check(id, &reason), -EIO);
+        identity_free(id);
+
+        /* Written into the file behind our back. */
+        policy.counter_maximum += 1000;
+        assert_int_equal(policy_save(&policy, lab_path(lab, "state/identity/policy.json"), &reason),
+                         0);
+        id = open_identity(lab);
+        assert_int_equal(identity_check(id, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "not by the operator key"));
+        identity_free(id);
+}
+
+/* Every way that is not the policy. */
+static void test_no_other_way(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        assert_int_equal(identity_check(id, &reason), 0);
+        ESYS_CONTEXT *esys = tpm_esys(id->tpm);
+        identity_tpm_flush(id->tpm, id->ak); /* its slot is needed below */
+        id->ak = ESYS_TR_NONE;
+        TPM2B_DIGEST d = { .size = sizeof(digest) };
+        TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
+                                   .details.ecdsa.hashAlg = TPM2_ALG_SHA256 };
+        TPMT_TK_HASHCHECK any = { .tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL };
+        TPMT_SIGNATURE *s = NULL;
+        static const TPMT_SYM_DEF none = { .algorithm = TPM2_ALG_NULL };
+
+        /* The empty password. */
+        TSS2_RC rc = Esys_Sign(esys, id->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &d,
+                               &scheme, &any, &s);
+        assert_int_equal(tpm_rc_base(rc), TPM2_RC_AUTH_UNAVAILABLE);
+
+        /* An HMAC session, and a policy session in which nothing was proved. */
+        static const TPM2_SE types[] = { TPM2_SE_HMAC, TPM2_SE_POLICY };
+        static const TSS2_RC refused[] = { TPM2_RC_AUTH_UNAVAILABLE, TPM2_RC_POLICY_FAIL };
+        for (size_t i = 0; i < ELEMENTSOF(types); i++) {
+                ESYS_TR session;
+                assert_int_equal(Esys_StartAuthSession(esys, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                       ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                       NULL, types[i], &none, TPM2_ALG_SHA256,
+                                                       &session),
+                                 0);
+                rc = Esys_Sign(esys, id->key, session, ESYS_TR_NONE, ESYS_TR_NONE, &d, &scheme,
+                               &any, &s);
+                assert_int_equal(tpm_rc_base(rc), refused[i]);
+                Esys_FlushContext(esys, session);
+        }
+
+        /* Moved to another parent or hierarchy: the blob does not load there. */
+        TPM2B_SENSITIVE_CREATE sensitive = { 0 };
+        TPM2B_DATA outside = { 0 };
+        TPML_PCR_SELECTION pcrs = { 0 };
+        ESYS_TR parent, key;
+        TPM2B_PUBLIC template = { 0 };
+        template.publicArea.type = TPM2_ALG_ECC;
+        template.publicArea.nameAlg = TPM2_ALG_SHA256;
+        template.publicArea.objectAttributes =
+                TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT |
+                TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
+        template.publicArea.parameters.eccDetail =
+                (TPMS_ECC_PARMS){ .symmetric = { .algorithm = TPM2_ALG_AES,
+                                                 .keyBits.aes = 128,
+                                                 .mode.aes = TPM2_ALG_CFB },
+                                  .scheme.scheme = TPM2_ALG_NULL,
+                                  .curveID = TPM2_ECC_NIST_P256,
+                                  .kdf.scheme = TPM2_ALG_NULL };
+        assert_int_equal(Esys_CreatePrimary(esys, ESYS_TR_RH_NULL, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                            ESYS_TR_NONE, &sensitive, &template, &outside, &pcrs,
+                                            &parent, NULL, NULL, NULL, NULL),
+                         0);
+        rc = Esys_Load(esys, parent, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                       &id->files.key.priv, &id->files.key.pub, &key);
+        assert_int_equal(tpm_rc_base(rc), TPM2_RC_INTEGRITY);
+        Esys_FlushContext(esys, parent);
+
+        /* Duplicated, or given another password. */
+        TPM2B_AUTH password = { .size = 4, .buffer = "open" };
+        ESYS_TR storage;
+        TPM2B_PRIVATE *changed = NULL;
+        assert_int_equal(identity_tpm_create_storage(id->tpm, &storage, &reason), 0);
+        rc = Esys_ObjectChangeAuth(esys, id->key, storage, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                   ESYS_TR_NONE, &password, &changed);
+        assert_int_equal(tpm_rc_base(rc), TPM2_RC_AUTH_TYPE);
+        static const TPMT_SYM_DEF_OBJECT unwrapped = { .algorithm = TPM2_ALG_NULL };
+        TPM2B_DATA *wrap = NULL;
+        TPM2B_ENCRYPTED_SECRET *secret = NULL;
+        rc = Esys_Duplicate(esys, id->key, storage, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                            NULL, &unwrapped, &wrap, &changed, &secret);
+        assert_int_not_equal(rc, 0);
+        Esys_FlushContext(esys, storage);
+        assert_null(s);
+        assert_int_equal(identity_check(id, &reason), 0);
+}
+
+static void test_quote(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static IdentityAttestation a;
+        lab_create_identity(lab, false);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        Bytes nonce = BYTES_LITERAL("a nonce of the verifier");
+        if (identity_quote(id, nonce, &a, &reason) < 0)
+                fail_msg("%s", reason.text);
+        TPMS_ATTEST attest;
+        TPMT_SIGNATURE sig;
+        size_t used = 0;
+        assert_int_equal(Tss2_MU_TPMS_ATTEST_Unmarshal(a.attest, a.attest_len, &used, &attest), 0);
+        assert_int_equal(used, a.attest_len);
+        assert_int_equal(attest.magic, TPM2_GENERATED_VALUE);
+        assert_true(bytes_equal(BYTES(attest.extraData.buffer, attest.extraData.size), nonce));
+        assert_int_equal(a.pcrs.mask, 0x95);
+        used = 0;
+        assert_int_equal(
+                Tss2_MU_TPMT_SIGNATURE_Unmarshal(a.signature, a.signature_len, &used, &sig), 0);
+        uint8_t d[32], raw[P256_SIGNATURE_SIZE] = { 0 };
+        memcpy(raw + 32 - sig.signature.ecdsa.signatureR.size,
+               sig.signature.ecdsa.signatureR.buffer, sig.signature.ecdsa.signatureR.size);
+        memcpy(raw + 64 - sig.signature.ecdsa.signatureS.size,
+               sig.signature.ecdsa.signatureS.buffer, sig.signature.ecdsa.signatureS.size);
+        assert_int_equal(crypto_sha256(BYTES(a.attest, a.attest_len), d), 0);
+        assert_int_equal(verify_digest(identity_attestation_point(id), d, raw), 1);
+
+        uint8_t many[IDENTITY_NONCE_MAX + 1] = { 0 };
+        assert_int_equal(identity_quote(id, BYTES(many, sizeof(many)), &a, &reason), -ERANGE);
+        assert_int_equal(identity_quote(id, BYTES(many, 64), &a, &reason), 0);
+        assert_int_equal(identity_quote(id, BYTES(NULL, 0), &a, &reason), 0);
+}
+
+static void test_certify(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static IdentityAttestation a;
+        lab_create_identity(lab, false);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        if (identity_certify(id, BYTES_LITERAL("nonce"), &a, &reason) < 0)
+                fail_msg("%s", reason.text);
+        TPMS_ATTEST attest;
+        size_t used = 0, len = 0;
+        uint8_t area[512], name[32];
+        assert_int_equal(Tss2_MU_TPMS_ATTEST_Unmarshal(a.attest, a.attest_len, &used, &attest), 0);
+        assert_int_equal(attest.type, TPM2_ST_ATTEST_CREATION);
+        assert_int_equal(Tss2_MU_TPMT_PUBLIC_Marshal(&id->files.key.pub.publicArea, area,
+                                                     sizeof(area), &len),
+                         0);
+        assert_int_equal(crypto_sha256(BYTES(area, len), name), 0);
+        assert_memory_equal(attest.attested.creation.objectName.name + 2, name, sizeof(name));
+        /* A ticket that this TPM did not issue. */
+        id->files.key.creation.digest.buffer[0] ^= 1;
+        assert_true(identity_certify(id, BYTES_LITERAL("nonce"), &a, &reason) < 0);
+}
+
+/* Each file cut short, changed and missing: a sentence, no key, no crash. */
+static void test_damaged_files(void **state)
+{
+        Lab *lab = *state;
+        static const char *const names[] = {
+                "identity.pub",      "identity.priv", "ak.pub",
+                "identity.creation", "ak.priv",       "identity.json"
+        };
+        lab_create_identity(lab, true);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char name[64], path[128];
+                Identity *id = NULL;
+                Reason reason = { 0 };
+                _cleanup_free_ uint8_t *data = NULL;
+                size_t len;
+                snprintf(name, sizeof(name), "state/identity/%s", names[i]);
+                snprintf(path, sizeof(path), "%s", lab_path(lab, name));
+                assert_int_equal(file_read(path, 16384, &data, &len), 0);
+                assert_int_equal(file_write_atomic(path, BYTES(data, len / 2), 0600), 0);
+                assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EBADMSG);
+                assert_non_null(strstr(reason.text, "damaged"));
+                unlink(path);
+                assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -ENOENT);
+                assert_int_equal(file_write_atomic(path, BYTES(data, len), 0600), 0);
+        }
+        identity_free(open_identity(lab));
+}
+
+/* A blob whose policy or attributes are weaker than those of an identity. */
+static void test_weak_key(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        Identity *id = NULL;
+        lab_create_identity(lab, false);
+        IdentityFiles files;
+        const char *dir = lab_path(lab, "state/identity");
+        assert_int_equal(identity_files_read(dir, &files, &reason), 0);
+        files.key.pub.publicArea.objectAttributes |= TPMA_OBJECT_USERWITHAUTH;
+        assert_int_equal(identity_files_write(dir, &files, &reason), 0);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "policy alone"));
+        files.key.pub.publicArea.objectAttributes &= ~TPMA_OBJECT_USERWITHAUTH;
+        files.operator_point[0] = 4;
+        assert_int_equal(p256_to_point(lab->ca_key, files.operator_point), 0);
+        assert_int_equal(identity_files_write(dir, &files, &reason), 0);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EBADMSG);
+}
+
+/* Somebody else's object where our counter should be. */
+static void test_foreign_counter(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        lab_create_identity(lab, false);
+        Tpm *tpm = NULL;
+        ESYS_TR nv;
+        TPM2B_AUTH none = { 0 };
+        TPM2B_NV_PUBLIC ordinary = { .nvPublic = { .nvIndex = IDENTITY_COUNTER_INDEX,
+                                                   .nameAlg = TPM2_ALG_SHA256,
+                                                   .attributes = TPMA_NV_OWNERWRITE |
+                                                                 TPMA_NV_OWNERREAD |
+                                                                 TPMA_NV_AUTHREAD,
+                                                   .dataSize = 8 } };
+        assert_int_equal(tpm_open(lab->tcti, &tpm, &reason), 0);
+        ESYS_CONTEXT *esys = tpm_esys(tpm);
+        assert_int_equal(identity_tpm_open_counter(tpm, IDENTITY_COUNTER_INDEX, &nv, &reason), 0);
+        assert_int_equal(Esys_NV_UndefineSpace(esys, ESYS_TR_RH_OWNER, nv, ESYS_TR_PASSWORD,
+                                               ESYS_TR_NONE, ESYS_TR_NONE),
+                         0);
+        assert_int_equal(Esys_NV_DefineSpace(esys, ESYS_TR_RH_OWNER, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                             ESYS_TR_NONE, &none, &ordinary, &nv),
+                         0);
+        assert_int_equal(identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, &reason),
+                         -EEXIST);
+        assert_non_null(strstr(reason.text, "not ours"));
+        Identity *id = NULL;
+        tpm_free(tpm);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EEXIST);
+        assert_int_equal(tpm_open(lab->tcti, &tpm, &reason), 0);
+        assert_int_equal(Esys_TR_FromTPMPublic(tpm_esys(tpm), IDENTITY_COUNTER_INDEX, ESYS_TR_NONE,
+                                               ESYS_TR_NONE, ESYS_TR_NONE, &nv),
+                         0);
+        assert_int_equal(Esys_NV_UndefineSpace(tpm_esys(tpm), ESYS_TR_RH_OWNER, nv,
+                                               ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE),
+                         0);
+        tpm_free(tpm);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -ENOENT);
+}
+
+static int install(Lab *lab, Identity *id, X509 *x, const char *ca, Reason *reason)
+{
+        const char *path = lab_path(lab, "new.crt");
+        lab_write_certificate(lab, path, x);
+        return identity_install_certificate(id, path, ca, reason);
+}
+
+static void test_certificates(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        IdentityCertificate c;
+        Credential *credential = NULL;
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        assert_int_equal(identity_certificate(id, &c, &reason), -ENOENT);
+        assert_int_equal(identity_credential(id, &credential, &reason), -ENOENT);
+
+        const LabCertificate good = { .is_ca = true, .from = -60, .to = 3600 };
+        _cleanup_(X509_freep) X509 *x = lab_certify(lab, identity_pkey(id), &good);
+        if (install(lab, id, x, NULL, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(identity_certificate(id, &c, &reason), 0);
+        assert_true(c.is_ca);
+        assert_int_equal(c.path_length, 0);
+        assert_int_equal(c.chain_length, 1);
+        assert_string_equal(c.subject, "CN=gateway-1");
+
+        /* Bad ones leave it alone. */
+        _cleanup_(X509_freep) X509 *other = lab_certify(lab, lab->operator_key, &good);
+        assert_int_equal(install(lab, id, other, NULL, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "not for the key"));
+        static const LabCertificate expired = { .from = -7200, .to = -3600 };
+        _cleanup_(X509_freep) X509 *old = lab_certify(lab, identity_pkey(id), &expired);
+        assert_int_equal(install(lab, id, old, NULL, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "expired"));
+        static const LabCertificate future = { .from = 3600, .to = 7200 };
+        _cleanup_(X509_freep) X509 *early = lab_certify(lab, identity_pkey(id), &future);
+        assert_int_equal(install(lab, id, early, NULL, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "not yet valid"));
+        assert_int_equal(identity_install_certificate(id, lab->operator_path, NULL, &reason),
+                         -EBADMSG);
+        /* A CA of somebody else as the anchor. */
+        const char *foreign = lab_path(lab, "foreign.crt");
+        lab_write_certificate(lab, foreign, other);
+        FILE *f = fopen(foreign, "w");
+        assert_int_equal(PEM_write_X509(f, other), 1);
+        fclose(f);
+        assert_int_equal(install(lab, id, x, foreign, &reason), -EBADMSG);
+
+        assert_int_equal(identity_certificate(id, &c, &reason), 0);
+        assert_true(c.is_ca);
+        identity_free(id);
+        id = open_identity(lab);
+        assert_int_equal(identity_certificate(id, &c, &reason), 0);
+        assert_string_equal(c.issuer, "CN=Test CA");
+        assert_int_equal(identity_credential(id, &credential, &reason), 0);
+        assert_true(credential_in_tpm(credential));
+        credential_unref(credential);
+}
+
+static void test_csr(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        _cleanup_free_ char *pem = NULL;
+        static const char *const names[] = { "gw.example", "192.0.2.1", "2001:db8::1" };
+        static const char *const bad[] = { "not a name" };
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        if (identity_csr(id, "gw", names, ELEMENTSOF(names), &pem, &reason) < 0)
+                fail_msg("%s", reason.text);
+        _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
+        _cleanup_(X509_REQ_freep) X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+        assert_non_null(req);
+        assert_int_equal(X509_REQ_verify(req, X509_REQ_get0_pubkey(req)), 1);
+        assert_int_equal(identity_csr(id, "gw", bad, 1, &pem, &reason), -EINVAL);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_sign),
+                cmocka_unit_test(test_files),
+                cmocka_unit_test(test_no_policy),
+                cmocka_unit_test(test_exists),
+                cmocka_unit_test(test_pcr_change),
+                cmocka_unit_test(test_retired),
+                cmocka_unit_test(test_forged_policy),
+                cmocka_unit_test(test_no_other_way),
+                cmocka_unit_test(test_quote),
+                cmocka_unit_test(test_certify),
+                cmocka_unit_test(test_damaged_files),
+                cmocka_unit_test(test_weak_key),
+                cmocka_unit_test(test_certificates),
+                cmocka_unit_test(test_csr),
+                cmocka_unit_test(test_foreign_counter),
+        };
+        return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
+}
