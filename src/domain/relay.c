@@ -148,12 +148,12 @@ void relay_envelope_done(RelayEnvelope *e)
 
 int relay_begin(const RelayReport *report, const Bytes *chain, size_t n_chain, RelayEnvelope *ret)
 {
-        if (report->n_devices > RELAY_DEVICES_MAX || report->nonce.len < NONCE_MIN ||
-            report->nonce.len > NONCE_MAX)
-                return -EINVAL;
         *ret = (RelayEnvelope){ .header = BUF_INIT(HEADER_MAX),
                                 .payload = BUF_INIT(RELAY_SIZE_MAX),
                                 .tbs = BUF_INIT(RELAY_SIZE_MAX + HEADER_MAX + 64) };
+        if (report->n_devices > RELAY_DEVICES_MAX || report->nonce.len < NONCE_MIN ||
+            report->nonce.len > NONCE_MAX)
+                return -EINVAL;
         int r = write_payload(report, &ret->payload);
         if (r >= 0)
                 r = cose_protected_write(COSE_ES256, SALLYPORT_CF_CMW_CBOR, chain, n_chain,
