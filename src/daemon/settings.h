@@ -37,7 +37,7 @@ typedef struct Listens {
 } Listens;
 
 typedef struct Settings {
-        char *name; /* of this gateway in upstream topics; the short host name by default */
+        char *name; /* of this gateway in upstream topics: one level */
         int log_level;
         char *state_directory;
 
@@ -79,7 +79,7 @@ typedef struct Settings {
         Words reference_values; /* CoRIM files or folders of them */
         usec_t nonce_lifetime;
 
-        Words egress_uplink; /* interfaces; none: any that is not a zone's */
+        Words egress_uplink; /* interfaces; none: nothing is forwarded */
         bool egress_masquerade;
 
         /* In order of name. Devices point to zones and classes. */

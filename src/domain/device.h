@@ -40,6 +40,11 @@ int egress_rule_parse(const char *s, EgressRule *ret);
 #define EGRESS_RULE_FORMAT_MAX 96
 char *egress_rule_format(const EgressRule *r, char ret[static EGRESS_RULE_FORMAT_MAX]);
 
+typedef struct EgressRules {
+        EgressRule *rules;
+        size_t n_rules;
+} EgressRules;
+
 typedef struct Zone {
         char *name;
         char *interface;
@@ -64,10 +69,7 @@ typedef struct Class {
         AttestationKind attestation;
         unsigned telemetry; /* 1 << Posture: in which its telemetry is taken */
         usec_t verdict_lifetime;
-        struct {
-                EgressRule *rules;
-                size_t n_rules;
-        } egress[_POSTURE_MAX]; /* POSTURE_CONTRAINDICATED stays empty */
+        EgressRules egress[_POSTURE_MAX]; /* POSTURE_CONTRAINDICATED stays empty */
 } Class;
 
 #define DEVICE_ADDRESSES_MAX 8

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/config-table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "daemon/config.h"
+
+#define S(member) offsetof(Settings, member)
+#define D(member) offsetof(ConfigDevice, member)
+
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
+
+/* The largest keep-alive that CONNECT can ask for (MQTT 5.0 section 3.1.2.10). */
+#define KEEP_ALIVE_MAX (65535 * USEC_PER_SEC)
+
+/* One row a key. */
+/* clang-format off */
+const ConfigSection config_sections[_SECTION_MAX] = {
+        [SECTION_GATEWAY] = { "Gateway", false, "This gateway.", {
+                { "Name", &config_topic_level, S(name), 0, 0, NULL,
+                  "Its name in upstream topics. The host name without its domain by default." },
+                { "LogLevel", &config_level, S(log_level), 0, 0, "info",
+                  "The least important messages that are logged." },
+                { "StateDirectory", &config_path, S(state_directory), 0, 0, SALLYPORT_STATEDIR,
+                  "Where the identity's public parts and waiting messages are kept." },
+        } },
+        [SECTION_TPM] = { "TPM", false, "The TPM that holds the identity.", {
+                { "TCTI", &config_text, S(tcti), 0, 0, "device:/dev/tpmrm0",
+                  "How the TPM is reached, as tpm2-tools write it." },
+                { "PCRs", &config_pcrs, S(pcrs), 0, 0, "0 2 4 7",
+                  "The PCRs of the SHA-256 bank that a quote covers." },
+        } },
+        [SECTION_IDENTITY] = { "Identity", false, "How this gateway shows itself to devices.", {
+                { "TLSKey", &config_tls_key, S(tls_key), 0, 0, "auto",
+                  "minted: a leaf in memory for a few hours, certified by the identity, which has to\n"
+                  "be a CA. tpm: every handshake signs in the TPM. auto: minted where it can be." },
+                { "LeafLifetime", &config_seconds, S(leaf_lifetime), 10 * USEC_PER_MIN, 30 * USEC_PER_DAY,
+                  "6h", "How long a minted leaf is valid; it is replaced well before." },
+                { "Names", &config_words, S(names), 0, 0, NULL,
+                  "Host names and addresses in a minted leaf. The host name by default." },
+        } },
+        [SECTION_MQTT] = { "MQTT", false, "MQTT over mutual TLS, for devices.", {
+                { "Listen", &config_listens, S(mqtt.listen), 0, 0, "8883",
+                  "Where to listen; a port alone means all addresses. May be given several times;\n"
+                  "empty: MQTT is off." },
+                { "MinimumTLS", &config_tls_minimum, S(mqtt.minimum_tls), 0, 0, "1.3",
+                  "The oldest version of TLS that is accepted." },
+                { "MaximumPacketSize", &config_bytes32, S(mqtt.maximum_packet_size), KIB, 16 * MIB,
+                  "256K", "The largest packet that a device may send." },
+                { "MaximumConnections", &config_number, S(mqtt.maximum_connections), 1, 65536,
+                  "2048", "Connections at once, of all devices together." },
+                { "KeepAlive", &config_seconds, S(mqtt.keep_alive), 10 * USEC_PER_SEC, KEEP_ALIVE_MAX,
+                  "20min", "The longest keep-alive that a device may ask for." },
+        } },
+        [SECTION_COAP] = { "CoAP", false, "CoAP over DTLS with client certificates, for devices.", {
+                { "Listen", &config_listens, S(coap.listen), 0, 0, "5684",
+                  "Where to listen; a port alone means all addresses. May be given several times;\n"
+                  "empty: CoAP is off." },
+                { "MaximumSessions", &config_number, S(coap.maximum_sessions), 1, 65536, "2048",
+                  "DTLS sessions at once, of all devices together." },
+        } },
+        [SECTION_DEVICES] = { "Devices", false, "Whom this gateway lets in; the devices themselves are in devices.d/.", {
+                { "CA", &config_path, S(devices_ca), 0, 0, NULL,
+                  "PEM file with the CA certificates that devices' certificates chain to. Must be set." },
+        } },
+        [SECTION_UPSTREAM] = { "Upstream", false, "The MQTT server that takes what devices send.", {
+                { "Address", &config_host_port, S(upstream), 0, 0, NULL,
+                  "Its address; the port is 8883 by default. Without it messages wait in the store." },
+                { "ServerName", &config_text, S(upstream.server_name), 0, 0, NULL,
+                  "The name that its certificate must show. The host of Address= by default." },
+                { "CA", &config_path, S(upstream.ca), 0, 0, NULL,
+                  "PEM file with the CA certificates for it. Must be set with Address=." },
+                { "ClientId", &config_text, S(upstream.client_id), 0, 0, NULL,
+                  "The MQTT client identifier. The gateway's name by default." },
+                { "TopicPrefix", &config_topic, S(upstream.topic_prefix), 0, 0, "sallyport",
+                  "Messages go to PREFIX/GATEWAY/DEVICE/TOPIC." },
+                { "KeepAlive", &config_seconds, S(upstream.keep_alive), 5 * USEC_PER_SEC, KEEP_ALIVE_MAX,
+                  "1min", "How long the connection may be silent." },
+                { "Window", &config_number, S(upstream.window), 1, 65535, "100",
+                  "Messages on their way at once that are not yet acknowledged." },
+        } },
+        [SECTION_STORE] = { "Store", false, "Messages that wait for the upstream.", {
+                { "MaximumSize", &config_bytes64, S(store_maximum_size), MIB, TIB, "1G",
+                  "How much disk they may take." },
+        } },
+        [SECTION_ATTESTATION] = { "Attestation", false, "How devices' reports are judged.", {
+                { "ReferenceValues", &config_paths, S(reference_values), 0, 0, NULL,
+                  "CoRIM files, or folders of them, with the reference values. May be given several\n"
+                  "times. Without any no report can be affirmed." },
+                { "NonceLifetime", &config_seconds, S(nonce_lifetime), 10 * USEC_PER_SEC, USEC_PER_HOUR,
+                  "2min", "How long a device may take from nonce to report." },
+        } },
+        [SECTION_EGRESS] = { "Egress", false, "The way out for devices.", {
+                { "Uplink", &config_interfaces, S(egress_uplink), 0, 0, NULL,
+                  "The interfaces that lead out. Without any nothing is forwarded." },
+                { "Masquerade", &config_boolean, S(egress_masquerade), 0, 0, "no",
+                  "Replace devices' addresses by the gateway's on the way out." },
+        } },
+        [SECTION_ZONE] = { "Zone", true,
+                "A network behind this gateway, [Zone NAME]; as many as there are.", {
+                { "Interface", &config_interface, offsetof(Zone, interface), 0, 0, NULL,
+                  "The interface that leads there. Must be set." },
+                { "Services", &config_services, offsetof(Zone, services), 0, 0, NULL,
+                  "What else of this gateway its devices may reach, besides MQTT and CoAP: words out\n"
+                  "of dhcp, dns, ntp and ping." },
+        } },
+        [SECTION_CLASS] = { "Class", true,
+                "What devices of one kind may do, [Class NAME]; as many as there are.", {
+                { "Attestation", &config_attestation, offsetof(Class, attestation), 0, 0, "none",
+                  "How they attest: none, or psa for PSA attestation tokens." },
+                { "Telemetry", &config_postures, offsetof(Class, telemetry), 0, 0, NULL,
+                  "The postures in which their telemetry is taken. By default affirming and warning\n"
+                  "with Attestation=psa, and all but contraindicated with Attestation=none." },
+                { "VerdictLifetime", &config_span, offsetof(Class, verdict_lifetime), USEC_PER_MIN,
+                  30 * USEC_PER_DAY, "1h", "How long a verdict holds without a new report." },
+                { "Egress", &config_egress, offsetof(Class, egress[POSTURE_AFFIRMING]), 0, 0, NULL,
+                  "What they may reach beyond the gateway once affirmed, such as\n"
+                  "tcp:203.0.113.10:443 or udp:[2001:db8::/32]:5000-5100. May be given several times." },
+                { "EgressWarning", &config_egress, offsetof(Class, egress[POSTURE_WARNING]), 0, 0, NULL,
+                  "The same with a warning." },
+                { "EgressUnattested", &config_egress, offsetof(Class, egress[POSTURE_UNATTESTED]), 0, 0,
+                  NULL, "The same while nothing is known of them." },
+        } },
+        [SECTION_DEVICE] = { "Device", false, "One device; its name is the file's, without \".conf\".", {
+                { "Zone", &config_name, D(zone), 0, 0, NULL, "The zone that it is in. Must be set." },
+                { "Class", &config_name, D(class), 0, 0, NULL, "The class that it is of. Must be set." },
+                { "CertificateName", &config_text, D(device.certificate_name), 0, 0, NULL,
+                  "The name in its certificate: common name, or a DNS name or URI of its alternative\n"
+                  "names. This, CertificateSPKI= or both must be set." },
+                { "CertificateSPKI", &config_pin, D(device), 0, 0, NULL,
+                  "SHA-256 of its certificate's public key (SubjectPublicKeyInfo). No other key is\n"
+                  "accepted for it then." },
+                { "HardwareAddress", &config_mac, D(device), 0, 0, NULL,
+                  "The Ethernet address that it sends from." },
+                { "Address", &config_addresses, D(device), 0, 0, NULL,
+                  "The IP addresses that it may use, at most 8. Without any it reaches the gateway's\n"
+                  "ports alone." },
+                { "InstanceID", &config_instance_id, D(device), 0, 0, NULL,
+                  "Its PSA Instance ID, 33 bytes in hexadecimal digits." },
+                { "AttestationKey", &config_path, D(attestation_key), 0, 0, NULL,
+                  "PEM file with the public key that its attestation tokens are signed with. Goes\n"
+                  "with InstanceID=." },
+        } },
+};
+/* clang-format on */
+
+const ConfigKey *config_find_key(const ConfigSection *s, const char *name)
+{
+        for (size_t i = 0; i < CONFIG_KEYS_MAX && s->keys[i].name; i++)
+                if (streq(s->keys[i].name, name))
+                        return &s->keys[i];
+        return NULL;
+}
+
+void config_describe(const ConfigKey *key, char *ret, size_t size)
+{
+        const ConfigType *t = key->type;
+        char min[USEC_FORMAT_MAX], max[USEC_FORMAT_MAX];
+        if (!t->print_bound) {
+                snprintf(ret, size, "%s", t->expects);
+                return;
+        }
+        t->print_bound(key->min, min, sizeof min);
+        t->print_bound(key->max, max, sizeof max);
+        snprintf(ret, size, "%s, %s to %s", t->expects, min, max);
+}
+
+static void print_comment(FILE *f, const char *text)
+{
+        fputs("# ", f);
+        for (; *text; text++) {
+                fputc(*text, f);
+                if (*text == '\n')
+                        fputs("# ", f);
+        }
+        fputc('\n', f);
+}
+
+static void print_key(FILE *f, const ConfigKey *k)
+{
+        char expected[256];
+        fputc('\n', f);
+        print_comment(f, k->help);
+        config_describe(k, expected, sizeof expected);
+        fprintf(f, "# Takes %s.\n#%s=%s\n", expected, k->name, strempty(k->fallback));
+}
+
+static void print_section(FILE *f, const ConfigSection *s)
+{
+        fputc('\n', f);
+        print_comment(f, s->help);
+        fprintf(f, "%s[%s%s]\n", s->named ? "#" : "", s->name, s->named ? " NAME" : "");
+        for (size_t i = 0; i < CONFIG_KEYS_MAX && s->keys[i].name; i++)
+                print_key(f, &s->keys[i]);
+}
+
+void config_print_template(FILE *f)
+{
+        fputs("# Configuration of sallyportd. Every key stands here with its default. After "
+              "changes:\n"
+              "#\n"
+              "#     sallyportd --check && systemctl reload sallyportd\n"
+              "#\n"
+              "# Files in sallyport.conf.d/ are read after this one, in order of name. A key that "
+              "is given again\n"
+              "# replaces what was before or, for a list, adds to it; \"Key=\" empties a list and "
+              "gives\n"
+              "# anything else its default back. '#' and ';' begin a comment at the start of a "
+              "line only;\n"
+              "# within a value they are part of it. A line that ends in a backslash goes on in "
+              "the next.\n",
+              f);
+        for (int i = 0; i < SECTION_DEVICE; i++)
+                print_section(f, &config_sections[i]);
+}
+
+void config_print_device_template(FILE *f)
+{
+        fputs("# A device of this gateway. Copy this file to NAME.conf in this folder.\n", f);
+        print_section(f, &config_sections[SECTION_DEVICE]);
+}
