@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Taking what is wanted into the kernel, and what happens when the kernel does not want it. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "daemon/enforcer-internal.h"
+
+/* What the table must hold of the device when it is built anew. */
+static const EgressPlan *record_plan(const Record *c)
+{
+        return c->held ? &c->closed : c->queued ? &c->desired : &c->installed;
+}
+
+static void cut_connections(Enforcer *e, const Record *c)
+{
+        size_t deleted;
+
+        for (size_t i = 0; i < c->closed.n_elements; i++) {
+                const EgressElement *x = &c->closed.elements[i];
+                int r = -EAGAIN;
+
+                if (x->kind != EGRESS_CLAIMED)
+                        continue;
+                for (unsigned tries = 0; tries < 16 && r == -EAGAIN; tries++)
+                        r = conntrack_forget(e->conntrack, x->address.family, x->address.addr,
+                                             &deleted);
+                if (r < 0) /* the filter drops their packets all the same */
+                        log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "DEVICE", c->name }),
+                                          "Cannot delete the connections of %s, ignoring", c->name);
+        }
+}
+
+/* The kernel has taken record_plan(c). */
+static void settle(Enforcer *e, Record *c, bool tightens)
+{
+        EgressPlan now_installed = { 0 };
+
+        if (c->held) {
+                if (egress_plan_copy(&c->closed, &now_installed) < 0)
+                        return; /* installed stays what it was: the next change is a rebuild */
+        } else {
+                now_installed = c->desired;
+                c->desired = (EgressPlan){ 0 };
+                c->queued = false;
+        }
+        egress_plan_done(&c->installed);
+        c->installed = now_installed;
+        if (tightens)
+                cut_connections(e, c);
+}
+
+static int commit(NftBatch *b)
+{
+        char culprit[NFT_CULPRIT_MAX];
+        int r = nft_batch_commit(b, culprit);
+
+        if (r < 0)
+                log_warning_errno(r, "The kernel refused a change of the packet filter (%s)",
+                                  culprit);
+        return r;
+}
+
+typedef struct Pending {
+        Record *record;
+        EgressChange change;
+} Pending;
+
+static void pending_free(Pending *p, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                egress_change_done(&p[i].change);
+        free(p);
+}
+
+/* The changes of all records that are marked, as one transaction. */
+static int commit_changes(Enforcer *e, Pending *p, size_t n)
+{
+        _cleanup_(nft_batch_freep) NftBatch *b = nft_batch_new(e->nft);
+        usec_t now = now_boottime();
+        int r;
+
+        for (size_t i = 0; b && i < n; i++)
+                ruleset_change(b, &p[i].change, now);
+        r = commit(b);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                settle(e, p[i].record, p[i].change.tightens);
+        return 0;
+}
+
+static int commit_marked(Enforcer *e, bool (*marked)(const Record *c))
+{
+        Pending *p = calloc(e->n_records + 1, sizeof(*p));
+        size_t n = 0;
+        int r = p ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r == 0 && i < e->n_records; i++) {
+                Record *c = &e->records[i];
+
+                if (!marked(c))
+                        continue;
+                p[n].record = c;
+                r = egress_diff(&c->installed, record_plan(c), &p[n].change);
+                n += r == 0;
+        }
+        if (r == 0 && n > 0)
+                r = commit_changes(e, p, n);
+        if (p)
+                pending_free(p, n);
+        return r;
+}
+
+static int commit_one(Enforcer *e, Record *c)
+{
+        Pending p = { .record = c };
+        int r = egress_diff(&c->installed, record_plan(c), &p.change);
+
+        if (r < 0)
+                return r;
+        r = commit_changes(e, &p, 1);
+        egress_change_done(&p.change);
+        return r;
+}
+
+int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n)
+{
+        _cleanup_(nft_batch_freep) NftBatch *b = nft_batch_new(e->nft);
+        _cleanup_free_ const EgressPlan **plans = calloc(n + 1, sizeof(*plans));
+
+        if (!b || !plans)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                plans[i] = record_plan(&records[i]);
+        ruleset_replace(b, frame, plans, n, now_boottime());
+        return commit(b);
+}
+
+static bool is_pending(const Record *c)
+{
+        return c->queued && !c->held;
+}
+
+/* Somebody flushed the table, or it is not what we believe: all of it again. */
+static int rebuild(Enforcer *e)
+{
+        int r = enforcer_commit_table(e, &e->frame, e->records, e->n_records);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < e->n_records; i++)
+                if (e->records[i].queued)
+                        settle(e, &e->records[i], true);
+        log_notice("The packet filter was built anew.");
+        return 0;
+}
+
+/* The kernel does not take the device's posture: close it, and try again later. */
+void enforcer_hold(Enforcer *e, Record *c, int error)
+{
+        int r;
+
+        c->held = true;
+        log_message_errno(
+                LOG_ERR, error, LOG_FIELDS({ "DEVICE", c->name }, { "REASON", "filter-refused" }),
+                "The packet filter did not take the posture of %s; it is closed", c->name);
+        r = commit_one(e, c);
+        if (r < 0)
+                log_message_errno(LOG_CRIT, r,
+                                  LOG_FIELDS({ "DEVICE", c->name }, { "REASON", "filter-refused" }),
+                                  "Cannot close %s either; trying again", c->name);
+}
+
+static void finish(Enforcer *e, const Record *c, int error)
+{
+        LIST_FOREACH (i, &e->waiters) {
+                Waiter *w = LIST_ENTRY(i, Waiter, node);
+
+                if (w->record != c || w->finished)
+                        continue;
+                w->finished = true;
+                w->error = error;
+        }
+}
+
+/* A callback may ask for, or cancel, others: start over after each. */
+static void call_waiters(Enforcer *e)
+{
+        for (bool again = true; again;) {
+                again = false;
+                LIST_FOREACH (i, &e->waiters) {
+                        Waiter *w = LIST_ENTRY(i, Waiter, node);
+
+                        if (!w->finished)
+                                continue;
+                        list_remove(&w->node);
+                        w->done(w->error, w->userdata);
+                        free(w);
+                        again = true;
+                        break;
+                }
+        }
+}
+
+static void arm_retry(Enforcer *e)
+{
+        bool any = false;
+
+        for (size_t i = 0; i < e->n_records; i++)
+                any = any || (e->records[i].held && e->records[i].queued);
+        if (!any) {
+                loop_timer_disarm(e->retry);
+                e->retry_delay = ENFORCER_RETRY_MIN;
+                return;
+        }
+        if (loop_timer_arm_relative(e->retry, e->retry_delay) < 0)
+                log_warning("Cannot arm a timer, ignoring");
+        e->retry_delay = MIN(2 * e->retry_delay, ENFORCER_RETRY_MAX);
+}
+
+/* Together; if that fails the whole table; if that fails each alone, so that one device does not
+ * close the others. */
+int enforcer_flush(void *userdata)
+{
+        Enforcer *e = userdata;
+        int r;
+
+        for (size_t i = 0; i < e->n_records; i++)
+                e->records[i].tried = is_pending(&e->records[i]);
+        r = commit_marked(e, is_pending);
+        if (r < 0)
+                r = rebuild(e);
+        for (size_t i = 0; i < e->n_records; i++) {
+                Record *c = &e->records[i];
+                int error = 0;
+
+                if (!c->tried)
+                        continue;
+                if (r < 0 && (error = commit_one(e, c)) < 0)
+                        enforcer_hold(e, c, error);
+                finish(e, c, error);
+        }
+        arm_retry(e);
+        call_waiters(e);
+        return 0;
+}
+
+int enforcer_retry(void *userdata)
+{
+        Enforcer *e = userdata;
+
+        for (size_t i = 0; i < e->n_records; i++)
+                if (e->records[i].queued)
+                        e->records[i].held = false;
+        return enforcer_flush(e);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* What enforcer.c (the outside) and enforcer-commit.c (the kernel) share. */
+
+#include "base/hashmap.h"
+#include "base/list.h"
+#include "daemon/enforcer.h"
+#include "platform/conntrack.h"
+
+#define ENFORCER_RETRY_MIN (1 * USEC_PER_SEC)
+#define ENFORCER_RETRY_MAX (60 * USEC_PER_SEC)
+
+/* A device as the filter knows it. */
+typedef struct Record {
+        char name[DEVICE_NAME_MAX + 1];
+        EgressPlan installed; /* what the kernel has been told */
+        EgressPlan desired;   /* what it is to be told, while `queued` */
+        EgressPlan closed;    /* what it is told when it does not take `desired` */
+        bool queued;
+        bool held;  /* closed since the kernel refused, or memory failed */
+        bool tried; /* in the present flush */
+} Record;
+
+typedef struct Waiter {
+        List node;
+        Record *record;
+        EnforcerDone done;
+        void *userdata;
+        int error;
+        bool finished;
+} Waiter;
+
+struct Enforcer {
+        Loop *loop;
+        Nft *nft;
+        Conntrack *conntrack;
+        LoopSource *flush; /* at the end of a turn */
+        LoopSource *retry;
+        usec_t retry_delay;
+
+        RulesetFrame frame;
+        Record *records;
+        size_t n_records;
+        Hashmap *by_name;
+        List waiters;
+};
+
+/* The whole table of `frame` and `records`; logs a refusal. */
+int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n);
+/* Closes a device that did not get the posture it was to have. */
+void enforcer_hold(Enforcer *e, Record *c, int error);
+/* Loop handlers: the end of a turn, and another try for devices that are held. */
+int enforcer_flush(void *userdata);
+int enforcer_retry(void *userdata);

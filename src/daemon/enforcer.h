@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Keeps the packet filter as the devices' postures want it. Owns the table `inet sallyport` and
+ * nothing else of nftables. The table stays when the daemon stops or dies: verdicts run out in the
+ * kernel, everything else stays shut. */
+
+#include "daemon/ruleset.h"
+#include "domain/registry.h"
+#include "platform/loop.h"
+
+typedef struct Enforcer Enforcer;
+
+typedef struct EnforcerSettings {
+        const Zone *zones;
+        size_t n_zones;
+        const char *const *uplinks; /* interfaces; none: anything that is no zone's */
+        size_t n_uplinks;
+        bool masquerade; /* what leaves a zone by an uplink, IPv4 and IPv6 */
+        uint16_t mqtt_port, coap_port;
+} EnforcerSettings;
+
+/* Opens netlink sockets: needs CAP_NET_ADMIN. Changes nothing yet. */
+int enforcer_new(Loop *loop, Enforcer **ret);
+/* Leaves the table as it is. Callbacks that are due are not called. */
+Enforcer *enforcer_free(Enforcer *e);
+DEFINE_CLEANUP(Enforcer, enforcer_free)
+
+/* Replaces the whole table in one transaction, at start and on reload. Copies what it needs. A
+ * failure (-EEXIST: two devices claim one address) is logged and changes nothing. */
+int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceState *const *states,
+                  size_t n_states);
+
+typedef void (*EnforcerDone)(int error, void *userdata);
+/* Takes the present posture of `d` into the filter: all changes of a turn are one transaction at
+ * its end. `done` (or NULL) is called once after that, from the loop: 0 it is in force; else the
+ * filter refused, and the device is closed, as in quarantine, until it takes it: that is tried
+ * again. -ENODEV: not loaded; -ENOMEM: nothing is queued, `done` will not be called. */
+int enforcer_apply(Enforcer *e, const DeviceState *d, EnforcerDone done, void *userdata);
+/* The callbacks with this userdata will not be called. */
+void enforcer_cancel(Enforcer *e, const void *userdata);
+
+/* For `why`: what the kernel has of a device, read now. */
+typedef struct EnforcerElement {
+        EgressElement element; /* of kind CLAIMED (others in its name), REFUSED, QUARANTINED, */
+                               /* QUARANTINED_ETHER, OPEN or ALLOWED */
+        bool present;          /* false: expired, or taken away by somebody */
+        NftCount count;        /* packets since the element is there */
+        usec_t left;           /* USEC_INFINITY: stays */
+} EnforcerElement;
+#define ENFORCER_QUERY_MAX 512
+/* `*ret_held`: closed because the filter refused its posture. -ENODEV. */
+int enforcer_query(Enforcer *e, const char *device, EnforcerElement **ret, size_t *ret_n,
+                   bool *ret_held);
+/* Totals since the last load. */
+int enforcer_counters(Enforcer *e, RulesetCounters *ret);

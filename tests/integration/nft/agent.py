@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host in a network namespace: does what test.py asks for, one JSON line each way."""
+import json
+import socket
+import sys
+import threading
+import time
+
+WAIT = 0.5  # seconds until "no answer"
+last_received = {}  # port: time of the last byte that a stream's server got
+streams = {}
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def serve_one(connection, peer):
+    """Answers each block with the client's address."""
+    with connection:
+        while connection.recv(1000):
+            connection.sendall(peer.encode())
+
+
+def stream(connection, note):
+    """Bytes both ways all the time; note() at each that comes."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send():
+        try:
+            while True:
+                connection.sendall(b"x")
+                time.sleep(0.001)
+        except OSError:
+            pass
+
+    threading.Thread(target=send, daemon=True).start()
+    try:
+        while connection.recv(1000):
+            note(time.monotonic())
+    except OSError:
+        pass
+
+
+def serve_stream(connection, port):
+    stream(connection, lambda now: last_received.__setitem__(port, now))
+
+
+def listen(address, port, handler):
+    s = socket.create_server((address, port), family=family(address), backlog=50)
+
+    def run():
+        while True:
+            connection, peer = s.accept()
+            threading.Thread(target=handler, args=(connection, peer), daemon=True).start()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def do_serve_tcp(address, port):
+    listen(address, port, lambda c, peer: serve_one(c, peer[0]))
+
+
+def do_serve_stream(address, port):
+    listen(address, port, lambda c, peer: serve_stream(c, port))
+
+
+def do_serve_udp(address, port):
+    s = socket.socket(family(address), socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    s.bind((address, port))
+
+    def run():
+        while True:
+            _, peer = s.recvfrom(1000)
+            last_received[port] = time.monotonic()
+            if peer[0] != "0.0.0.0":
+                s.sendto(peer[0].encode(), peer)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def exchange(kind, address, port, source):
+    with socket.socket(family(address), kind) as s:
+        s.settimeout(WAIT)
+        if source:
+            s.bind((source, 0))
+        try:
+            s.connect((address, port))
+            s.send(b"x")
+            return s.recv(100).decode()
+        except OSError as e:
+            return "unreachable" if isinstance(e, ConnectionRefusedError) else None
+
+
+def do_tcp(address, port, source=None):
+    return exchange(socket.SOCK_STREAM, address, port, source)
+
+
+def do_udp(address, port, source=None):
+    return exchange(socket.SOCK_DGRAM, address, port, source)
+
+
+def do_dhcp(interface):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        s.bind(("", 68))
+        s.sendto(b"discover", ("255.255.255.255", 67))
+
+
+def do_stream(address, port):
+    s = socket.socket(family(address))
+    s.settimeout(WAIT)
+    s.connect((address, port))
+    s.settimeout(None)
+    streams[port] = None
+    note = lambda now: streams.__setitem__(port, now)
+    threading.Thread(target=stream, args=(s, note), daemon=True).start()
+
+
+def do_stream_last(port):
+    return streams[port]
+
+
+def do_last_received(port):
+    return last_received.get(port)
+
+
+for line in sys.stdin:
+    request = json.loads(line)
+    verb = request.pop("do")
+    try:
+        print(json.dumps(globals()["do_" + verb](**request)), flush=True)
+    except OSError as e:
+        print(json.dumps("error: %s" % e), flush=True)

@@ -1,0 +1,527 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The daemon's enforcer and the kernel: real packets between network namespaces.
+
+    test.py ENFORCER-TOOL REFERENCE.nft
+
+Needs root. Everything happens in namespaces named nfttest-*. The world:
+
+    cam    10.10.0.10 fd00:10::10 --- vlan10 |         |
+    meter  10.20.0.20 ---+                   |   gw    | wan0 --- up   192.0.2.10 192.0.2.11 ...
+    lock   10.20.0.30 ---+- br -----  vlan20 |         |
+    guest  10.20.0.99 ---+                   |         | mgmt0 -- op   172.31.0.2
+"""
+import atexit
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+SKIP = 77
+TOOL, REFERENCE = sys.argv[1:3]
+AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent.py")
+PREFIX = "nfttest-"
+NODES = ["gw", "cam", "meter", "lock", "guest", "up", "op", "ref"]
+
+CONFIG = """\
+zone a vlan10 dhcp dns ping
+zone b vlan20 ntp ping
+uplink wan0
+masquerade
+class cam affirming tcp:192.0.2.10:443 affirming tcp:[2001:db8::10]:443 affirming udp:[2001:db8:1::/48]:123
+class meter unattested udp:198.51.100.0/24:5000-5100
+device cam a cam 02:00:00:00:00:0a affirming 1h 10.10.0.10 fd00:10::10
+device lamp a cam 02:00:00:00:00:0b unattested -
+device meter b meter - unattested - 10.20.0.20
+device lock b meter - contraindicated - 10.20.0.30
+"""
+
+failed = passed = 0
+processes = []
+
+
+def check(what, ok, detail=""):
+    global failed, passed
+    passed += ok
+    failed += not ok
+    print("%s - %s%s" % ("ok" if ok else "NOT OK", what, " (%s)" % detail if detail else ""),
+          flush=True)
+
+
+def run(*words, check_exit=True):
+    p = subprocess.run(words, capture_output=True, text=True)
+    if check_exit and p.returncode != 0:
+        sys.exit("%s: %s" % (" ".join(words), p.stderr))
+    return p.stdout
+
+
+def ip(node, *words):
+    return run("ip", "-n", PREFIX + node, *words)
+
+
+def inside(node, *words):
+    return run("ip", "netns", "exec", PREFIX + node, *words)
+
+
+class Child:
+    """A program in a namespace that is asked line by line."""
+
+    def __init__(self, node, *words):
+        self.process = subprocess.Popen(["ip", "netns", "exec", PREFIX + node, *words],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        processes.append(self.process)
+
+    def write(self, text):
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit("%s has ended" % self.process.args[-1])
+        return line.strip()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Host(Child):
+    def __init__(self, node):
+        super().__init__(node, sys.executable, AGENT)
+
+    def __getattr__(self, verb):
+        def call(**arguments):
+            self.write(json.dumps(dict(arguments, do=verb)) + "\n")
+            return json.loads(self.read())
+        return call
+
+
+class Tool(Child):
+    def __init__(self, node, config):
+        super().__init__(node, TOOL)
+        self.write(config + "load\n")
+        _, error, microseconds = self.read().split()
+        self.error, self.load_time = int(error), int(microseconds) / 1000
+
+    def apply(self, line):
+        self.write(line + "\n")
+        _, _, error, microseconds = self.read().split()
+        return int(error), int(microseconds) / 1000
+
+    def finish(self):
+        """As the daemon stops: everything is freed, the table stays."""
+        self.process.stdin.close()
+        check("the program ends in order, and the table stays", self.process.wait(10) == 0 and
+              "chain from_zone" in listing("gw"))
+
+    def query(self, device):
+        self.write("query %s\n" % device)
+        rows = []
+        while not (line := self.read()).startswith("end"):
+            kind, address, rule, present, _, packets, _, _, _, left = line.split()
+            rows.append(dict(kind=kind, address=address, rule=rule, present=present == "present",
+                             packets=int(packets), left=int(left)))
+        return rows
+
+    def forget(self, address):
+        self.write("forget %s\n" % address)
+        return tuple(map(int, self.read().split()[1:]))
+
+    def counters(self):
+        self.write("counters\n")
+        words = self.read().split()[1:]
+        return dict(zip(words[::2], map(int, words[1::2])))
+
+
+def clean_up():
+    for p in processes:
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+    for node in NODES:
+        run("ip", "netns", "del", PREFIX + node, check_exit=False)
+
+
+def connect(node, name, gateway_name, master=None):
+    ip("gw", "link", "add", gateway_name, "type", "veth", "peer", "name", name, "netns",
+       PREFIX + node)
+    if master:
+        ip("gw", "link", "set", gateway_name, "master", master)
+    ip("gw", "link", "set", gateway_name, "up")
+
+
+def address(node, interface, *addresses):
+    for a in addresses:
+        ip(node, "addr", "add", a, "dev", interface, *(["nodad"] if ":" in a else []))
+
+
+def build():
+    for node in NODES:
+        run("ip", "netns", "add", PREFIX + node)
+        ip(node, "link", "set", "lo", "up")
+    ip("gw", "link", "add", "vlan20", "type", "bridge")
+    ip("gw", "link", "set", "vlan20", "up")
+    connect("cam", "dev0", "vlan10")
+    for node in ("meter", "lock", "guest"):
+        connect(node, "dev0", "p-" + node, "vlan20")
+    connect("up", "up0", "wan0")
+    connect("op", "op0", "mgmt0")
+    ip("cam", "link", "set", "dev0", "address", "02:00:00:00:00:0a")
+    address("gw", "vlan10", "10.10.0.1/24", "fd00:10::1/64")
+    address("gw", "vlan20", "10.20.0.1/24")
+    address("gw", "wan0", "203.0.113.2/24", "2001:db8:ffff::2/64")
+    address("gw", "mgmt0", "172.31.0.1/24")
+    for node, addresses, gateway in (("cam", ["10.10.0.10/24", "fd00:10::10/64"], "10.10.0.1"),
+                                     ("meter", ["10.20.0.20/24"], "10.20.0.1"),
+                                     ("lock", ["10.20.0.30/24"], "10.20.0.1"),
+                                     ("guest", ["10.20.0.99/24"], "10.20.0.1")):
+        address(node, "dev0", *addresses)
+        ip(node, "link", "set", "dev0", "up")
+        ip(node, "route", "add", "default", "via", gateway)
+    ip("cam", "-6", "route", "add", "default", "via", "fd00:10::1")
+    address("up", "up0", "203.0.113.1/24", "2001:db8:ffff::1/64")
+    address("up", "lo", "192.0.2.10/32", "192.0.2.11/32", "198.51.100.7/32", "2001:db8::10/128",
+            "2001:db8:1::7/128")
+    ip("up", "link", "set", "up0", "up")
+    for net in ("10.0.0.0/8", "172.31.0.0/24"):
+        ip("up", "route", "add", net, "via", "203.0.113.2")
+    ip("up", "-6", "route", "add", "fd00:10::/64", "via", "2001:db8:ffff::2")
+    address("op", "op0", "172.31.0.2/24")
+    ip("op", "link", "set", "op0", "up")
+    ip("op", "route", "add", "default", "via", "172.31.0.1")
+    ip("gw", "route", "add", "default", "via", "203.0.113.1")
+    ip("gw", "-6", "route", "add", "default", "via", "2001:db8:ffff::1")
+    inside("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+           "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
+           "net.ipv4.conf.vlan10.rp_filter=0", "net.ipv4.conf.vlan20.rp_filter=0")
+
+
+def listing(node, table="sallyport"):
+    return inside(node, "nft", "-s", "list", "table", "inet", table)
+
+
+def test_listing():
+    """The batch and nft/sallyport.nft are the same table; time alone has gone on."""
+    reference = listing("ref")
+    batch = listing("gw")
+    left = re.findall(r"timeout (\S+)", batch)
+    check("each verdict has its hour in the kernel",
+          len(left) == 2 and all(t == "1h" or t.startswith("59m5") for t in left), str(left))
+    batch = re.sub(r"timeout 59m\S*[^,\s}]", "timeout 1h", batch)
+    check("the batch and the reference list alike (%d bytes)" % len(reference),
+          batch == reference)
+    if batch != reference:
+        import difflib
+        print("\n".join(difflib.unified_diff(reference.splitlines(), batch.splitlines(),
+                                             lineterm="")))
+
+
+def test_allowed(t, h):
+    cam, meter, lock, guest = h["cam"], h["meter"], h["lock"], h["guest"]
+    check("cam: allowed, and masqueraded",
+          cam.tcp(address="192.0.2.10", port=443) == "203.0.113.2")
+    check("cam: same host, other port", not cam.tcp(address="192.0.2.10", port=80))
+    check("cam: other host", not cam.tcp(address="192.0.2.11", port=443))
+    check("cam: other protocol", not cam.udp(address="192.0.2.10", port=443))
+    check("cam: allowed over IPv6",
+          cam.tcp(address="2001:db8::10", port=443) == "2001:db8:ffff::2")
+    check("cam: IPv6 prefix", bool(cam.udp(address="2001:db8:1::7", port=123)))
+    check("cam: IPv6 prefix, other port", not cam.udp(address="2001:db8:1::7", port=124))
+    check("meter: prefix and port range, unattested",
+          bool(meter.udp(address="198.51.100.7", port=5050)))
+    check("meter: outside the range", not meter.udp(address="198.51.100.7", port=6000))
+    check("meter: what another may", not meter.tcp(address="192.0.2.10", port=443))
+    check("lock: contraindicated, nothing", not lock.udp(address="198.51.100.7", port=5050))
+    check("guest: nobody's host, nothing", not guest.udp(address="198.51.100.7", port=5050))
+    check("the uplink cannot reach in", not h["up"].tcp(address="10.10.0.10", port=443))
+    rows = {r["rule"]: r["packets"] for r in t.query("cam") if r["kind"] == "allowed"}
+    check("each allowance counts its packets", rows["tcp:192.0.2.10:443"] >= 4 and
+          rows["tcp:[2001:db8::10]:443"] >= 4, str(rows))
+    refused = [r["packets"] for r in t.query("cam") if r["kind"] == "refused"]
+    check("what was refused counts for the device", sum(refused) >= 3, str(refused))
+
+
+def test_gateway(h):
+    cam, meter, lock, guest, up = h["cam"], h["meter"], h["lock"], h["guest"], h["up"]
+    for name in ("cam", "meter", "lock", "guest"):
+        gateway = "10.10.0.1" if name == "cam" else "10.20.0.1"
+        check("%s: MQTT and CoAP of the gateway" % name,
+              bool(h[name].tcp(address=gateway, port=8883)) and
+              bool(h[name].udp(address=gateway, port=5684)))
+    check("cam: MQTT over IPv6", bool(cam.tcp(address="fd00:10::1", port=8883)))
+    check("cam: a zone's service", bool(cam.udp(address="10.10.0.1", port=53)))
+    check("meter: another zone's service", not meter.udp(address="10.20.0.1", port=53))
+    check("lock: no services while contraindicated", not lock.udp(address="10.20.0.1", port=123))
+    check("meter: its own service", bool(meter.udp(address="10.20.0.1", port=123)))
+    check("cam: no other port", not cam.tcp(address="10.10.0.1", port=22))
+    check("cam: nor by another address", not cam.tcp(address="203.0.113.2", port=22))
+    check("guest: no other port", not guest.tcp(address="10.20.0.1", port=22))
+    for name, gateway, want in (("cam", "10.10.0.1", True), ("cam", "fd00:10::1", True),
+                                ("lock", "10.20.0.1", False)):
+        p = subprocess.run(["ip", "netns", "exec", PREFIX + name, "ping", "-c1", "-W1", gateway],
+                           capture_output=True)
+        check("%s: ping %s %s" % (name, gateway, "works" if want else "does not"),
+              (p.returncode == 0) == want)
+    check("the gateway can open a connection to a device",
+          bool(h["gw"].tcp(address="10.10.0.10", port=443)))
+
+
+def test_foreign(h):
+    check("the operator's SSH is not ours", bool(h["op"].tcp(address="172.31.0.1", port=22)))
+    check("nor what is forwarded between other interfaces",
+          h["op"].tcp(address="192.0.2.11", port=443) == "172.31.0.2")
+    check("the operator cannot reach a device either",
+          not h["op"].tcp(address="10.10.0.10", port=443))
+
+
+def test_lateral(t, h):
+    before = t.counters()["lateral"]
+    check("no way from zone to zone", not h["cam"].tcp(address="10.20.0.20", port=443))
+    ip("meter", "route", "add", "10.20.0.30/32", "via", "10.20.0.1")
+    check("nor within a zone through the gateway",
+          not h["meter"].tcp(address="10.20.0.30", port=443))
+    ip("meter", "route", "del", "10.20.0.30/32")
+    count = t.counters()["lateral"] - before
+    check("counted as lateral", count >= 2, str(count))
+
+
+def spoof(t, what, attempt):
+    before = t.counters()["spoofed"]
+    answer = attempt()
+    count = t.counters()["spoofed"] - before
+    check("%s: dropped and counted" % what, not answer and count > 0, "%s %d" % (answer, count))
+
+
+def with_address(node, host, extra, to, port):
+    ip(node, "addr", "add", extra + "/32", "dev", "dev0")
+    try:
+        return host.udp(address=to, port=port, source=extra)
+    finally:
+        ip(node, "addr", "del", extra + "/32", "dev", "dev0")
+
+
+def set_hardware(node, hardware):
+    ip(node, "link", "set", "dev0", "address", hardware)
+    inside("gw", "ip", "neigh", "flush", "all")
+
+
+def test_spoofing(t, h):
+    cam, guest = h["cam"], h["guest"]
+    spoof(t, "a second address", lambda: with_address("cam", cam, "10.10.0.66", "10.10.0.1", 5684))
+    spoof(t, "an address of another zone",
+          lambda: with_address("cam", cam, "10.20.0.66", "10.10.0.1", 5684))
+    spoof(t, "a device's address in another zone",
+          lambda: with_address("guest", guest, "10.10.0.10", "10.20.0.1", 5684))
+    set_hardware("cam", "02:00:00:00:00:0c")
+    spoof(t, "a device's address from other hardware",
+          lambda: cam.tcp(address="192.0.2.10", port=443))
+    set_hardware("cam", "02:00:00:00:00:0b")
+    spoof(t, "a device's address from another device's hardware",
+          lambda: cam.tcp(address="192.0.2.10", port=443))
+    ip("cam", "addr", "add", "10.10.0.77/24", "dev", "dev0")
+    check("a device without addresses reaches the gateway's ports from any",
+          bool(cam.udp(address="10.10.0.1", port=5684, source="10.10.0.77")))
+    check("and nothing else", not cam.tcp(address="192.0.2.10", port=443, source="10.10.0.77"))
+    ip("cam", "addr", "del", "10.10.0.77/24", "dev", "dev0")
+    set_hardware("cam", "02:00:00:00:00:0a")
+    hardware = json.loads(ip("guest", "-j", "link", "show", "dev0"))[0]["address"]
+    set_hardware("guest", "02:00:00:00:00:0a")
+    spoof(t, "a device's hardware address in another zone",
+          lambda: guest.udp(address="10.20.0.1", port=5684))
+    spoof(t, "the same, with an address that has no hardware address",
+          lambda: with_address("guest", guest, "10.20.0.20", "10.20.0.1", 5684))
+    set_hardware("guest", hardware)
+    ip("cam", "route", "replace", "default", "via", "10.10.0.1")
+    ip("cam", "-6", "route", "replace", "default", "via", "fd00:10::1")
+    check("cam, itself again", bool(cam.tcp(address="192.0.2.10", port=443)))
+
+
+def test_dhcp(h):
+    ip("cam", "addr", "del", "10.10.0.10/24", "dev", "dev0")
+    ip("cam", "route", "add", "255.255.255.255/32", "dev", "dev0")
+    h["cam"].dhcp(interface="dev0")
+    time.sleep(0.1)
+    check("DHCP works without an address", bool(h["gw"].last_received(port=67)))
+    ip("cam", "route", "del", "255.255.255.255/32", "dev", "dev0")
+    ip("cam", "addr", "add", "10.10.0.10/24", "dev", "dev0")
+    ip("cam", "route", "replace", "default", "via", "10.10.0.1")
+
+
+def stream(h):
+    error = h["cam"].stream(address="192.0.2.10", port=5000)
+    if error:
+        check("a connection opens", False, error)
+    time.sleep(0.1)
+
+
+def last_byte(h, port=5000):
+    """When the last byte of a stream came through, in either direction."""
+    return max(h["cam"].stream_last(port=port) or 0, h["up"].last_received(port=port) or 0)
+
+
+def is_open(h):
+    before = last_byte(h)
+    time.sleep(0.15)
+    return last_byte(h) > before
+
+
+def test_cut(t, h, what, close, reopen):
+    error, _ = t.apply(reopen)
+    check("%s: opened again" % what, error == 0)
+    stream(h)
+    time.sleep(0.3)
+    check("%s: a connection is open" % what, is_open(h))
+    begin = time.monotonic()
+    error, took = t.apply(close)
+    check("%s: applied" % what, error == 0, "%.2f ms" % took)
+    time.sleep(0.6)
+    after = (last_byte(h) - begin) * 1000
+    check("%s: cuts the open connection within 100 ms" % what, after < 100,
+          "last byte %.1f ms after the decision" % after)
+    check("%s: and it stays cut" % what, not is_open(h))
+    check("%s: no connection of it is left" % what, t.forget("10.10.0.10") == (0, 0))
+
+
+def test_forget(t, h):
+    t.forget("10.10.0.10")
+    stream(h)
+    check("connections of other addresses are not forgotten", is_open(h) and
+          t.forget("10.10.0.200") == (0, 0) and is_open(h))
+    check("an open connection is", t.forget("10.10.0.10") == (0, 1))
+
+
+def test_postures(t, h):
+    cam = h["cam"]
+    test_cut(t, h, "contraindicated", "posture cam contraindicated -", "posture cam affirming 1h")
+    check("contraindicated: no new connection", not cam.tcp(address="192.0.2.10", port=443))
+    check("contraindicated: can attest", bool(cam.udp(address="10.10.0.1", port=5684)) and
+          bool(cam.tcp(address="10.10.0.1", port=8883)))
+    check("contraindicated: no services", not cam.udp(address="10.10.0.1", port=53))
+    rows = [r for r in t.query("cam") if r["kind"].startswith("quarantined")]
+    check("contraindicated: what was dropped is counted", sum(r["packets"] for r in rows) > 0)
+    test_cut(t, h, "quarantine by the operator", "quarantine cam on", "posture cam affirming 1h")
+    t.apply("quarantine cam off")
+    test_cut(t, h, "unattested", "posture cam unattested -", "posture cam affirming 1h")
+    t.apply("posture cam affirming 1h")
+    stream(h)
+    time.sleep(0.2)
+    before = {r["rule"]: r["packets"] for r in t.query("cam") if r["kind"] == "allowed"}
+    t.apply("posture cam affirming 2h")
+    rows = t.query("cam")
+    after = {r["rule"]: r["packets"] for r in rows if r["kind"] == "allowed"}
+    check("a renewed verdict holds connections and counters", is_open(h) and
+          after["tcp:192.0.2.10:5000"] >= before["tcp:192.0.2.10:5000"] > 0)
+    left = max(r["left"] for r in rows if r["kind"] == "open")
+    check("and its new time is in the kernel", 7190e6 < left <= 7200e6, "%d us" % left)
+    answer = cam.udp(address="192.0.2.10", port=9)
+    check("an ICMP error finds its way to the device", answer == "unreachable", str(answer))
+
+
+def test_flushed(t, h):
+    inside("gw", "nft", "delete", "table", "inet", "sallyport")
+    error, took = t.apply("posture cam affirming 1h")
+    check("a table that somebody deleted is built anew with the next change", error == 0 and
+          bool(h["cam"].tcp(address="192.0.2.10", port=443)) and
+          not h["cam"].tcp(address="192.0.2.11", port=443), "%.2f ms" % took)
+
+
+def test_expiry(t, h):
+    """The daemon is dead; the kernel ends the verdict."""
+    begin = time.monotonic()
+    error, _ = t.apply("posture cam affirming 1500ms")
+    stream(h)
+    t.end()
+    time.sleep(0.5)
+    check("expiry: open, with the program killed", error == 0 and is_open(h))
+    time.sleep(1.5)
+    last = (last_byte(h) - begin) * 1000
+    check("expiry: the kernel cuts the open connection at its time", 1300 < last < 1600,
+          "last byte after %.0f ms of 1500" % last)
+    check("expiry: no new connection", not h["cam"].tcp(address="192.0.2.10", port=443))
+    check("expiry: the gateway's ports stay", bool(h["cam"].tcp(address="10.10.0.1", port=8883)))
+
+
+def test_many():
+    rules = " ".join("affirming tcp:100.80.%d.10:443" % i for i in range(10))
+    config = "zone a vlan10\nuplink wan0\nclass many %s\n" % rules
+    t = Tool("gw", config + "device cam a many 02:00:00:00:00:0a affirming 1h 10.10.0.10\n"
+             "many 1000 a many\n")
+    check("1,001 devices with 10 allowances each load", t.error == 0, "%.1f ms" % t.load_time)
+    times = sorted(t.apply("posture many%d %s -" % (i, p))[1]
+                   for i in range(100) for p in ("contraindicated", "affirming"))
+    check("a posture among them is changed", True,
+          "median %.2f ms, worst of %d %.2f ms" % (times[len(times) // 2], len(times), times[-1]))
+    t.finish()
+
+
+def test_refusals():
+    t = Tool("gw", "zone a vlan10\nclass c\ndevice one a c - unattested - 10.0.0.1\n"
+             "device two a c - unattested - 10.0.0.1\n")
+    check("two devices with one address are refused", t.error == -17, str(t.error))
+    t.end()
+    t = Tool("gw", "zone a an-interface-name-that-is-too-long\n")
+    check("an interface that cannot be is refused", t.error == -22, str(t.error))
+    t.end()
+
+
+def main():
+    if os.geteuid() != 0:
+        print("SKIP: needs root for network namespaces")
+        return SKIP
+    for program in ("ip", "nft", "ping", "sysctl"):
+        if not shutil.which(program):
+            print("SKIP: %s is not installed" % program)
+            return SKIP
+    clean_up()
+    atexit.register(clean_up)
+    build()
+    h = {n: Host(n) for n in ("gw", "cam", "meter", "lock", "guest", "up", "op")}
+    inside("ref", "nft", "-f", REFERENCE)
+    inside("gw", "nft", "add table inet operator; add chain inet operator input "
+           "{ type filter hook input priority 10; }; add rule inet operator input counter")
+    foreign = listing("gw", "operator")
+    t = Tool("gw", CONFIG)
+    test_listing()
+    t.end()
+
+    t = Tool("gw", CONFIG.replace("class cam", "class cam affirming tcp:192.0.2.10:5000 "
+                                  "affirming udp:192.0.2.10:9"))
+    for port in (22, 8883):
+        h["gw"].serve_tcp(address="0.0.0.0", port=port)
+    h["gw"].serve_tcp(address="fd00:10::1", port=8883)
+    for gateway in ("10.10.0.1", "10.20.0.1"):
+        for port in (53, 123, 5684):
+            h["gw"].serve_udp(address=gateway, port=port)
+    h["gw"].serve_udp(address="0.0.0.0", port=67)
+    for port in (80, 443):
+        h["up"].serve_tcp(address="0.0.0.0", port=port)
+    h["up"].serve_tcp(address="2001:db8::10", port=443)
+    h["up"].serve_stream(address="192.0.2.10", port=5000)
+    for a, port in (("192.0.2.10", 443), ("198.51.100.7", 5050), ("198.51.100.7", 6000),
+                    ("2001:db8:1::7", 123), ("2001:db8:1::7", 124)):
+        h["up"].serve_udp(address=a, port=port)
+    for node in ("cam", "meter", "lock"):
+        h[node].serve_tcp(address="0.0.0.0", port=443)
+
+    test_allowed(t, h)
+    test_gateway(h)
+    test_foreign(h)
+    test_lateral(t, h)
+    test_spoofing(t, h)
+    test_dhcp(h)
+    test_forget(t, h)
+    test_postures(t, h)
+    test_flushed(t, h)
+    test_expiry(t, h)
+    test_many()
+    test_refusals()
+    check("a foreign table is as it was", listing("gw", "operator") == foreign)
+    print("# %d passed, %d failed" % (passed, failed))
+    return failed > 0
+
+
+sys.exit(main())
