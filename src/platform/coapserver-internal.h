@@ -16,7 +16,7 @@
 #include "platform/blockwise.h"
 #include "platform/coapserver.h"
 
-#define COAPSERVER_EXCHANGES_MAX 8 /* a peer, answered ones included */
+#define COAPSERVER_EXCHANGES_MAX 32 /* a peer, answered ones included */
 #define COAPSERVER_ENDPOINTS_MAX 16
 #define COAPSERVER_TOKEN_MAX     8
 /* RFC 7252 section 4.8.2: how long a message ID stands for one message. */

@@ -36,6 +36,12 @@ static void waiting_end(Waiting *w)
         free(w);
 }
 
+void bench_gateway_done(Gateway *g)
+{
+        for (List *i; (i = list_first(&g->waiting));)
+                waiting_end(LIST_ENTRY(i, Waiting, link));
+}
+
 static void appraise(Waiting *w)
 {
         char ear[8192];

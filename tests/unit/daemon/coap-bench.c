@@ -28,7 +28,12 @@ static const char make_certificates[] =
         "ca ca; ca foreign\n"
         "leaf ca gateway gateway.test 2; leaf ca second second.test 2; leaf ca dev1 dev1 2\n"
         "leaf ca dev2 dev2 2; leaf ca stranger stranger 2; leaf foreign fake dev1 2\n"
-        "leaf ca old dev1 -1\n";
+        "new old; openssl req -new -key old.key -subj /CN=dev1 -out old.csr\n"
+        "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nserial=serial\\nnew_certs_dir=.\\n"
+        "default_md=sha256\\npolicy=p\\n[p]\\ncommonName=supplied\\n' >ca.cnf\n"
+        ": >index; echo 01 >serial\n"
+        "openssl ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -in old.csr "
+        "-out old.pem -startdate 20200101000000Z -enddate 20210101000000Z\n";
 
 static char output[65536];
 
@@ -144,8 +149,7 @@ int bench_teardown(void **state)
         Bench *b = *state;
         ingress_coap_free(b->in);
         assert_int_equal(b->gateway.opened, b->gateway.closed);
-        b->gateway.delay = 0;
-        bench_turn(b, USEC_PER_SEC / 10);
+        bench_gateway_done(&b->gateway);
         free_stored(&b->gateway.telemetry);
         free_stored(&b->gateway.evidence);
         loop_free(b->gateway.loop);

@@ -39,6 +39,9 @@ typedef struct Bench {
         uint16_t port;
 } Bench;
 
+/* Forgets what has not been answered yet. */
+void bench_gateway_done(Gateway *g);
+
 int bench_setup(void **state);
 int bench_teardown(void **state);
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* sallyportctl: the table of commands and the options that all of them have. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/command.h"
+#include "platform/file.h"
+#include "platform/identity.h"
+
+typedef struct Command {
+        const char *group, *verb; /* group NULL: a command of one word */
+        CommandFunction run;
+        const char *arguments, *help;
+} Command;
+
+static const Command commands[] = {
+        { "identity", "init", command_identity_init,
+          "[--operator-key PUB.pem] [--sign-with KEY.pem] [--pcrs \"0 2 4 7\"] [--force]",
+          "make the gateway's keys in the TPM" },
+        { "identity", "csr", command_identity_csr,
+          "[--subject NAME] [--name DNS]... [--address IP]... [-o FILE]",
+          "write a certificate request signed by the TPM's key" },
+        { "identity", "install", command_identity_install, "CERT [--ca FILE]",
+          "take a certificate into use" },
+        { "identity", "show", command_identity_show, "", "keys, certificate, policy, PCRs" },
+        { "policy", "predict", command_policy_predict, "[--pcr N=HEX]... [--counter MAX] [-o FILE]",
+          "write a policy for the present PCR values, or given ones, to be signed" },
+        { "policy", "sign", command_policy_sign, "--key OPERATOR.key FILE [-o FILE]",
+          "sign a policy; needs no TPM" },
+        { "policy", "install", command_policy_install, "FILE", "put a signed policy in force" },
+        { "policy", "retire", command_policy_retire, "[--force]",
+          "increment the counter: older policies are dead" },
+        { "policy", "show", command_policy_show, "", "the policy in force, and whether it holds" },
+};
+
+static void print_help(void)
+{
+        printf("sallyportctl [OPTIONS] COMMAND ...\n\nCommands:\n");
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
+                const Command *c = &commands[i];
+                printf("  %s%s%s %s\n      %s\n", strempty(c->group), c->group ? " " : "", c->verb,
+                       c->arguments, c->help);
+        }
+        printf("\nOptions:\n"
+               "  --config FILE           configuration of the daemon\n"
+               "  --tcti TCTI             the TPM: device:PATH, swtpm:path=PATH,\n"
+               "                          swtpm:host=HOST,port=PORT (or SALLYPORT_TCTI)\n"
+               "  --state-directory DIR   (or SALLYPORT_STATE)\n"
+               "  --json                  answers for programs\n"
+               "  --help, --version\n"
+               "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM or the policy refuses.\n");
+}
+
+int command_fail(int error, const Reason *reason)
+{
+        fprintf(stderr, "sallyportctl: %s.\n", reason->text);
+        switch (error) {
+        case -EKEYREJECTED:
+        case -EKEYREVOKED:
+        case -ENOKEY:
+        case -EACCES:
+                return COMMAND_REFUSED;
+        default:
+                return COMMAND_FAILED;
+        }
+}
+
+int command_usage(const char *form)
+{
+        fprintf(stderr, "Usage: sallyportctl %s\n", form);
+        return COMMAND_USAGE;
+}
+
+int command_output(const char *path, const char *text)
+{
+        Reason reason;
+        if (!path || streq(path, "-"))
+                return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? COMMAND_FAILED : COMMAND_OK;
+        int r = file_write_atomic(path, bytes_from_str(text), 0644);
+        if (r < 0) {
+                reason_set(&reason, r, "Cannot write %s: %s", path, strerror(-r));
+                return command_fail(r, &reason);
+        }
+        return COMMAND_OK;
+}
+
+static const char *from_environment(const char *name, const char *otherwise)
+{
+        const char *value = getenv(name);
+        return isempty(value) ? otherwise : value;
+}
+
+/* The options in front of the command. Negative: go on; otherwise the exit code. */
+static int parse_options(int argc, char **argv, CommandContext *c)
+{
+        enum { CONFIG = 256, TCTI, STATE, JSON, HELP, VERSION };
+        static const struct option options[] = {
+                { "config", required_argument, NULL, CONFIG },
+                { "tcti", required_argument, NULL, TCTI },
+                { "state-directory", required_argument, NULL, STATE },
+                { "json", no_argument, NULL, JSON },
+                { "help", no_argument, NULL, HELP },
+                { "version", no_argument, NULL, VERSION },
+                { 0 },
+        };
+        int o;
+        while ((o = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
+                switch (o) {
+                case CONFIG:
+                        c->config_path = optarg;
+                        break;
+                case TCTI:
+                        c->tcti = optarg;
+                        break;
+                case STATE:
+                        c->state = optarg;
+                        break;
+                case JSON:
+                        c->json = true;
+                        break;
+                case HELP:
+                        print_help();
+                        return COMMAND_OK;
+                case VERSION:
+                        printf("sallyportctl %s\n", SALLYPORT_VERSION);
+                        return COMMAND_OK;
+                default:
+                        return command_usage("--help");
+                }
+        }
+        return -1;
+}
+
+static const Command *find_command(int argc, char **argv)
+{
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
+                const Command *c = &commands[i];
+                if (c->group ? argc >= 2 && streq(argv[0], c->group) && streq(argv[1], c->verb)
+                             : argc >= 1 && streq(argv[0], c->verb))
+                        return c;
+        }
+        return NULL;
+}
+
+/* --json is welcome behind the command too: that is where one types it last. */
+static int take_json(int argc, char **argv, CommandContext *c)
+{
+        int n = 0;
+        for (int i = 0; i < argc; i++) {
+                if (streq(argv[i], "--json"))
+                        c->json = true;
+                else
+                        argv[n++] = argv[i];
+        }
+        argv[n] = NULL;
+        return n;
+}
+
+int main(int argc, char **argv)
+{
+        CommandContext c = {
+                .config_path = SALLYPORT_SYSCONFDIR "/sallyport.conf",
+                .tcti = from_environment("SALLYPORT_TCTI", IDENTITY_DEFAULT_TCTI),
+                .state = from_environment("SALLYPORT_STATE", SALLYPORT_STATEDIR),
+        };
+        int r = parse_options(argc, argv, &c);
+        if (r >= 0)
+                return r;
+        argv += optind;
+        argc = take_json(argc - optind, argv, &c);
+        const Command *command = find_command(argc, argv);
+        if (!command)
+                return command_usage("COMMAND ...; \"sallyportctl --help\" lists the commands");
+        int skip = command->group ? 1 : 0;
+        return command->run(&c, argc - skip, argv + skip);
+}
