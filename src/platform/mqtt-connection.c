@@ -131,7 +131,8 @@ static void on_disconnect(struct mosquitto *m, void *userdata, int code,
                 snprintf(text, sizeof(text), "connection lost: %s", strerror(errno));
         else
                 snprintf(text, sizeof(text), "connection lost: %s", mosquitto_strerror(code));
-        set_down_loss(c, code == 0 ? "the broker closed the connection" : text);
+        bool closed = code == MOSQ_ERR_SUCCESS || code == MOSQ_ERR_CONN_LOST;
+        set_down_loss(c, closed ? "the server closed the connection" : text);
 }
 
 static void on_publish(struct mosquitto *m, void *userdata, int mid, int code,
@@ -173,8 +174,9 @@ static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, c
 static void on_log(struct mosquitto *m, void *userdata, int level, const char *text)
 {
         MqttConnection *c = userdata;
-        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && strncmp(text, "OpenSSL", 7) == 0)
-                snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", text);
+        const char *last = strrchr(text, ':');
+        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && strncmp(text, "OpenSSL", 7) == 0 && last)
+                snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", last + 1);
         log_debug("libmosquitto: %s", text);
 }
 

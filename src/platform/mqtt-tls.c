@@ -70,6 +70,9 @@ static void configure(MqttTls *t, const MqttClientConfig *config)
         SSL_CTX_set_min_proto_version(ctx, config->allow_tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
         /* A handshake in mid-connection would sign with the TPM outside a fiber. */
         SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+        /* A broker that dies sends no close_notify. MQTT packets carry their length: an end in the
+         * middle of one is seen all the same. */
+        SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
         SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                       SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/uplink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/ratelimit.h"
+#include "base/str.h"
+#include "daemon/uplink-window.h"
+
+/* Payload that one read brings into memory. */
+#define READ_BYTES ((size_t)1 << 20)
+#define RETRY_READ USEC_PER_SEC
+
+/* In the order of precedence. */
+static const uint8_t kinds[] = { STORE_REPORT, STORE_AUDIT, STORE_TELEMETRY };
+
+typedef struct Cursor {
+        uint64_t after; /* id up to which everything was looked at */
+        bool dry;       /* nothing more when last asked */
+} Cursor;
+
+typedef struct Subscription {
+        List link;
+        UplinkHandler handler;
+        void *userdata;
+        char filter[];
+} Subscription;
+
+struct Uplink {
+        Loop *loop;
+        Store *store;
+        MqttClient *client;
+        LoopSource *turn, *timer;
+        char *base; /* "<prefix>/<gateway>/" */
+        char *server;
+        size_t window_size, window_limit; /* configured, and what the broker takes */
+        List subscriptions;
+
+        Window window;
+        Holds holds;
+        Cursor cursors[ELEMENTSOF(kinds)];
+        size_t reading; /* index of the kind that `read` is about */
+        StoreOp *read;
+        usec_t retry_at;     /* a read or a send that failed; USEC_INFINITY: none */
+        uint64_t *delivered; /* ids to be deleted at the end of the turn */
+        size_t n_delivered;
+
+        UplinkStats stats;
+        RateLimit complaints;
+};
+
+static void note_error(Uplink *u, const char *text)
+{
+        snprintf(u->stats.last_error, sizeof(u->stats.last_error), "%s", text);
+        u->stats.last_error_at = now_realtime();
+}
+
+static void forget(Uplink *u, uint64_t id)
+{
+        u->delivered[u->n_delivered++] = id;
+        if (u->n_delivered == u->window_size) {
+                store_delete(u->store, u->delivered, u->n_delivered);
+                u->n_delivered = 0;
+        }
+        loop_defer(u->turn);
+}
+
+static void drop(Uplink *u, uint64_t id, const char *device, const char *why)
+{
+        char text[160];
+        const char *name = isempty(device) ? "the gateway itself" : device;
+        u->stats.dropped++;
+        snprintf(text, sizeof(text), "Dropped a record of %s: %s.", name, why);
+        note_error(u, text);
+        if (ratelimit_take(&u->complaints, now_boottime()))
+                log_message(LOG_ERR,
+                            LOG_FIELDS({ "DEVICE", isempty(device) ? NULL : device },
+                                       { "REASON", why }),
+                            "The upstream can never take record %llu of %s, dropped: %s",
+                            (unsigned long long)id, name, why);
+        forget(u, id);
+}
+
+static void arm_timer(Uplink *u)
+{
+        usec_t next = MIN(holds_next(&u->holds), u->retry_at);
+        if (next != USEC_INFINITY)
+                loop_timer_arm(u->timer, next);
+}
+
+static void retry_later(Uplink *u)
+{
+        u->retry_at = usec_add(loop_now(u->loop), RETRY_READ);
+        arm_timer(u);
+}
+
+static void hold(Uplink *u, const InFlight *f, const char *why)
+{
+        char text[160];
+        const char *name = isempty(f->device) ? "the gateway itself" : f->device;
+        u->stats.refused++;
+        snprintf(text, sizeof(text), "The broker refuses records of %s: %s.", name, why);
+        note_error(u, text);
+        if (!holds_blocks(&u->holds, f->device) && ratelimit_take(&u->complaints, now_boottime()))
+                log_message(LOG_WARNING,
+                            LOG_FIELDS({ "DEVICE", isempty(f->device) ? NULL : f->device },
+                                       { "REASON", why }),
+                            "The upstream refuses records of %s for now, they are kept: %s", name,
+                            why);
+        if (holds_refuse(&u->holds, f->device, f->id, loop_now(u->loop)) < 0)
+                log_error("No memory to hold records back: they wait for the next connection");
+        arm_timer(u);
+}
+
+/* MQTT 5 section 3.4.2.1: what will be as wrong the next time. */
+static bool refused_for_good(uint8_t reason_code)
+{
+        return reason_code == 0x90 /* topic name invalid */ ||
+               reason_code == 0x95 /* packet too large */ ||
+               reason_code == 0x99 /* payload format invalid */;
+}
+
+static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
+{
+        Uplink *u = userdata;
+        _cleanup_free_ InFlight *f = window_take(&u->window, mid);
+        if (!f)
+                return;
+        if (reason_code < 0x80) {
+                u->stats.delivered++;
+                holds_accept(&u->holds, f->device);
+                forget(u, f->id);
+        } else if (refused_for_good(reason_code)) {
+                drop(u, f->id, f->device, mqtt_reason_to_string(reason_code));
+        } else {
+                hold(u, f, mqtt_reason_to_string(reason_code));
+        }
+        loop_defer(u->turn);
+}
+
+/* RFC 3339 with milliseconds. */
+static void format_time(usec_t t, char ret[static USEC_FORMAT_MAX])
+{
+        usec_format_utc(t, ret);
+        size_t len = strlen(ret);
+        if (len > 0 && ret[len - 1] == 'Z')
+                snprintf(ret + len - 1, USEC_FORMAT_MAX - len, ".%03uZ",
+                         (unsigned)(t / USEC_PER_MSEC % 1000));
+}
+
+static int publish(Uplink *u, const StoreRecord *r, int *ret_mid)
+{
+        char sequence[24], epoch[24], received[USEC_FORMAT_MAX];
+        _cleanup_free_ char *topic = NULL;
+        const char *name = isempty(r->device) ? "gateway" : r->device;
+        if (asprintf(&topic, "%s%s/%s", u->base, name, r->topic) < 0) {
+                topic = NULL;
+                return -ENOMEM;
+        }
+        snprintf(sequence, sizeof(sequence), "%llu", (unsigned long long)r->device_sequence);
+        snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)r->epoch);
+        format_time(r->received, received);
+        const MqttUserProperty properties[] = {
+                { "device", name },       { "posture", r->posture }, { "received-at", received },
+                { "sequence", sequence }, { "epoch", epoch },
+        };
+        const MqttPublish message = {
+                .topic = topic,
+                .payload = r->payload,
+                .content_type = r->content_type,
+                .properties = properties,
+                .n_properties = ELEMENTSOF(properties),
+        };
+        return mqtt_client_publish(u->client, &message, ret_mid);
+}
+
+/* 0: sent, or dealt with otherwise. Negative: no more for now. */
+static int send_record(Uplink *u, const StoreRecord *r)
+{
+        int mid;
+        if (holds_blocks(&u->holds, r->device) || window_has(&u->window, r->id))
+                return 0;
+        int error = publish(u, r, &mid);
+        if (error == -EMSGSIZE || error == -EINVAL) {
+                drop(u, r->id, r->device,
+                     error == -EMSGSIZE ? "larger than the broker takes" : "not a valid message");
+                return 0;
+        }
+        if (error < 0)
+                return error;
+        u->stats.sent++;
+        return window_add(&u->window, mid, r->id, r->device);
+}
+
+static void on_read(int error, const StoreRecord *records, size_t n, void *userdata)
+{
+        Uplink *u = userdata;
+        Cursor *cursor = &u->cursors[u->reading];
+        u->read = NULL;
+        cursor->dry = error == 0 && n == 0;
+        for (size_t i = 0; i < n && error == 0; i++) {
+                error = send_record(u, &records[i]);
+                if (error == 0)
+                        cursor->after = records[i].id;
+        }
+        /* Without a connection the news of its end is on its way. */
+        if (error < 0 && error != -ENOTCONN) {
+                log_warning_errno(error, "Cannot send what is stored, trying again");
+                retry_later(u);
+                return;
+        }
+        if (error == 0)
+                loop_defer(u->turn);
+}
+
+static void read_more(Uplink *u)
+{
+        size_t room = u->window_limit - u->window.n;
+        /* Not for each single acknowledgement: a read costs the store's thread a wake-up. */
+        if (!u->stats.connected || u->read || u->retry_at != USEC_INFINITY ||
+            room < MAX(u->window_limit / 4, 1U))
+                return;
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+                if (u->cursors[i].dry)
+                        continue;
+                u->reading = i;
+                int r = store_read(u->store, kinds[i], u->cursors[i].after, room, READ_BYTES,
+                                   on_read, u, &u->read);
+                if (r < 0)
+                        retry_later(u);
+                return;
+        }
+}
+
+static int on_turn(void *userdata)
+{
+        Uplink *u = userdata;
+        if (u->n_delivered > 0) {
+                int r = store_delete(u->store, u->delivered, u->n_delivered);
+                if (r < 0)
+                        log_warning_errno(r, "Records will be sent again, ignoring");
+                u->n_delivered = 0;
+        }
+        read_more(u);
+        return 0;
+}
+
+/* Holds that have run out: look at their records again. Those in flight are passed over. */
+static int on_timer(void *userdata)
+{
+        Uplink *u = userdata;
+        uint64_t lowest;
+        if (u->retry_at <= loop_now(u->loop))
+                u->retry_at = USEC_INFINITY;
+        if (holds_release(&u->holds, loop_now(u->loop), &lowest)) {
+                for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+                        u->cursors[i].after = MIN(u->cursors[i].after, lowest - 1);
+                        u->cursors[i].dry = false;
+                }
+                if (u->read)
+                        store_op_cancel(TAKE_PTR(u->read));
+        }
+        arm_timer(u);
+        return loop_defer(u->turn);
+}
+
+static void on_appended(void *userdata)
+{
+        Uplink *u = userdata;
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                u->cursors[i].dry = false;
+        loop_defer(u->turn);
+}
+
+static void start_over(Uplink *u)
+{
+        if (u->read)
+                store_op_cancel(TAKE_PTR(u->read));
+        window_clear(&u->window);
+        memset(u->cursors, 0, sizeof(u->cursors));
+}
+
+static void on_connected(const MqttLimits *limits, void *userdata)
+{
+        Uplink *u = userdata;
+        start_over(u);
+        u->window_limit = MIN(u->window_size, MAX(limits->receive_maximum, 1U));
+        u->stats.connected = true;
+        u->stats.since = now_realtime();
+        log_notice("Connected to the upstream %s", u->server);
+        LIST_FOREACH (i, &u->subscriptions)
+                mqtt_client_subscribe(u->client, LIST_ENTRY(i, Subscription, link)->filter);
+        loop_defer(u->turn);
+}
+
+/* One line for each new reason: an outage of a night does not fill the journal. */
+static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
+{
+        Uplink *u = userdata;
+        char text[sizeof(u->stats.last_error)], span[USEC_FORMAT_MAX];
+        snprintf(text, sizeof(text), "No connection to the upstream %.64s: %.150s.", u->server,
+                 reason);
+        bool news = u->stats.connected || !streq(text, u->stats.last_error);
+        log_message(news ? LOG_WARNING : LOG_DEBUG, LOG_FIELDS({ "REASON", reason }),
+                    "No connection to the upstream %s: %s; trying again in %s", u->server, reason,
+                    usec_format_span(retry_in, span));
+        note_error(u, text);
+        if (u->stats.connected)
+                u->stats.since = now_realtime();
+        u->stats.connected = false;
+        start_over(u);
+}
+
+static void on_message(const MqttMessage *message, void *userdata)
+{
+        Uplink *u = userdata;
+        const char *topic = startswith(message->topic, u->base);
+        if (!topic)
+                return;
+        LIST_FOREACH_SAFE (i, &u->subscriptions) {
+                Subscription *s = LIST_ENTRY(i, Subscription, link);
+                if (mqtt_topic_matches(s->filter, message->topic))
+                        s->handler(topic, message, s->userdata);
+        }
+}
+
+int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void *userdata)
+{
+        size_t size = strlen(u->base) + strlen(filter) + 1;
+        Subscription *s = calloc(1, sizeof(*s) + size);
+        if (!s)
+                return -ENOMEM;
+        snprintf(s->filter, size, "%s%s", u->base, filter);
+        if (!mqtt_filter_valid(s->filter)) {
+                free(s);
+                return -EINVAL;
+        }
+        s->handler = handler;
+        s->userdata = userdata;
+        list_append(&u->subscriptions, &s->link);
+        if (u->stats.connected)
+                mqtt_client_subscribe(u->client, s->filter);
+        return 0;
+}
+
+static int set_up(Uplink *u, const UplinkConfig *config)
+{
+        size_t window = config->client.window > 0 ? config->client.window : UPLINK_WINDOW_DEFAULT;
+        list_init(&u->subscriptions);
+        window_init(&u->window);
+        u->complaints = RATELIMIT_INIT(USEC_PER_MIN, 10);
+        u->stats.since = now_realtime();
+        u->retry_at = USEC_INFINITY;
+        u->window_size = u->window_limit = window;
+        u->delivered = calloc(window, sizeof(*u->delivered));
+        if (!u->delivered || holds_init(&u->holds) < 0)
+                return -ENOMEM;
+        if (asprintf(&u->base, "%s/%s/", config->topic_prefix, config->gateway) < 0) {
+                u->base = NULL;
+                return -ENOMEM;
+        }
+        if (asprintf(&u->server, "%s:%u", config->client.host, config->client.port) < 0) {
+                u->server = NULL;
+                return -ENOMEM;
+        }
+        int r = loop_add_deferred(u->loop, &u->turn, LOOP_FATAL, on_turn, u);
+        return r < 0 ? r : loop_add_timer(u->loop, &u->timer, LOOP_FATAL, on_timer, u);
+}
+
+int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *credential,
+               Uplink **ret)
+{
+        static const MqttClientEvents events = {
+                .connected = on_connected,
+                .disconnected = on_disconnected,
+                .acknowledged = on_acknowledged,
+                .message = on_message,
+        };
+        _cleanup_(uplink_freep) Uplink *u = calloc(1, sizeof(*u));
+        if (!u)
+                return -ENOMEM;
+        u->loop = l;
+        u->store = store;
+        int r = set_up(u, config);
+        if (r < 0)
+                return r;
+        r = mqtt_client_new(l, &config->client, credential, &events, u, &u->client);
+        if (r < 0)
+                return r;
+        store_watch(store, on_appended, u);
+        *ret = TAKE_PTR(u);
+        return 0;
+}
+
+Uplink *uplink_free(Uplink *u)
+{
+        if (!u)
+                return NULL;
+        mqtt_client_free(u->client);
+        store_watch(u->store, NULL, NULL);
+        if (u->read)
+                store_op_cancel(u->read);
+        if (u->n_delivered > 0)
+                store_delete(u->store, u->delivered, u->n_delivered);
+        loop_source_free(u->turn);
+        loop_source_free(u->timer);
+        for (List *i; u->subscriptions.next && (i = list_first(&u->subscriptions));) {
+                list_remove(i);
+                free(LIST_ENTRY(i, Subscription, link));
+        }
+        window_clear(&u->window);
+        holds_done(&u->holds);
+        free(u->delivered);
+        free(u->base);
+        free(u->server);
+        free(u);
+        return NULL;
+}
+
+void uplink_set_credential(Uplink *u, Credential *credential)
+{
+        mqtt_client_set_credential(u->client, credential);
+}
+
+void uplink_stats(const Uplink *u, UplinkStats *ret)
+{
+        *ret = u->stats;
+        ret->attempts = mqtt_client_attempts(u->client);
+        ret->in_flight = u->window.n;
+        ret->held = holds_count(&u->holds);
+}

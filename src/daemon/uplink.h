@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* What waits in the store goes to the upstream broker and is forgotten when the broker has it.
+ *
+ * A window of records is on its way at a time, reports before telemetry, in the order of their
+ * ids. After a reconnect it starts again from the oldest: at most a window is sent twice, and
+ * `epoch` with `sequence` tell the receiver which. A record that the broker refuses for good
+ * (malformed, too large) is dropped, loudly; after any other refusal the device's records wait and
+ * are tried again, so that one device without rights upstream does not hold up the others. */
+
+#include "platform/mqtt-client.h"
+#include "platform/store.h"
+
+#define UPLINK_WINDOW_DEFAULT 100
+
+typedef struct UplinkConfig {
+        MqttClientConfig client;  /* `window`: 0 is UPLINK_WINDOW_DEFAULT */
+        const char *topic_prefix; /* without '/' at its ends */
+        const char *gateway;      /* this gateway's name in topics */
+} UplinkConfig;
+
+typedef struct UplinkStats {
+        bool connected;
+        usec_t since; /* CLOCK_REALTIME of the last change of `connected`, or of the start */
+        uint64_t attempts;
+        size_t in_flight;
+        size_t held;          /* devices whose records wait after a refusal */
+        uint64_t sent;        /* with repetitions */
+        uint64_t delivered;   /* acknowledged by the broker */
+        uint64_t refused;     /* by the broker, to be tried again */
+        uint64_t dropped;     /* refused for good */
+        char last_error[256]; /* a sentence, "" when there was none */
+        usec_t last_error_at; /* CLOCK_REALTIME */
+} UplinkStats;
+
+typedef struct Uplink Uplink;
+
+/* `topic` is the part below <prefix>/<gateway>/. Both hold during the call. */
+typedef void (*UplinkHandler)(const char *topic, const MqttMessage *message, void *userdata);
+
+/* Begins to connect from the loop. Watches the store: it has one watcher. The store must outlive
+ * the uplink. */
+int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *credential,
+               Uplink **ret);
+Uplink *uplink_free(Uplink *u);
+DEFINE_CLEANUP(Uplink, uplink_free)
+
+/* For the next connection. */
+void uplink_set_credential(Uplink *u, Credential *credential);
+/* Messages on <prefix>/<gateway>/<filter> go to `handler`, over all reconnects. -EINVAL for a
+ * filter that is not valid. */
+int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void *userdata);
+void uplink_stats(const Uplink *u, UplinkStats *ret);
