@@ -9,6 +9,8 @@ import tempfile
 import threading
 import time
 
+import cbor2
+
 from lab import TOOLS, Failure, check, wait_until
 
 GATEWAY = "10.10.0.1"
@@ -40,20 +42,19 @@ def post(lab, name, path, *more, gateway=GATEWAY):
 
 
 def nonce(lab, name):
-    """A fresh nonce for a device, as hex."""
+    """A fresh nonce for a device."""
     with tempfile.NamedTemporaryFile() as f:
         lab.run(name, *coap(name, "get", "/.well-known/est/nonce", "-o", f.name))
-        answer = f.read()
-    return lab.run(name, os.path.join(TOOLS, "psa-token"), "read-nonce", "-", quiet=True,
-                   input=answer.hex()).stdout.strip()
+        return cbor2.load(f)["nonce"]
 
 
-def attest(lab, name, *claims):
+def attest(lab, name, application="application.bin"):
     """The device fetches a nonce and posts its token; hands out the time the post was sent."""
-    fresh = nonce(lab, name)
-    token = os.path.join(lab.dir, f"{name}.token")
-    lab.run(name, os.path.join(TOOLS, "psa-token"), "--key", f"{name}-iak.key",
-            "--nonce", fresh, *claims, "--out", token)
+    token = os.path.join(lab.pki, f"{name}.token")
+    lab.run(name, os.path.join(TOOLS, "psa-token"), "make", "--key", f"{name}-iak.key",
+            "--nonce", nonce(lab, name).hex(),
+            "--component", "name=bootloader,version=1.0,file=bootloader.bin",
+            "--component", f"name=application,version=1.0,file={application}", "--output", token)
     began = time.monotonic_ns()
     post(lab, name, "/rats/evidence", "-t", "10003", "-f", token)
     return began
@@ -203,18 +204,25 @@ def report_checked(lab):
     with open(path, "wb") as f:
         f.write(report)
     lab.say(f"{topic}: {len(report)} bytes, COSE_Sign1")
-    said = lab.run("up", os.path.join(TOOLS, "verify-report"), "--ca", "operator.pem", path)
+    said = lab.run("up", os.path.join(TOOLS, "verify-report"), "--ca", "operator.pem",
+                   "--ak", "gw1-ak.pub", "--expect", "dev3=affirming", path)
     lab.show_lines(said.stdout)
 
 
 def cut(lab):
     """dev3 posts a token with a wrong component: its open connection is cut within 100 ms"""
+    with open(os.path.join(lab.pki, "application.bin"), "rb") as f:
+        image = bytearray(f.read())
+    image[1000] ^= 1
+    with open(os.path.join(lab.pki, "tampered.bin"), "wb") as f:
+        f.write(image)
+    lab.say("tampered.bin is application.bin with one bit changed")
     with open(os.path.join(lab.dir, "stream.log"), "w+") as log:
         receiver = lab.start("inet", STREAM, "receive", "80", stdout=log)
         check(wait_until(lambda: os.path.getsize(log.name), 5), "the receiver does not start")
         sender = lab.start("dev3", STREAM, "send", INTERNET, "80")
         check(wait_until(lambda: len(arrivals(log)) > 300, 5), "the connection does not open")
-        sent = attest(lab, "dev3", "--wrong-component")
+        sent = attest(lab, "dev3", "tampered.bin")
         answered = time.monotonic_ns()
         time.sleep(1.5)
         check(sender.poll() is None, "the sender gave up: nothing was measured")
