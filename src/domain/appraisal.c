@@ -211,7 +211,7 @@ static void appraise_claims(Verdict *v, const PsaClaims *claims, const Reference
         appraise_software(v, claims, &walk);
         if (v->tier == AR4SI_AFFIRMING)
                 snprintf(v->reason, sizeof(v->reason),
-                         "all %zu components match their reference values", claims->n_components);
+                         "all components match their reference values (%zu)", claims->n_components);
 }
 
 static bool client_allowed(const Enrolment *e, int32_t client_id)

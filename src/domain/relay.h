@@ -3,7 +3,8 @@
 
 /* The composite report to upstream: a CMW collection (RATS conceptual message wrapper) of
  *   __lead       claims of the gateway as lead attester (UCCS): nonce, identity, freshness of items
- *   gateway      key attestation: kat = TPM2_Certify of the identity key, pat = TPM2_Quote
+ *   gateway      key attestation: kat = certification of the identity key by the
+ *                attestation key (TPM2_Certify, TPM2_CertifyCreation), pat = TPM2_Quote
  *   NAME         a device's evidence as received, NAME/ear the verdict on it
  * in a COSE_Sign1 by the gateway's identity key. The TPM signs in between:
  *

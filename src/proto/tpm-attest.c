@@ -47,13 +47,20 @@ bool tpm_attest_read(Bytes b, TpmAttest *ret)
         uint8_t safe = reader_u8(&r);
         a.safe = safe == 1;
         a.firmware_version = reader_u64(&r);
-        if (type == TPM_ATTEST_QUOTE) {
+        switch (type) {
+        case TPM_ATTEST_QUOTE:
                 read_selections(&r, &a);
                 a.pcr_digest = read_2b(&r);
-        } else if (type == TPM_ATTEST_CERTIFY) {
+                break;
+        case TPM_ATTEST_CERTIFY:
                 a.name = read_2b(&r);
                 a.qualified_name = read_2b(&r);
-        } else {
+                break;
+        case TPM_ATTEST_CREATION:
+                a.name = read_2b(&r);
+                a.creation_hash = read_2b(&r);
+                break;
+        default:
                 return false;
         }
         if (!reader_done(&r) || safe > 1)

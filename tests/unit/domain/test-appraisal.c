@@ -98,7 +98,7 @@ static void affirming(void **state)
         assert_memory_equal(&v.vector, &expected, sizeof(expected));
         assert_int_equal(v.tier, AR4SI_AFFIRMING);
         assert_int_equal(verdict_posture(&v), POSTURE_AFFIRMING);
-        assert_string_equal(v.reason, "all 2 components match their reference values");
+        assert_string_equal(v.reason, "all components match their reference values (2)");
         assert_true(v.authentic);
         assert_false(v.foreign);
 
