@@ -68,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         static const char main_file[] = "[Devices]\nCA=/ca\n[Zone z]\nInterface=i\n"
                                         "[Class c]\nAttestation=psa\n";
+        static const char device_file[] = "[Device]\nZone=z\nClass=c\nCertificateName=x\n";
         if (folder_fd < 0) {
                 require(mkdtemp(folder) != NULL);
                 folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 atexit(remove_folder);
         }
         put("sallyport.conf", data, size);
-        put("devices.d/dev1.conf", "[Device]\nZone=z\nClass=c\nCertificateName=x\n", 44);
+        put("devices.d/dev1.conf", device_file, sizeof device_file - 1);
         load();
         put("sallyport.conf", main_file, sizeof main_file - 1);
         put("devices.d/dev1.conf", data, size);
