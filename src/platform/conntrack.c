@@ -74,8 +74,8 @@ static struct nlmsghdr *message(Conntrack *c, void *buffer, uint16_t type, uint1
 static int ask(Conntrack *c, uint8_t family, const uint8_t *address)
 {
         char buffer[512];
-        struct nlmsghdr *h = message(c, buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP,
-                                     family == 4 ? AF_INET : AF_INET6);
+        struct nlmsghdr *h =
+                message(c, buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, family == 4 ? AF_INET : AF_INET6);
         struct nlattr *tuple = mnl_attr_nest_start(h, CTA_TUPLE_ORIG);
         struct nlattr *ip = mnl_attr_nest_start(h, CTA_TUPLE_IP);
         struct nlattr *filter;

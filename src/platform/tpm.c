@@ -107,7 +107,8 @@ int tpm_open(const char *tcti, Tpm **ret, Reason *reason)
         if (!t)
                 return reason_set(reason, -ENOMEM, "Out of memory");
         list_init(&t->waiters);
-        /* tpm2-tss writes every refusal to standard error; ours are sentences. Who debugs sets it. */
+        /* tpm2-tss writes every refusal to standard error; ours are sentences. Who debugs sets it.
+         */
         setenv("TSS2_LOG", "all+NONE", 0);
         int r = tcti_new(tcti, &t->tcti, reason);
         if (r < 0)

@@ -142,7 +142,8 @@ static Answer *read_all(Fixture *f, uint8_t kind, uint64_t after, size_t max_byt
 {
         static Answer a;
         memset(&a, 0, sizeof(a));
-        assert_int_equal(store_read(f->store, kind, after, READ_MAX, max_bytes, on_read, &a, NULL), 0);
+        assert_int_equal(store_read(f->store, kind, after, READ_MAX, max_bytes, on_read, &a, NULL),
+                         0);
         pump(f, &a.calls, 1);
         assert_int_equal(a.error, 0);
         return &a;
