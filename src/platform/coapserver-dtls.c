@@ -10,7 +10,8 @@
 #include "base/log.h"
 #include "platform/ossl.h"
 
-#define CHAIN_DEPTH_MAX 4
+#define CHAIN_DEPTH_MAX  4
+#define CERTIFICATES_MAX 16384 /* bytes of a peer's chain */
 /* Handshakes that may be going on beside the sessions; each holds an SSL of some 70 kB. All have
  * shown their address (cookie), so this is no way for a spoofer to keep others out. */
 #define HANDSHAKES_MAX 256
@@ -37,30 +38,6 @@ static void on_ssl_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, lo
                 s->n_ssl--;
 }
 
-static const char *verify_word(long error)
-{
-        switch (error) {
-        case X509_V_ERR_CERT_HAS_EXPIRED:
-                return "expired";
-        case X509_V_ERR_CERT_NOT_YET_VALID:
-                return "not-yet-valid";
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-                return "unknown-ca";
-        case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-                return "bad-signature";
-        case X509_V_ERR_CERT_CHAIN_TOO_LONG:
-                return "chain-too-long";
-        case X509_V_ERR_INVALID_PURPOSE:
-                return "wrong-purpose";
-        default:
-                return "bad-certificate";
-        }
-}
-
 /* The word for why our side gave up, from what libssl left in the error queue. */
 static const char *failure_word(const SSL *ssl, unsigned long error)
 {
@@ -74,20 +51,17 @@ static const char *failure_word(const SSL *ssl, unsigned long error)
         case SSL_R_WRONG_VERSION_NUMBER:
                 return "protocol-version";
         case SSL_R_CERTIFICATE_VERIFY_FAILED:
-                return verify_word(SSL_get_verify_result(ssl));
+                return ossl_verify_word(SSL_get_verify_result(ssl));
         case SSL_R_BAD_SIGNATURE:
                 return "bad-signature";
         default:
-                return "handshake";
+                return "handshake-failed";
         }
 }
 
 static void report(CoapServer *s, const SSL *ssl, const char *reason, const char *detail)
 {
-        coap_session_t *session = SSL_get_app_data(ssl);
-        const coap_address_t *a = coap_session_get_addr_remote(session);
-        struct sockaddr_storage from = { 0 };
-        memcpy(&from, &a->addr, MIN((size_t)a->size, sizeof(from)));
+        struct sockaddr_storage from = coapserver_remote(SSL_get_app_data(ssl));
         s->stats.refused++;
         s->port.refused(&from, reason, detail, s->port.userdata);
 }
@@ -107,7 +81,7 @@ static void report_theirs(CoapServer *s, const SSL *ssl, int alert)
         char detail[128];
         snprintf(detail, sizeof(detail), "the device refused the gateway: %s",
                  SSL_alert_desc_string_long(alert));
-        report(s, ssl, "refused-by-device", detail);
+        report(s, ssl, "refused-by-peer", detail);
 }
 
 /* A fatal alert is how every failed handshake ends, whoever gives up; libcoap reports only some of
@@ -140,6 +114,7 @@ static void on_message(int write_p, int version, int type, const void *buf, size
                 coapserver_suspect(peer);
 }
 
+/* libcoap's own callback would stay in place without one. */
 static int on_verify(int ok, X509_STORE_CTX *ctx)
 {
         return ok;
@@ -156,6 +131,8 @@ static bool configure(CoapServer *s, SSL *ssl)
                        SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
                        on_verify);
         SSL_set_verify_depth(ssl, CHAIN_DEPTH_MAX);
+        SSL_set_max_cert_list(ssl, CERTIFICATES_MAX);
+        SSL_set_security_level(ssl, 2);
         STACK_OF(X509_NAME) *names = SSL_dup_CA_list(s->trust_names);
         if (!names)
                 return false;
@@ -246,6 +223,8 @@ int coapserver_set_trust(CoapServer *s, const char *path)
         _cleanup_(names_freep) STACK_OF(X509_NAME) *names = sk_X509_NAME_new_null();
         if (!store || !names)
                 return -ENOMEM;
+        /* An intermediate authority in the file is an anchor without its root. */
+        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
         int r = read_trust(path, store, names);
         if (r < 0)
                 return r;

@@ -109,6 +109,7 @@ struct CoapServer {
 /* coapserver.c */
 void coapserver_arm(CoapServer *s);
 CoapPeer *coapserver_peer_of(coap_session_t *session);
+struct sockaddr_storage coapserver_remote(const coap_session_t *session);
 /* Creates the peer of a finished handshake and asks who it is. */
 void coapserver_connected(CoapServer *s, coap_session_t *session, const PeerCertificate *c);
 /* Ends the session without asking who it is. */

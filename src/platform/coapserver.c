@@ -16,6 +16,8 @@
  * - Fixed in Debian 13 alone: CVE-2024-31031 and CVE-2026-29013 (options changed in place, cache
  *   keys), CVE-2025-34468 (host names), CVE-2024-0962 and CVE-2025-59391 (OSCORE). Block-wise
  *   transfer, observe, the cache, proxying, OSCORE and name resolution of libcoap stay unused.
+ * - Its timers run on CLOCK_REALTIME. A clock that jumps ahead ends idle sessions (devices are
+ * told); one that jumps back delays repetitions. What decides anything here runs on CLOCK_BOOTTIME.
  * - CVE-2025-65493 to -65501 (unchecked results in its OpenSSL callbacks): verification is ours.
  */
 #include "platform/coapserver-internal.h"
@@ -153,11 +155,24 @@ static bool make_room(CoapServer *s)
         return true;
 }
 
-static struct sockaddr_storage remote_address(coap_session_t *session)
+/* An endpoint on [::] takes IPv4 as well: everybody above knows such a peer by its IPv4 address. */
+static void unmap(struct sockaddr_storage *a)
+{
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)a;
+        if (a->ss_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&six->sin6_addr))
+                return;
+        struct sockaddr_in four = { .sin_family = AF_INET, .sin_port = six->sin6_port };
+        memcpy(&four.sin_addr, six->sin6_addr.s6_addr + 12, 4);
+        *a = (struct sockaddr_storage){ 0 };
+        memcpy(a, &four, sizeof(four));
+}
+
+struct sockaddr_storage coapserver_remote(const coap_session_t *session)
 {
         const coap_address_t *a = coap_session_get_addr_remote(session);
         struct sockaddr_storage from = { 0 };
         memcpy(&from, &a->addr, MIN((size_t)a->size, sizeof(from)));
+        unmap(&from);
         return from;
 }
 
@@ -172,7 +187,7 @@ static void reject(CoapServer *s, coap_session_t *session)
 void coapserver_reject(CoapServer *s, coap_session_t *session, const char *reason,
                        const char *detail)
 {
-        struct sockaddr_storage from = remote_address(session);
+        struct sockaddr_storage from = coapserver_remote(session);
         s->stats.refused++;
         s->port.refused(&from, reason, detail, s->port.userdata);
         reject(s, session);
@@ -180,7 +195,7 @@ void coapserver_reject(CoapServer *s, coap_session_t *session, const char *reaso
 
 void coapserver_connected(CoapServer *s, coap_session_t *session, const PeerCertificate *c)
 {
-        struct sockaddr_storage from = remote_address(session);
+        struct sockaddr_storage from = coapserver_remote(session);
         if (!make_room(s)) {
                 coapserver_reject(s, session, "too-many-sessions",
                                   "every session is taken and in use");
@@ -477,6 +492,26 @@ static void set_receive_buffer(int fd)
                 log_warning_errno(-errno, "Cannot raise the CoAP receive buffer, ignoring");
 }
 
+/* libcoap binds with SO_REUSEADDR, which for UDP lets another program take the datagrams. So
+ * nobody may have the address before, and nobody may share it after. */
+static int take_socket(int fd)
+{
+        int off = 0;
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off)) < 0 ||
+            fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+                return -errno;
+        set_receive_buffer(fd);
+        return 0;
+}
+
+static int probe(const struct sockaddr_storage *address, socklen_t len)
+{
+        _cleanup_close_ int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || bind(fd, (const struct sockaddr *)address, len) < 0)
+                return -errno;
+        return 0;
+}
+
 int coapserver_listen(CoapServer *s, const struct sockaddr_storage *address)
 {
         if (s->n_endpoints == COAPSERVER_ENDPOINTS_MAX)
@@ -485,15 +520,18 @@ int coapserver_listen(CoapServer *s, const struct sockaddr_storage *address)
         coap_address_init(&a);
         a.size = address->ss_family == AF_INET6 ? sizeof(a.addr.sin6) : sizeof(a.addr.sin);
         memcpy(&a.addr, address, a.size);
+        int r = probe(address, a.size);
+        if (r < 0)
+                return r;
         coap_endpoint_t *endpoint = coap_new_endpoint(s->context, &a, COAP_PROTO_DTLS);
         if (!endpoint)
                 return -EADDRNOTAVAIL;
         int fd = new_socket(s);
-        if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+        r = fd < 0 ? fd : take_socket(fd);
+        if (r < 0) {
                 coap_free_endpoint(endpoint);
-                return fd < 0 ? fd : -EIO;
+                return r;
         }
-        set_receive_buffer(fd);
         s->endpoints[s->n_endpoints++] = fd;
         return 0;
 }

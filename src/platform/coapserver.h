@@ -94,7 +94,7 @@ int coapserver_set_credential(CoapServer *s, Credential *c);
 /* The PEM file with the CA certificates of devices. -EBADMSG when it holds none, the errno of the
  * file otherwise; the old trust stays in force then. */
 int coapserver_set_trust(CoapServer *s, const char *path);
-/* IPv4 or IPv6 address and port. -EADDRNOTAVAIL when libcoap could not bind it. */
+/* IPv4 or IPv6 address and port ([::] takes IPv4 too). -EADDRINUSE and what else bind() says. */
 int coapserver_listen(CoapServer *s, const struct sockaddr_storage *address);
 
 /* Ends the session soon, from the loop, and cancels its tickets. */

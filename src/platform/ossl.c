@@ -31,3 +31,28 @@ int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32])
                 return -EIO;
         return crypto_sha256(BYTES(der, (size_t)len), ret);
 }
+
+const char *ossl_verify_word(long code)
+{
+        switch (code) {
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+                return "expired";
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+                return "not-yet-valid";
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        case X509_V_ERR_CERT_UNTRUSTED:
+                return "unknown-ca";
+        case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+                return "bad-signature";
+        case X509_V_ERR_CERT_CHAIN_TOO_LONG:
+                return "chain-too-long";
+        case X509_V_ERR_INVALID_PURPOSE:
+                return "wrong-purpose";
+        default:
+                return "bad-certificate";
+        }
+}

@@ -53,3 +53,5 @@ const char *ossl_error(void);
 usec_t ossl_time(const ASN1_TIME *t);
 /* SHA-256 over the DER SubjectPublicKeyInfo of a certificate; 0 or -EIO. */
 int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32]);
+/* The word for REASON= behind an X509_V_ERR_ code: "expired", "unknown-ca"... */
+const char *ossl_verify_word(long code);

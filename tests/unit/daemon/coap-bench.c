@@ -28,6 +28,10 @@ static const char make_certificates[] =
         "ca ca; ca foreign\n"
         "leaf ca gateway gateway.test 2; leaf ca second second.test 2; leaf ca dev1 dev1 2\n"
         "leaf ca dev2 dev2 2; leaf ca stranger stranger 2; leaf foreign fake dev1 2\n"
+        "new sub; openssl req -new -key sub.key -subj /CN=sub -out sub.csr\n"
+        "echo basicConstraints=critical,CA:TRUE >sub.ext\n"
+        "openssl x509 -req -in sub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out sub.pem "
+        "-days 2 -extfile sub.ext; leaf sub below dev2 2\n"
         "new old; openssl req -new -key old.key -subj /CN=dev1 -out old.csr\n"
         "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nserial=serial\\nnew_certs_dir=.\\n"
         "default_md=sha256\\npolicy=p\\n[p]\\ncommonName=supplied\\n' >ca.cnf\n"
@@ -69,7 +73,7 @@ Credential *bench_credential(const Bench *b, const char *name)
         return c;
 }
 
-static uint16_t free_port(void)
+uint16_t bench_free_port(void)
 {
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -119,7 +123,8 @@ int bench_setup(void **state)
         Credential *c = bench_credential(b, "gateway");
         assert_int_equal(ingress_coap_set_credential(b->in, c), 0);
         credential_unref(c);
-        b->port = free_port();
+        b->port = bench_free_port();
+        b->device_port = bench_free_port();
         struct sockaddr_storage a = { 0 };
         *(struct sockaddr_in *)&a = (struct sockaddr_in){
                 .sin_family = AF_INET,

@@ -36,12 +36,14 @@ typedef struct Bench {
         Gateway gateway;
         IngressCoap *in;
         char directory[64];
-        uint16_t port;
+        uint16_t port, device_port;
 } Bench;
 
 /* Forgets what has not been answered yet. */
 void bench_gateway_done(Gateway *g);
 
+/* A UDP port that nobody uses now. */
+uint16_t bench_free_port(void);
 int bench_setup(void **state);
 int bench_teardown(void **state);
 

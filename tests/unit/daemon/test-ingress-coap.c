@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The CoAP door over real DTLS, with coap-client-openssl of Debian as the device. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -315,10 +316,38 @@ static void test_trust_file(void **state)
         assert_int_equal(ingress_coap_set_trust(b->in, path), -ENOENT);
         /* What was there is still in force; a new bundle is from the next handshake on. */
         assert_int_equal(BENCH_CLIENT(b, 10, "dev1", "/t/x", "-m", "post", "-e", "x"), 0);
+        /* An intermediate authority is trusted without its root. */
+        bench_path(b, "sub.pem", path);
+        assert_int_equal(ingress_coap_set_trust(b->in, path), 0);
+        assert_int_equal(BENCH_CLIENT(b, 10, "below", "/t/x", "-m", "post", "-e", "x"), 0);
         bench_path(b, "foreign.pem", path);
         assert_int_equal(ingress_coap_set_trust(b->in, path), 0);
         BENCH_CLIENT(b, 2, "dev1", "/t/y", "-m", "post", "-e", "x");
         assert_string_equal(b->gateway.refused_reason, "unknown-ca");
+}
+
+/* Listening on [::] is listening on 0.0.0.0 too; the peer has its IPv4 address all the same. */
+static void test_both_families(void **state)
+{
+        Bench *b = *state;
+        b->port = bench_free_port();
+        struct sockaddr_storage a = { 0 };
+        *(struct sockaddr_in6 *)&a =
+                (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(b->port) };
+        int r = ingress_coap_listen(b->in, &a);
+        if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL)
+                skip();
+        assert_int_equal(r, 0);
+        assert_int_equal(BENCH_CLIENT(b, 10, "dev1", "/t/x", "-m", "post", "-e", "x"), 0);
+        assert_int_equal(BENCH_CLIENT(b, 10, "dev1", "/t/x", "-m", "post", "-e", "x"), 0);
+        BENCH_CLIENT(b, 2, "fake", "/t/x", "-m", "post", "-e", "x");
+        assert_string_equal(b->gateway.refused_from, "127.0.0.1");
+        /* Nobody else gets the address, not even who says that he would share it. */
+        assert_int_equal(ingress_coap_listen(b->in, &a), -EADDRINUSE);
+        int fd = socket(AF_INET6, SOCK_DGRAM, 0), on = 1;
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+        assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(struct sockaddr_in6)), -1);
+        close(fd);
 }
 
 int main(void)
@@ -330,6 +359,7 @@ int main(void)
                 T(test_discovery),        T(test_nonce),        T(test_evidence_in_blocks),
                 T(test_evidence_refused), T(test_result),       T(test_oversize),
                 T(test_refusals),         T(test_not_admitted), T(test_trust_file),
+                T(test_both_families),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
