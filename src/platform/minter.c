@@ -77,7 +77,8 @@ static bool set_extensions(const Minter *m, X509 *x, X509 *issuer)
                add_extension(x, issuer, NID_key_usage, "critical,digitalSignature") &&
                add_extension(x, issuer, NID_ext_key_usage, "serverAuth") &&
                add_extension(x, issuer, NID_subject_key_identifier, "hash") &&
-               add_extension(x, issuer, NID_authority_key_identifier, "keyid") &&
+               (!X509_get0_subject_key_id(issuer) ||
+                add_extension(x, issuer, NID_authority_key_identifier, "keyid")) &&
                X509_add1_ext_i2d(x, NID_subject_alt_name, m->san, 0, X509V3_ADD_DEFAULT) == 1;
 }
 

@@ -67,6 +67,16 @@ static EVP_PKEY *key_new(void)
         return key;
 }
 
+static void extend(X509 *x, X509 *issuer, int nid, const char *value)
+{
+        X509V3_CTX ctx;
+        X509V3_set_ctx(&ctx, issuer, x, NULL, NULL, 0);
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+        assert_non_null(e);
+        assert_int_equal(X509_add_ext(x, e, -1), 1);
+        X509_EXTENSION_free(e);
+}
+
 static void make_ca(Lab *lab)
 {
         lab->ca_key = key_new();
@@ -79,10 +89,9 @@ static void make_ca(Lab *lab)
         X509_NAME_add_entry_by_txt(X509_get_subject_name(lab->ca), "CN", MBSTRING_ASC,
                                    (const uint8_t *)"Test CA", -1, -1, 0);
         X509_set_issuer_name(lab->ca, X509_get_subject_name(lab->ca));
-        X509_EXTENSION *e =
-                X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
-        X509_add_ext(lab->ca, e, -1);
-        X509_EXTENSION_free(e);
+        extend(lab->ca, lab->ca, NID_basic_constraints, "critical,CA:TRUE");
+        extend(lab->ca, lab->ca, NID_key_usage, "critical,keyCertSign,cRLSign");
+        extend(lab->ca, lab->ca, NID_subject_key_identifier, "hash");
         assert_true(X509_sign(lab->ca, lab->ca_key, EVP_sha256()) > 0);
 }
 
@@ -188,9 +197,11 @@ void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code)
         assert_int_equal(listen(listener, 4), 0);
         lab->relay = fork_bound();
         if (lab->relay == 0)
-                for (;;)
-                        relay_connection(accept(listener, NULL, NULL),
-                                         connect_unix(lab_path(lab, "tpm")), ms, command_code);
+                for (;;) { /* the TPM only once somebody wants it: it serves one at a time */
+                        int client = accept(listener, NULL, NULL);
+                        relay_connection(client, connect_unix(lab_path(lab, "tpm")), ms,
+                                         command_code);
+                }
         close(listener);
 }
 
@@ -246,15 +257,11 @@ X509 *lab_certify(Lab *lab, EVP_PKEY *key, const LabCertificate *spec)
         X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
                                    (const uint8_t *)"gateway-1", -1, -1, 0);
         X509_set_issuer_name(x, X509_get_subject_name(lab->ca));
+        extend(x, lab->ca, NID_subject_key_identifier, "hash");
+        extend(x, lab->ca, NID_authority_key_identifier, "keyid");
         if (spec->is_ca) {
-                X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints,
-                                                        "critical,CA:TRUE,pathlen:0");
-                X509_add_ext(x, e, -1);
-                X509_EXTENSION_free(e);
-                e = X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage,
-                                        "critical,keyCertSign,digitalSignature");
-                X509_add_ext(x, e, -1);
-                X509_EXTENSION_free(e);
+                extend(x, lab->ca, NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
+                extend(x, lab->ca, NID_key_usage, "critical,keyCertSign,digitalSignature");
         }
         assert_true(X509_sign(x, lab->ca_key, EVP_sha256()) > 0);
         return x;
