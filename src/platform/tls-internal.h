@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Shared by the files of platform/tls; nobody else's. */
+
+#include <openssl/ssl.h>
+
+#include "base/list.h"
+#include "platform/tls.h"
+
+struct TlsServer {
+        Loop *loop;
+        TlsServerConfig config; /* without its strings */
+        SSL_CTX *ctx;
+        Credential *credential;
+        const TlsServerPort *port;
+        void *userdata;
+        List listeners;
+        bool paused;       /* not accepting */
+        usec_t starved;    /* when descriptors or memory ran out; 0: they did not */
+        LoopSource *turn;  /* for the connections in `ready` */
+        LoopSource *timer; /* every second while something has a deadline */
+        List connections, ready;
+        List deadlines[2]; /* of handshakes, of goodbyes: each in order of time */
+        size_t n_connections, n_handshakes;
+};
+
+typedef enum TlsStage {
+        TLS_HANDSHAKE,
+        TLS_OPEN,
+        TLS_FLUSHING,  /* closed by its owner, output is left */
+        TLS_LINGERING, /* shut down, waits for the peer to take it in */
+        TLS_DEAD,      /* to be freed in this turn */
+} TlsStage;
+
+struct TlsConnection {
+        TlsServer *server;
+        List node, ready, timed;
+        TlsStage stage;
+        SSL *ssl;
+        int fd;
+        LoopSource *io;
+        unsigned events;
+        struct sockaddr_storage peer;
+        Buf in, out;
+        const TlsHandler *handler;
+        void *userdata;
+        usec_t deadline;
+        bool want_write, held_up, stopped, again, eof;
+        bool key_in_tpm; /* so that its handshake needs a fiber */
+        bool on_fiber;   /* its handshake runs on a fiber: hands off */
+        bool step_done;  /* that fiber has ended */
+        int step_result;
+        int step_want;                /* what it waits for: SSL_READING ... */
+        char reason[32], detail[128]; /* when the step failed */
+};
+
+/* tls-context.c */
+int tls_context_new(const TlsServerConfig *config, const Credential *credential, Reason *reason,
+                    SSL_CTX **ret);
+/* Why a handshake failed; empties the error queue. */
+void tls_explain(SSL *ssl, char *reason, size_t reason_size, char *detail, size_t detail_size);
+
+/* tls-connection.c */
+int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer);
+TlsConnection *tls_connection_free(TlsConnection *c);
+/* Its work of this turn. May free it. */
+void tls_connection_turn(TlsConnection *c);
+void tls_connection_expired(TlsConnection *c);
+
+/* tls-server.c */
+void tls_server_schedule(TlsServer *s, TlsConnection *c);
+/* Puts a connection under a deadline; `list` 0 for handshakes, 1 for goodbyes. */
+void tls_server_watch(TlsServer *s, TlsConnection *c, unsigned list, usec_t span);
+/* One less: accepting may go on. */
+void tls_server_release(TlsServer *s, bool handshake);
