@@ -20,5 +20,7 @@ DeviceState *gateway_admit(Gateway *g, const PeerCertificate *certificate,
  * "no-certificate", "protocol-version"... One journal line with REASON= and PEER=. */
 void gateway_refused(Gateway *g, const struct sockaddr_storage *peer, const char *transport,
                      const char *reason, const char *detail);
+/* The devices as they are configured now: what topic rules are asked with. */
+const Registry *gateway_registry(const Gateway *g);
 void gateway_session_opened(Gateway *g, DeviceState *d);
 void gateway_session_closed(Gateway *g, DeviceState *d);

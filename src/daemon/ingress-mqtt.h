@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The devices' MQTT door: TLS connections, a session on each, and the daemon behind. A PUBLISH goes
+ * to gateway_submit() and is acknowledged when that says it is stored. */
+
+#include <sys/socket.h>
+
+#include "domain/mqtt-message.h"
+#include "domain/registry.h"
+#include "platform/credential.h"
+#include "platform/loop.h"
+
+typedef struct Gateway Gateway;
+typedef struct IngressMqtt IngressMqtt;
+
+typedef struct IngressMqttSettings {
+        const char *device_ca; /* PEM file */
+        bool minimum_tls_1_3;
+        uint32_t maximum_packet_size; /* bytes */
+        uint32_t maximum_connections;
+        usec_t keep_alive; /* the longest, whole seconds */
+} IngressMqttSettings;
+
+/* Does not listen yet, and refuses handshakes until it has a credential. 0, -ENOMEM, or -EINVAL
+ * with the reason logged. */
+int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings,
+                     IngressMqtt **ret);
+/* Ends all sessions. Takes NULL. */
+IngressMqtt *ingress_mqtt_free(IngressMqtt *in);
+DEFINE_CLEANUP(IngressMqtt, ingress_mqtt_free)
+
+/* See tls_server_set_credential() and tls_server_listen(). */
+int ingress_mqtt_set_credential(IngressMqtt *in, Credential *c);
+int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address);
+/* For an address with port 0. */
+int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *address,
+                            uint16_t *ret_port);
+
+/* Ends the device's sessions and looks at `d` no more: before its state is freed. */
+void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d);
+
+/* A command from upstream for `device`: to its sessions that subscribed to it. Returns how many. */
+size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m);
+
+size_t ingress_mqtt_connections(const IngressMqtt *in);

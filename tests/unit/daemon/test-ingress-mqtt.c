@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* The MQTT door over real TLS on loopback, with mosquitto_pub, mosquitto_sub and openssl(1) as
+ * devices. The gateway behind is the test's own: it keeps what is submitted in memory and says
+ * "stored" after a while. */
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <systemd/sd-event.h>
+
+#include <cmocka.h>
+
+#include "base/list.h"
+#include "base/str.h"
+#include "daemon/admission.h"
+#include "daemon/ingress-mqtt.h"
+#include "daemon/submit.h"
+
+#define STORED_MAX 1024
+#define CHILD_MAX  (30 * USEC_PER_SEC)
+
+static const char make_certificates[] =
+        "set -e; cd \"$0\"\n"
+        "new() { openssl ecparam -name prime256v1 -genkey -noout -out $1.key; }\n"
+        "ca() { new $1; openssl req -x509 -new -key $1.key -days 2 -subj /CN=$1 -out $1.pem; }\n"
+        "leaf() { new $2; openssl req -new -key $2.key -subj /CN=$3 -out $2.csr;\n"
+        "  openssl x509 -req -in $2.csr -CA $1.pem -CAkey $1.key -CAcreateserial -out $2.pem "
+        "-days $4; }\n"
+        "ca ca; ca foreign\n"
+        "leaf ca localhost localhost 2; leaf ca dev1 dev1 2; leaf ca stranger stranger 2\n"
+        "leaf foreign fake dev1 2; leaf ca old dev1 -1\n";
+
+struct SubmitTicket {
+        List link;
+        LoopSource *timer;
+        SubmitDone done;
+        void *userdata;
+        Gateway *gateway;
+};
+
+struct Gateway {
+        char directory[64];
+        Loop *loop;
+        IngressMqtt *in;
+        Registry *registry;
+        Class class;
+        Zone zone;
+        Device devices[2];
+        uint16_t port;
+        usec_t delay; /* until something is stored */
+        SubmitOutcome outcome;
+        List tickets;
+        char stored[STORED_MAX][96];
+        size_t n_stored;
+        unsigned opened, closed, refused;
+        char reason[64];
+        int status;
+        const char *command; /* published to dev1 when a session is there */
+        char output[65536];
+};
+
+/* ---- the gateway behind ---- */
+
+static int on_due(void *userdata)
+{
+        SubmitTicket *t = userdata;
+        if (t->done)
+                t->done(t->gateway->outcome, t->userdata);
+        list_remove(&t->link);
+        loop_source_free(t->timer);
+        free(t);
+        return 0;
+}
+
+int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
+                   SubmitTicket **ret_ticket)
+{
+        SubmitTicket *t = calloc(1, sizeof(*t));
+        assert_non_null(t);
+        assert_true(g->n_stored < STORED_MAX);
+        snprintf(g->stored[g->n_stored++], sizeof(g->stored[0]), "%s/%s=%.*s %s%d",
+                 s->device->device->name, s->topic, (int)s->payload.len,
+                 (const char *)s->payload.data, strempty(s->content_type), s->durable);
+        *t = (SubmitTicket){ .done = done, .userdata = userdata, .gateway = g };
+        assert_int_equal(loop_add_timer(g->loop, &t->timer, LOOP_FATAL, on_due, t), 0);
+        loop_timer_arm_relative(t->timer, g->delay);
+        list_append(&g->tickets, &t->link);
+        if (ret_ticket)
+                *ret_ticket = t;
+        return 0;
+}
+
+void submit_ticket_cancel(SubmitTicket *t)
+{
+        t->done = NULL;
+}
+
+const char *submit_outcome_to_string(SubmitOutcome o)
+{
+        return o == SUBMIT_QUOTA ? "quota" : "other";
+}
+
+DeviceState *gateway_admit(Gateway *g, const PeerCertificate *certificate,
+                           const struct sockaddr_storage *peer, const char *transport,
+                           const char **ret_reason)
+{
+        DeviceState *d = registry_get(g->registry, certificate->common_name);
+        if (!d) {
+                *ret_reason = "unknown-device";
+                snprintf(g->reason, sizeof(g->reason), "%s", *ret_reason);
+        }
+        return d;
+}
+
+void gateway_refused(Gateway *g, const struct sockaddr_storage *peer, const char *transport,
+                     const char *reason, const char *detail)
+{
+        g->refused++;
+        snprintf(g->reason, sizeof(g->reason), "%s", reason);
+        print_message("refused: %s, %s\n", reason, detail);
+        assert_int_equal(peer->ss_family, AF_INET);
+}
+
+const Registry *gateway_registry(const Gateway *g)
+{
+        return g->registry;
+}
+
+void gateway_session_opened(Gateway *g, DeviceState *d)
+{
+        g->opened++;
+}
+
+void gateway_session_closed(Gateway *g, DeviceState *d)
+{
+        g->closed++;
+}
+
+/* ---- running clients ---- */
+
+static void send_command(Gateway *g)
+{
+        _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
+        assert_int_equal(mqtt_message_new(MQTT_SPACE_DEVICE, BYTES_LITERAL("cmd/run"),
+                                          bytes_from_str(g->command), 1, NULL, 0, &m),
+                         0);
+        if (ingress_mqtt_publish(g->in, "dev1", m) > 0)
+                g->command = NULL;
+}
+
+/* Turns the loop until the child has ended. */
+static void wait_child(Gateway *g, pid_t child)
+{
+        usec_t deadline = now_boottime() + CHILD_MAX;
+        while (waitpid(child, &g->status, WNOHANG) != child) {
+                assert_true(now_boottime() < deadline);
+                assert_true(sd_event_run(loop_sd_event(g->loop), 5 * USEC_PER_MSEC) >= 0);
+                if (g->command)
+                        send_command(g);
+        }
+}
+
+/* Turns it until nothing has happened for a moment. */
+static void settle(Gateway *g)
+{
+        for (usec_t until = now_boottime() + 100 * USEC_PER_MSEC; now_boottime() < until;)
+                assert_true(sd_event_run(loop_sd_event(g->loop), 5 * USEC_PER_MSEC) >= 0);
+}
+
+static void read_output(Gateway *g)
+{
+        char path[128];
+        snprintf(path, sizeof(path), "%s/output", g->directory);
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        g->output[fread(g->output, 1, sizeof(g->output) - 1, f)] = '\0';
+        fclose(f);
+}
+
+static int spawn(const char *script, const char *directory)
+{
+        pid_t pid = fork();
+        if (pid == 0) {
+                execl("/bin/bash", "bash", "-c", script, directory, NULL);
+                _exit(127);
+        }
+        assert_true(pid > 0);
+        return pid;
+}
+
+/* Runs `script` in the directory of the certificates while the loop turns; its exit status. $P is
+ * the port, `pub` and `sub` are the clients as the device whose certificate $C names. */
+static int run(Gateway *g, const char *script)
+{
+        char whole[4096];
+        snprintf(whole, sizeof(whole),
+                 "cd \"$0\"; exec >output 2>&1; P=%u; C=dev1\n"
+                 "tls() { echo \"-h localhost -p $P --cafile ca.pem --cert $C.pem --key $C.key\"; "
+                 "}\n"
+                 "pub() { timeout 20 mosquitto_pub $(tls) -i dev1 \"$@\"; }\n"
+                 "sub() { timeout 20 mosquitto_sub $(tls) -i dev1/sub \"$@\"; }\n"
+                 "client() { timeout 20 openssl s_client -connect localhost:$P -CAfile ca.pem "
+                 "\"$@\"; }\n"
+                 "%s",
+                 g->port, script);
+        wait_child(g, spawn(whole, g->directory));
+        settle(g);
+        read_output(g);
+        print_message("%s", g->output);
+        return WIFEXITED(g->status) ? WEXITSTATUS(g->status) : -1;
+}
+
+/* ---- the fixture ---- */
+
+static void posture_changed(DeviceState *d, Posture old, void *userdata)
+{
+}
+
+static void configure(Gateway *g)
+{
+        static const RegistryPort port = { .posture_changed = posture_changed };
+        static char names[2][8] = { "dev1", "dev2" };
+        g->class = (Class){ .name = names[0], .telemetry = 1 << POSTURE_UNATTESTED };
+        for (size_t i = 0; i < 2; i++)
+                g->devices[i] = (Device){ .name = names[i],
+                                          .zone = &g->zone,
+                                          .class = &g->class,
+                                          .certificate_name = names[i] };
+        assert_int_equal(registry_new(&port, &g->registry), 0);
+        assert_int_equal(registry_apply(g->registry, g->devices, 2, 0, NULL, NULL), 0);
+}
+
+static Credential *load_credential(const Gateway *g, bool in_tpm)
+{
+        char path[128];
+        snprintf(path, sizeof(path), "%s/localhost.key", g->directory);
+        FILE *f = fopen(path, "r");
+        EVP_PKEY *key = f ? PEM_read_PrivateKey(f, NULL, NULL, NULL) : NULL;
+        assert_non_null(key);
+        fclose(f);
+        snprintf(path, sizeof(path), "%s/localhost.pem", g->directory);
+        f = fopen(path, "r");
+        X509 *x = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
+        assert_non_null(x);
+        fclose(f);
+        Credential *c;
+        assert_int_equal(credential_new(key, x, NULL, in_tpm, &c), 0);
+        EVP_PKEY_free(key);
+        X509_free(x);
+        return c;
+}
+
+static void open_door(Gateway *g, bool tls12, bool in_tpm)
+{
+        char ca[128];
+        snprintf(ca, sizeof(ca), "%s/ca.pem", g->directory);
+        const IngressMqttSettings settings = {
+                .device_ca = ca,
+                .minimum_tls_1_3 = !tls12,
+                .maximum_packet_size = 64 * 1024,
+                .maximum_connections = 20,
+                .keep_alive = 60 * USEC_PER_SEC,
+        };
+        struct sockaddr_storage address = { 0 };
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&address;
+        v6->sin6_family = AF_INET6; /* [::]: IPv4 as well, and known by the IPv4 address */
+        assert_int_equal(ingress_mqtt_new(g, g->loop, &settings, &g->in), 0);
+        _cleanup_(credential_unrefp) Credential *c = load_credential(g, in_tpm);
+        assert_int_equal(ingress_mqtt_set_credential(g->in, c), 0);
+        assert_int_equal(ingress_mqtt_listen_any(g->in, &address, &g->port), 0);
+}
+
+static int set_up(void **state)
+{
+        Gateway *g = calloc(1, sizeof(*g));
+        assert_non_null(g);
+        list_init(&g->tickets);
+        strcpy(g->directory, "/tmp/test-ingress-mqtt.XXXXXX");
+        assert_non_null(mkdtemp(g->directory));
+        assert_int_equal(loop_new(&g->loop), 0);
+        wait_child(g, spawn(make_certificates, g->directory));
+        assert_int_equal(g->status, 0);
+        configure(g);
+        open_door(g, false, false);
+        *state = g;
+        return 0;
+}
+
+static void close_door(Gateway *g)
+{
+        settle(g);
+        g->in = ingress_mqtt_free(g->in);
+        assert_int_equal(g->opened, g->closed);
+}
+
+static int tear_down(void **state)
+{
+        Gateway *g = *state;
+        close_door(g);
+        while (!list_empty(&g->tickets))
+                settle(g);
+        registry_free(g->registry);
+        wait_child(g, spawn("rm -r \"$0\"", g->directory));
+        loop_free(g->loop);
+        free(g);
+        return 0;
+}
+
+static int reset(void **state)
+{
+        Gateway *g = *state;
+        g->n_stored = 0;
+        g->delay = 0;
+        g->outcome = SUBMIT_STORED;
+        g->reason[0] = '\0';
+        return 0;
+}
+
+/* ---- the tests ---- */
+
+static void publishes(void **state)
+{
+        Gateway *g = *state;
+        assert_int_equal(run(g, "pub -V mqttv311 -q 1 -t temp -m 21 && "
+                                "pub -V mqttv5 -q 1 -t dev1/hum -m 40 "
+                                "-D publish content-type text/plain && "
+                                "pub -V mqttv5 -q 0 -t zero -m x"),
+                         0);
+        assert_int_equal(g->n_stored, 3);
+        assert_string_equal(g->stored[0], "dev1/temp=21 1");
+        assert_string_equal(g->stored[1], "dev1/hum=40 text/plain1");
+        assert_string_equal(g->stored[2], "dev1/zero=x 0");
+}
+
+static void acknowledges_when_stored(void **state)
+{
+        Gateway *g = *state;
+        g->delay = 400 * USEC_PER_MSEC;
+        usec_t start = now_boottime();
+        assert_int_equal(run(g, "pub -V mqttv311 -q 1 -t temp -m 21"), 0);
+        assert_true(now_boottime() - start >= g->delay);
+        g->outcome = SUBMIT_QUOTA;
+        g->delay = 0;
+        run(g, "pub -V mqttv5 -q 1 -t temp -m 21 -d");
+        assert_non_null(strstr(g->output, "RC:151")); /* 0x97 */
+}
+
+static void takes_many_in_order(void **state)
+{
+        Gateway *g = *state;
+        g->delay = 3 * USEC_PER_MSEC;
+        for (unsigned v5 = 0; v5 < 2; v5++) {
+                g->n_stored = 0;
+                assert_int_equal(run(g, v5 ? "seq 500 | pub -V mqttv5 -q 1 -t n -l"
+                                           : "seq 500 | pub -V mqttv311 -q 1 -t n -l"),
+                                 0);
+                assert_int_equal(g->n_stored, 500);
+                for (size_t i = 0; i < 500; i++) {
+                        char expected[32];
+                        snprintf(expected, sizeof(expected), "dev1/n=%zu 1", i + 1);
+                        assert_string_equal(g->stored[i], expected);
+                }
+        }
+}
+
+static void keeps_namespaces(void **state)
+{
+        Gateway *g = *state;
+        run(g, "pub -V mqttv5 -q 1 -t dev2/temp -m 1 -d");
+        assert_non_null(strstr(g->output, "RC:135")); /* 0x87 */
+        run(g, "sub -V mqttv5 -t dev2/temp -W 2 -d");
+        assert_non_null(strstr(g->output, "Subscribed (mid: 1): 135"));
+        assert_int_not_equal(run(g, "pub -V mqttv311 -q 1 -t dev2/temp -m 1"), 0);
+        assert_int_not_equal(run(g, "C=dev1; timeout 5 mosquitto_pub $(tls) -i dev2 -t a -m 1"), 0);
+        assert_int_not_equal(run(g, "pub -u user -P secret -t a -m 1"), 0);
+        assert_int_equal(g->n_stored, 0);
+}
+
+static void delivers_commands(void **state)
+{
+        Gateway *g = *state;
+        g->command = "now";
+        assert_int_equal(run(g, "sub -V mqttv311 -q 1 -t 'cmd/#' -C 1 -v"), 0);
+        assert_string_equal(g->output, "cmd/run now\n");
+        g->command = "again";
+        assert_int_equal(run(g, "sub -V mqttv5 -q 1 -t 'dev1/cmd/+' -C 1 -v"), 0);
+        assert_string_equal(g->output, "dev1/cmd/run again\n");
+}
+
+static void delivers_within_the_device(void **state)
+{
+        Gateway *g = *state;
+        assert_int_equal(
+                run(g, "sub -t x -C 1 -v & S=$!; sleep 0.5; pub -q 1 -t x -m hello; wait $S"), 0);
+        assert_string_equal(g->output, "x hello\n");
+}
+
+static void refuses_before_tls_is_up(void **state)
+{
+        Gateway *g = *state;
+        static const struct {
+                const char *script, *reason;
+        } t[] = {
+                { "C=fake; pub -t a -m 1", "unknown-ca" },
+                { "C=old; pub -t a -m 1", "expired" },
+                { "C=stranger; pub -t a -m 1", "unknown-device" },
+                { "client </dev/null", "no-certificate" },
+                { "client -tls1_2 -cert dev1.pem -key dev1.key </dev/null", "protocol-version" },
+                { "client -alpn h2 -cert dev1.pem -key dev1.key </dev/null", "wrong-alpn" },
+                { "exec 3<>/dev/tcp/localhost/$P; printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3",
+                  "not-tls" },
+                { "exec 3<>/dev/tcp/localhost/$P; printf '\\x10\\x10\\0\\4MQTT' >&3; "
+                  "cat <&3",
+                  "not-tls" },
+                { "exec 3<>/dev/tcp/localhost/$P; exec 3>&-", "closed" },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
+                g->reason[0] = '\0';
+                run(g, t[i].script);
+                if (!streq(g->reason, t[i].reason))
+                        fail_msg("%s: %s", t[i].script, g->reason);
+        }
+        assert_int_equal(g->n_stored, 0);
+        assert_int_equal(run(g, "client -alpn mqtt -cert dev1.pem -key dev1.key </dev/null"), 0);
+        assert_non_null(strstr(g->output, "ALPN protocol: mqtt"));
+        assert_non_null(strstr(g->output, "TLSv1.3"));
+}
+
+/* The reason reaches a 5.0 client that is refused after TLS, although its input lay unread. */
+static void takes_over(void **state)
+{
+        Gateway *g = *state;
+        run(g, "sub -V mqttv5 -t a -d & S=$!; sleep 0.4; "
+               "timeout 2 mosquitto_sub $(tls) -i dev1/sub -V mqttv5 -t a; wait $S");
+        assert_non_null(strstr(g->output, "DISCONNECT (142)")); /* 0x8e */
+}
+
+static void tls_1_2_and_fibers(void **state)
+{
+        Gateway *g = *state;
+        close_door(g);
+        open_door(g, true, true);
+        assert_int_equal(run(g, "timeout 9 mosquitto_pub $(tls) --tls-version tlsv1.2 -i dev1 "
+                                "-q 1 -t old -m 1 && pub -q 1 -t new -m 2"),
+                         0);
+        assert_int_equal(g->n_stored, 2);
+        run(g, "C=fake; pub -t a -m 1");
+        assert_string_equal(g->reason, "unknown-ca");
+        assert_int_equal(run(g, "client -tls1_2 -cipher ECDHE-ECDSA-AES128-SHA256 -cert dev1.pem "
+                                "-key dev1.key </dev/null"),
+                         1);
+        assert_string_equal(g->reason, "no-shared-cipher");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup(publishes, reset),
+                cmocka_unit_test_setup(acknowledges_when_stored, reset),
+                cmocka_unit_test_setup(takes_many_in_order, reset),
+                cmocka_unit_test_setup(keeps_namespaces, reset),
+                cmocka_unit_test_setup(delivers_commands, reset),
+                cmocka_unit_test_setup(delivers_within_the_device, reset),
+                cmocka_unit_test_setup(refuses_before_tls_is_up, reset),
+                cmocka_unit_test_setup(takes_over, reset),
+                cmocka_unit_test_setup(tls_1_2_and_fibers, reset),
+        };
+        return cmocka_run_group_tests(tests, set_up, tear_down);
+}
