@@ -75,6 +75,16 @@ int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *
  * TPM2_CertifyCreation. TPM2_Certify would need a policy of its own (ADMIN role). */
 int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
 
+/* What a verifier has to know of the keys beforehand, or finds in a report. */
+typedef struct IdentityDescription {
+        uint8_t spki_sha256[32];  /* of the identity key's DER SubjectPublicKeyInfo */
+        uint8_t ak_id[33];        /* 01 || the same of the AK */
+        uint8_t public_area[512]; /* TPMT_PUBLIC of the identity key, marshalled */
+        size_t public_area_len;
+} IdentityDescription;
+/* 0 or -EIO. */
+int identity_describe(const Identity *id, IdentityDescription *ret);
+
 /* Counter, PCRs as they are now; the policy in force. */
 int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason);
 int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason);

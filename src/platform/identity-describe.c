@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The public side of the identity, in the forms that a report to a verifier has. */
+#include <errno.h>
+#include <tss2/tss2_mu.h>
+
+#include "platform/crypto.h"
+#include "platform/identity-internal.h"
+
+static int spki_sha256(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[static 32])
+{
+        _cleanup_openssl_ uint8_t *der = NULL;
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(point);
+        int len = key ? i2d_PUBKEY(key, &der) : -1;
+        return len <= 0 ? -EIO : crypto_sha256(BYTES(der, (size_t)len), ret);
+}
+
+int identity_describe(const Identity *id, IdentityDescription *ret)
+{
+        IdentityDescription d = { 0 };
+        size_t len = 0;
+        TSS2_RC rc = Tss2_MU_TPMT_PUBLIC_Marshal(&id->files.key.pub.publicArea, d.public_area,
+                                                 sizeof(d.public_area), &len);
+        if (rc != TSS2_RC_SUCCESS)
+                return -EIO;
+        d.public_area_len = len;
+        d.ak_id[0] = 0x01;
+        int r = spki_sha256(id->point, d.spki_sha256);
+        if (r >= 0)
+                r = spki_sha256(id->ak_point, d.ak_id + 1);
+        if (r < 0)
+                return r;
+        *ret = d;
+        return 0;
+}
