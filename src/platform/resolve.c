@@ -14,6 +14,7 @@
  * its own reference and whoever is last frees this. */
 typedef struct Job {
         atomic_uint refs;
+        atomic_bool answered; /* what is below is complete */
         int event_fd;
         char *host;
         char port[8];
@@ -41,7 +42,6 @@ static void job_unref(Job *j)
         free(j);
 }
 
-/* Two threads never look at a job at once: the loop reads the outcome after the eventfd told. */
 static void look_up(Job *j, int flags)
 {
         struct addrinfo hints = {
@@ -59,12 +59,18 @@ static void look_up(Job *j, int flags)
         freeaddrinfo(list);
 }
 
+static int tell(Job *j)
+{
+        atomic_store(&j->answered, true);
+        return eventfd_write(j->event_fd, 1) < 0 ? -errno : 0;
+}
+
 static void *thread_main(void *userdata)
 {
         Job *j = userdata;
         pthread_setname_np(pthread_self(), "resolve");
         look_up(j, AI_ADDRCONFIG);
-        eventfd_write(j->event_fd, 1);
+        tell(j);
         job_unref(j);
         atomic_fetch_sub(&threads_running, 1);
         return NULL;
@@ -117,6 +123,8 @@ static int outcome(const Job *j)
 static int on_answer(int fd, unsigned events, void *userdata)
 {
         Resolve *r = userdata;
+        if (!atomic_load(&r->job->answered))
+                return 0;
         Job *j = TAKE_PTR(r->job);
         ResolveDone done = r->done;
         void *done_userdata = r->userdata;
@@ -158,7 +166,7 @@ int resolve_start(Loop *l, const char *host, uint16_t port, ResolveDone done, vo
         if (r == 0) {
                 look_up(q->job, AI_NUMERICHOST); /* never asks anybody */
                 if (q->job->gai == 0)
-                        r = eventfd_write(q->job->event_fd, 1) < 0 ? -errno : 0;
+                        r = tell(q->job);
                 else
                         r = start_thread(q->job);
         }
