@@ -134,9 +134,9 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
                 holds_accept(&u->holds, f->device);
                 forget(u, f->id);
         } else if (refused_for_good(reason_code)) {
-                drop(u, f->id, f->device, mqtt_reason_to_string(reason_code));
+                drop(u, f->id, f->device, mqtt_client_reason(reason_code));
         } else {
-                hold(u, f, mqtt_reason_to_string(reason_code));
+                hold(u, f, mqtt_client_reason(reason_code));
         }
         loop_defer(u->turn);
 }
@@ -167,7 +167,7 @@ static int publish(Uplink *u, const StoreRecord *r, int *ret_mid)
                 { "device", name },       { "posture", r->posture }, { "received-at", received },
                 { "sequence", sequence }, { "epoch", epoch },
         };
-        const MqttPublish message = {
+        const MqttClientPublish message = {
                 .topic = topic,
                 .payload = r->payload,
                 .content_type = r->content_type,
@@ -314,7 +314,7 @@ static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
         start_over(u);
 }
 
-static void on_message(const MqttMessage *message, void *userdata)
+static void on_message(const MqttClientMessage *message, void *userdata)
 {
         Uplink *u = userdata;
         const char *topic = startswith(message->topic, u->base);

@@ -37,7 +37,7 @@ typedef struct UplinkStats {
 typedef struct Uplink Uplink;
 
 /* `topic` is the part below <prefix>/<gateway>/. Both hold during the call. */
-typedef void (*UplinkHandler)(const char *topic, const MqttMessage *message, void *userdata);
+typedef void (*UplinkHandler)(const char *topic, const MqttClientMessage *message, void *userdata);
 
 /* Begins to connect from the loop. Watches the store: it has one watcher. The store must outlive
  * the uplink. */

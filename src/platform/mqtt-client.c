@@ -82,7 +82,7 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
         c->events.acknowledged(mid, reason_code, c->userdata);
 }
 
-static void on_message(const MqttMessage *message, void *userdata)
+static void on_message(const MqttClientMessage *message, void *userdata)
 {
         MqttClient *c = userdata;
         c->events.message(message, c->userdata);
@@ -212,7 +212,7 @@ uint64_t mqtt_client_attempts(const MqttClient *c)
         return c->attempts;
 }
 
-int mqtt_client_publish(MqttClient *c, const MqttPublish *publish, int *ret_mid)
+int mqtt_client_publish(MqttClient *c, const MqttClientPublish *publish, int *ret_mid)
 {
         return c->up ? mqtt_connection_publish(c->connection, publish, ret_mid) : -ENOTCONN;
 }

@@ -32,21 +32,21 @@ typedef struct MqttUserProperty {
         const char *name, *value;
 } MqttUserProperty;
 
-typedef struct MqttPublish {
+typedef struct MqttClientPublish {
         const char *topic;
         Bytes payload;
         const char *content_type; /* or NULL */
         uint32_t expiry;          /* seconds; 0: never */
         const MqttUserProperty *properties;
         size_t n_properties;
-} MqttPublish;
+} MqttClientPublish;
 
-typedef struct MqttMessage {
+typedef struct MqttClientMessage {
         const char *topic;
         Bytes payload;
         const char *content_type; /* or NULL */
         bool retained;
-} MqttMessage;
+} MqttClientMessage;
 
 /* Called from the loop. None of them may free the client. */
 typedef struct MqttClientEvents {
@@ -56,7 +56,7 @@ typedef struct MqttClientEvents {
         /* `reason_code` below 0x80: the broker has it (MQTT 5 section 2.4). */
         void (*acknowledged)(int mid, uint8_t reason_code, void *userdata);
         /* `message` holds during the call. */
-        void (*message)(const MqttMessage *message, void *userdata);
+        void (*message)(const MqttClientMessage *message, void *userdata);
 } MqttClientEvents;
 
 typedef struct MqttClient MqttClient;
@@ -75,11 +75,11 @@ uint64_t mqtt_client_attempts(const MqttClient *c);
 
 /* QoS 1. 0; -ENOTCONN; -EMSGSIZE: larger than the broker takes; -EINVAL: the topic or a text is
  * not valid; -ENOMEM. */
-int mqtt_client_publish(MqttClient *c, const MqttPublish *publish, int *ret_mid);
+int mqtt_client_publish(MqttClient *c, const MqttClientPublish *publish, int *ret_mid);
 /* Once for each connection, from `connected`. -ENOTCONN, -EINVAL. */
 int mqtt_client_subscribe(MqttClient *c, const char *filter);
 
 /* Words for a reason code of MQTT 5. */
-const char *mqtt_reason_to_string(uint8_t reason_code);
+const char *mqtt_client_reason(uint8_t reason_code);
 bool mqtt_topic_matches(const char *filter, const char *topic);
 bool mqtt_filter_valid(const char *filter);

@@ -151,7 +151,7 @@ static void on_message(struct mosquitto *m, void *userdata, const struct mosquit
                 return;
         char *type = NULL;
         mosquitto_property_read_string(properties, MQTT_PROP_CONTENT_TYPE, &type, false);
-        const MqttMessage view = {
+        const MqttClientMessage view = {
                 .topic = message->topic,
                 .payload = BYTES(message->payload, (size_t)message->payloadlen),
                 .content_type = type,
@@ -445,7 +445,7 @@ MqttConnection *mqtt_connection_free(MqttConnection *c)
         return NULL;
 }
 
-static int add_properties(const MqttPublish *p, mosquitto_property **ret)
+static int add_properties(const MqttClientPublish *p, mosquitto_property **ret)
 {
         int r = MOSQ_ERR_SUCCESS;
         if (p->content_type)
@@ -479,7 +479,7 @@ static int to_errno(int r)
         }
 }
 
-int mqtt_connection_publish(MqttConnection *c, const MqttPublish *p, int *ret_mid)
+int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *p, int *ret_mid)
 {
         if (!c->up || c->down || c->busy)
                 return -ENOTCONN;
@@ -507,7 +507,7 @@ int mqtt_connection_subscribe(MqttConnection *c, const char *filter)
         return to_errno(r);
 }
 
-const char *mqtt_reason_to_string(uint8_t reason_code)
+const char *mqtt_client_reason(uint8_t reason_code)
 {
         return mosquitto_reason_string(reason_code);
 }

@@ -18,7 +18,7 @@ typedef struct MqttConnectionEvents {
         void (*up)(const MqttLimits *limits, void *userdata);
         void (*down)(const char *reason, void *userdata);
         void (*acknowledged)(int mid, uint8_t reason_code, void *userdata);
-        void (*message)(const MqttMessage *message, void *userdata);
+        void (*message)(const MqttClientMessage *message, void *userdata);
 } MqttConnectionEvents;
 
 /* `config` is read during the call only. */
@@ -28,5 +28,5 @@ int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *cre
 /* May be called from the callbacks `up` and `down`. Says DISCONNECT when it is up. */
 MqttConnection *mqtt_connection_free(MqttConnection *c);
 
-int mqtt_connection_publish(MqttConnection *c, const MqttPublish *publish, int *ret_mid);
+int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *publish, int *ret_mid);
 int mqtt_connection_subscribe(MqttConnection *c, const char *filter);

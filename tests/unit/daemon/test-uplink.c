@@ -326,7 +326,7 @@ static void too_large_for_puback(void **state)
         assert_int_equal(stats_of(f).delivered, 5);
 }
 
-static void on_command(const char *topic, const MqttMessage *message, void *userdata)
+static void on_command(const char *topic, const MqttClientMessage *message, void *userdata)
 {
         Fixture *f = userdata;
         f->commands++;

@@ -53,7 +53,7 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
         f->seen.acknowledged++;
         f->seen.reason_code = reason_code;
 }
-static void on_message(const MqttMessage *m, void *userdata)
+static void on_message(const MqttClientMessage *m, void *userdata)
 {
         Fixture *f = userdata;
         f->seen.messages++;
@@ -157,7 +157,7 @@ static void delivery(void **state)
         assert_int_equal(f->seen.limits.receive_maximum, 7);
         assert_int_equal(f->seen.limits.maximum_packet_size, 2000);
         const MqttUserProperty properties[] = { { "device", "d1" }, { "posture", "warning" } };
-        MqttPublish p = {
+        MqttClientPublish p = {
                 .topic = "up/a",
                 .payload = BYTES_LITERAL("21.5"),
                 .content_type = "text/plain",
@@ -213,7 +213,7 @@ static void reconnects(void **state)
         broker_kill(&f->broker);
         pump(f, &f->seen.disconnected, 1, 5 * USEC_PER_SEC);
         assert_false(mqtt_client_connected(f->client));
-        MqttPublish p = { .topic = "x" };
+        MqttClientPublish p = { .topic = "x" };
         int mid;
         assert_int_equal(mqtt_client_publish(f->client, &p, &mid), -ENOTCONN);
         broker_start(&f->broker, NULL);
