@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A report passes through here in four steps, each of which may wait for somebody else:
+ *
+ *     judge      at once: format, nonce, appraisal
+ *     enforce    the packet filter's next commit
+ *     attest     the TPM signs the result (EAR); on a fiber
+ *     answer     the device hears, the composite report goes upstream
+ */
+#include "daemon/attest.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/hashmap.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/evidence.h"
+#include "daemon/gateway.h"
+#include "daemon/references.h"
+#include "daemon/report.h"
+#include "domain/appraisal.h"
+#include "domain/challenge.h"
+#include "platform/crypto.h"
+#include "platform/fiber.h"
+#include "proto/cmw.h"
+#include "sallyport/attestation.h"
+
+/* Reports that may be between judgement and answer: each holds a copy of its evidence. */
+#define IN_FLIGHT_MAX 64
+#define NONCES_MIN    64
+
+struct Attest {
+        Gateway *gateway;
+        Challenges *challenges;
+        ReferenceSet *references;
+        Hashmap *records; /* by device name */
+        List in_flight;
+        size_t n_in_flight;
+        LoopSource *deferred; /* starts the fibers and answers what was decided at once */
+};
+
+typedef enum Step {
+        STEP_ANSWER, /* only the answer is missing */
+        STEP_ENFORCE,
+        STEP_SIGN,
+        STEP_SIGNING,
+} Step;
+
+struct EvidenceTicket {
+        List in_flight;
+        Attest *attest;
+        DeviceState *device; /* NULL once it is no longer configured */
+        Step step;
+        EvidenceOutcome outcome;
+        Verdict verdict;
+        Posture posture;
+        const char *failure; /* a constant, instead of the verdict's reason */
+        AttestRecord *record;
+        EvidenceDone done;
+        void *userdata;
+};
+
+const char *evidence_outcome_to_string(EvidenceOutcome o)
+{
+        switch (o) {
+        case EVIDENCE_APPRAISED:
+                return "appraised";
+        case EVIDENCE_MALFORMED:
+                return "malformed";
+        case EVIDENCE_FORBIDDEN:
+                return "foreign-identity";
+        case EVIDENCE_NOT_FRESH:
+                return "not-fresh";
+        case EVIDENCE_UNSUPPORTED:
+                return "unsupported-media-type";
+        case EVIDENCE_FAILED:
+                return "failed";
+        }
+        return "unknown";
+}
+
+static AttestRecord *record_free(AttestRecord *r)
+{
+        if (!r)
+                return NULL;
+        free(r->evidence);
+        free(r->ear);
+        free(r);
+        return NULL;
+}
+DEFINE_CLEANUP(AttestRecord, record_free)
+
+static void ticket_free(EvidenceTicket *t)
+{
+        list_remove(&t->in_flight);
+        t->attest->n_in_flight--;
+        record_free(t->record);
+        free(t);
+}
+
+/* ---- judge ---- */
+
+/* A CMW record carries the type of what is inside; other formats are the evidence itself. False
+ * for what is no CMW. */
+static bool unwrap(uint16_t *content_format, Bytes *body)
+{
+        CmwRecord record;
+        if (*content_format != SALLYPORT_CF_CMW_CBOR)
+                return true;
+        if (cmw_record_read(*body, &record) != CMW_OK)
+                return false;
+        *content_format = record.content_format;
+        *body = record.value;
+        return true;
+}
+
+static bool is_psa(uint16_t content_format)
+{
+        return content_format == SALLYPORT_CF_PSA_TOKEN ||
+               content_format == SALLYPORT_CF_PSA_TOKEN_OLD ||
+               content_format == SALLYPORT_CF_EAT_CWT;
+}
+
+static int verify(const void *key, int alg, Bytes message, Bytes signature, void *userdata)
+{
+        return public_key_verify_cose(key, alg, message, signature);
+}
+
+/* The key of the device's own file wins over one that a CoRIM brings for its Instance ID. */
+static int find_key(Attest *a, const Device *d, PublicKey **ret)
+{
+        Bytes instance = BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0);
+        if (d->attestation_key) {
+                *ret = public_key_ref(d->attestation_key);
+                return 0;
+        }
+        Bytes spki = a->references
+                             ? reference_set_attest_key(a->references, instance, now_realtime())
+                             : BYTES(NULL, 0);
+        return spki.len > 0 ? public_key_from_spki(spki, ret) : 0;
+}
+
+static int appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Verdict *ret)
+{
+        _cleanup_(public_key_unrefp) PublicKey *key = NULL;
+        int r = find_key(a, d, &key);
+        if (r < 0)
+                return r;
+        Enrolment enrolment = {
+                .instance_id =
+                        BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0),
+                .key = key,
+                .verify = verify,
+        };
+        return appraisal_psa(evidence, &enrolment, a->references, now_realtime(), ret);
+}
+
+static void decide(EvidenceTicket *t, EvidenceOutcome outcome, const char *failure)
+{
+        t->outcome = outcome;
+        t->failure = failure;
+        t->step = STEP_ANSWER;
+}
+
+static void judge(EvidenceTicket *t)
+{
+        Attest *a = t->attest;
+        AttestRecord *record = t->record;
+        const Device *d = t->device->device;
+        Bytes body = BYTES(record->evidence, record->evidence_len);
+        uint16_t format = record->content_format;
+        PsaEvidence evidence;
+        const char *why = NULL;
+
+        if (!unwrap(&format, &body))
+                return decide(t, EVIDENCE_MALFORMED, "not a CMW record");
+        if (!is_psa(format))
+                return decide(t, EVIDENCE_UNSUPPORTED,
+                              "this media type of evidence is not appraised here");
+        if (d->class->attestation != ATTESTATION_PSA)
+                return decide(t, EVIDENCE_UNSUPPORTED,
+                              "devices of this class are not attested (Attestation=none)");
+        if (!psa_evidence_read(body, &evidence, &why))
+                return decide(t, EVIDENCE_MALFORMED, why);
+        /* Whatever becomes of the report: its nonce is used up now. */
+        if (!challenges_consume(a->challenges, d->name, evidence.claims.nonce,
+                                loop_now(a->gateway->loop), &record->issued))
+                return decide(t, EVIDENCE_NOT_FRESH,
+                              "no such nonce is outstanding: ask for one, use it once, in time");
+        record->nonce_len = evidence.claims.nonce.len;
+        memcpy(record->nonce, evidence.claims.nonce.data, record->nonce_len);
+        if (appraise(a, d, &evidence, &t->verdict) < 0)
+                return decide(t, EVIDENCE_FAILED, "the gateway could not appraise");
+        t->posture = verdict_posture(&t->verdict);
+        t->outcome = t->verdict.foreign ? EVIDENCE_FORBIDDEN : EVIDENCE_APPRAISED;
+        t->step = STEP_ENFORCE;
+}
+
+/* ---- enforce ---- */
+
+static void on_enforced(int error, void *userdata)
+{
+        EvidenceTicket *t = userdata;
+        if (error < 0)
+                decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
+        else
+                t->step = STEP_SIGN;
+        loop_defer(t->attest->deferred);
+}
+
+static void log_verdict(const EvidenceTicket *t)
+{
+        const char *name = t->device->device->name;
+        log_message(t->posture == POSTURE_AFFIRMING ? LOG_INFO : LOG_WARNING,
+                    LOG_FIELDS({ "DEVICE", name }, { "POSTURE", posture_to_string(t->posture) },
+                               { "REASON", t->verdict.reason }),
+                    "%s is %s: %s", name, posture_to_string(t->posture), t->verdict.reason);
+}
+
+static int enforce(EvidenceTicket *t)
+{
+        Gateway *g = t->attest->gateway;
+        usec_t now = loop_now(g->loop);
+        usec_t expires = usec_add(now, t->device->device->class->verdict_lifetime);
+        log_verdict(t);
+        registry_set_posture(g->registry, t->device, t->posture, t->verdict.reason, expires, now);
+        return enforcer_apply(g->enforcer, t->device, on_enforced, t);
+}
+
+/* ---- attest: the result, signed ---- */
+
+static int sign_jwt(Gateway *g, Buf *jwt, Reason *reason)
+{
+        uint8_t digest[CRYPTO_SHA256_SIZE], signature[P256_SIGNATURE_SIZE];
+        int r = crypto_sha256(buf_view(jwt), digest);
+        if (r >= 0)
+                r = identity_sign(g->identity, digest, signature, reason);
+        return r < 0 ? r : ear_sign(jwt, BYTES(signature, sizeof(signature)));
+}
+
+static int make_ear(EvidenceTicket *t, char **ret, Reason *reason)
+{
+        Attest *a = t->attest;
+        _cleanup_buf_ Buf jwt = BUF_INIT(16 * 1024);
+        usec_t now = now_realtime();
+        EarSubmod submod = {
+                .name = t->record->device,
+                .status = t->verdict.tier,
+                .vector = t->verdict.vector,
+                .policy_id = a->references ? reference_set_id(a->references) : NULL,
+                .reason = t->verdict.reason,
+        };
+        Ear ear = {
+                .nonce = BYTES(t->record->nonce, t->record->nonce_len),
+                .issued = now,
+                .expires = usec_add(now, t->device->device->class->verdict_lifetime),
+                .developer = "sallyport",
+                .build = SALLYPORT_VERSION,
+                .submods = &submod,
+                .n_submods = 1,
+        };
+        int r = ear_signing_input(&ear, &jwt);
+        if (r >= 0)
+                r = sign_jwt(a->gateway, &jwt, reason);
+        if (r < 0)
+                return r;
+        *ret = bytes_to_str(buf_view(&jwt));
+        return *ret ? 0 : -ENOMEM;
+}
+
+static void on_fiber(void *userdata)
+{
+        EvidenceTicket *t = userdata;
+        Reason reason = { "" };
+        if (t->device) {
+                int r = make_ear(t, &t->record->ear, &reason);
+                if (r < 0)
+                        log_message_errno(
+                                LOG_WARNING, r, LOG_FIELDS({ "DEVICE", t->record->device }),
+                                "Cannot sign the attestation result of %s", t->record->device);
+        }
+        t->step = STEP_ANSWER;
+        loop_defer(t->attest->deferred);
+}
+
+static void sign(EvidenceTicket *t)
+{
+        t->step = STEP_SIGNING;
+        if (fiber_spawn(on_fiber, t) < 0)
+                t->step = STEP_ANSWER;
+}
+
+/* ---- answer ---- */
+
+static void keep_record(Attest *a, EvidenceTicket *t)
+{
+        Bytes name = bytes_from_str(t->record->device);
+        record_free(hashmap_remove(a->records, name));
+        if (hashmap_put(a->records, name, t->record) < 0)
+                return;
+        report_device(a->gateway, t->record->device);
+        t->record = NULL;
+}
+
+static void log_failure(const EvidenceTicket *t)
+{
+        log_message(LOG_WARNING,
+                    LOG_FIELDS({ "DEVICE", t->record->device },
+                               { "REASON", evidence_outcome_to_string(t->outcome) }),
+                    "Evidence of %s was not accepted: %s", t->record->device, t->failure);
+}
+
+static void answer(EvidenceTicket *t)
+{
+        EvidenceResult result = {
+                .outcome = t->outcome,
+                .posture = t->posture,
+                .reason = t->failure ? t->failure : t->verdict.reason,
+                .ear = t->record->ear ? bytes_from_str(t->record->ear) : BYTES(NULL, 0),
+        };
+        if (t->failure)
+                log_failure(t);
+        if (t->done)
+                t->done(&result, t->userdata);
+        if (t->device && !t->failure)
+                keep_record(t->attest, t);
+        ticket_free(t);
+}
+
+/* One step of every report that can take one. */
+static int on_turn(void *userdata)
+{
+        Attest *a = userdata;
+        LIST_FOREACH_SAFE (node, &a->in_flight) {
+                EvidenceTicket *t = LIST_ENTRY(node, EvidenceTicket, in_flight);
+                if (t->step == STEP_SIGN)
+                        sign(t);
+                if (t->step == STEP_ANSWER)
+                        answer(t);
+        }
+        return 0;
+}
+
+/* ---- the doors ---- */
+
+int gateway_challenge(Gateway *g, DeviceState *d, size_t len, uint8_t ret[static NONCE_MAX],
+                      uint32_t *ret_lifetime)
+{
+        usec_t lifetime = g->settings->nonce_lifetime;
+        int r = challenges_issue(g->attest->challenges, d->device->name, len, lifetime,
+                                 loop_now(g->loop), ret);
+        if (r >= 0)
+                *ret_lifetime = (uint32_t)(lifetime / USEC_PER_SEC);
+        return r;
+}
+
+static AttestRecord *record_new(const DeviceState *d, uint16_t content_format, Bytes body)
+{
+        _cleanup_(record_freep) AttestRecord *record = calloc(1, sizeof(*record));
+        if (!record)
+                return NULL;
+        record->evidence = malloc(MAX(body.len, (size_t)1));
+        if (!record->evidence)
+                return NULL;
+        if (body.len > 0)
+                memcpy(record->evidence, body.data, body.len);
+        record->evidence_len = body.len;
+        record->content_format = content_format;
+        record->received = now_realtime();
+        snprintf(record->device, sizeof(record->device), "%s", d->device->name);
+        return TAKE_PTR(record);
+}
+
+int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes body,
+                     EvidenceDone done, void *userdata, EvidenceTicket **ret_ticket)
+{
+        Attest *a = g->attest;
+        if (a->n_in_flight >= IN_FLIGHT_MAX)
+                return -EBUSY;
+        EvidenceTicket *t = calloc(1, sizeof(*t));
+        AttestRecord *record = t ? record_new(d, content_format, body) : NULL;
+        if (!record) {
+                free(t);
+                return -ENOMEM;
+        }
+        *t = (EvidenceTicket){
+                .attest = a,
+                .device = d,
+                .record = record,
+                .done = done,
+                .userdata = userdata,
+        };
+        list_append(&a->in_flight, &t->in_flight);
+        a->n_in_flight++;
+        judge(t);
+        if (t->step == STEP_ENFORCE && enforce(t) < 0)
+                decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
+        loop_defer(a->deferred);
+        if (ret_ticket)
+                *ret_ticket = t;
+        return 0;
+}
+
+void evidence_ticket_cancel(EvidenceTicket *t)
+{
+        if (t)
+                t->done = NULL;
+}
+
+const AttestRecord *attest_record(const Attest *a, const char *device)
+{
+        return hashmap_get(a->records, bytes_from_str(device));
+}
+
+Bytes gateway_last_result(Gateway *g, const DeviceState *d)
+{
+        const AttestRecord *record = attest_record(g->attest, d->device->name);
+        return record && record->ear ? bytes_from_str(record->ear) : BYTES(NULL, 0);
+}
+
+void attest_forget(Attest *a, const DeviceState *d)
+{
+        LIST_FOREACH (node, &a->in_flight) {
+                EvidenceTicket *t = LIST_ENTRY(node, EvidenceTicket, in_flight);
+                if (t->device == d)
+                        t->device = NULL;
+        }
+        record_free(hashmap_remove(a->records, bytes_from_str(d->device->name)));
+}
+
+int attest_load_references(Attest *a, const char *const *paths, size_t n)
+{
+        ReferenceSet *set = NULL;
+        int r = references_load(paths, n, &set);
+        if (r < 0)
+                return r;
+        reference_set_unref(a->references);
+        a->references = set;
+        return 0;
+}
+
+int attest_new(Gateway *g, Attest **ret)
+{
+        _cleanup_(attest_freep) Attest *a = calloc(1, sizeof(*a));
+        if (!a)
+                return -ENOMEM;
+        a->gateway = g;
+        list_init(&a->in_flight);
+        a->records = hashmap_new();
+        if (!a->records)
+                return -ENOMEM;
+        size_t nonces = MAX(registry_size(g->registry) * CHALLENGE_PER_PEER, (size_t)NONCES_MIN);
+        int r = challenges_new(nonces, crypto_random, &a->challenges);
+        if (r >= 0)
+                r = loop_add_deferred(g->loop, &a->deferred, LOOP_FATAL, on_turn, a);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(a);
+        return 0;
+}
+
+Attest *attest_free(Attest *a)
+{
+        if (!a)
+                return NULL;
+        if (a->in_flight.next)
+                LIST_FOREACH_SAFE (node, &a->in_flight) {
+                        ticket_free(LIST_ENTRY(node, EvidenceTicket, in_flight));
+                }
+        if (a->records)
+                HASHMAP_FOREACH (i, a->records) {
+                        record_free(i.value);
+                }
+        hashmap_free(a->records);
+        challenges_free(a->challenges);
+        reference_set_unref(a->references);
+        loop_source_free(a->deferred);
+        free(a);
+        return NULL;
+}

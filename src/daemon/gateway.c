@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/gateway.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/control.h"
+#include "daemon/evidence.h"
+#include "daemon/ingress-coap.h"
+#include "daemon/ingress-mqtt.h"
+#include "daemon/report.h"
+#include "daemon/startup.h"
+#include "daemon/submissions.h"
+#include "platform/notify.h"
+
+/* Log lines about refused peers: as many at once, and again in this time. */
+#define REFUSALS_BURST    20
+#define REFUSALS_INTERVAL (10 * USEC_PER_SEC)
+#define STATUS_INTERVAL   (10 * USEC_PER_SEC)
+
+/* ---- postures ---- */
+
+static void posture_changed(DeviceState *d, Posture old, void *userdata)
+{
+        Gateway *g = userdata;
+        Posture now = device_state_effective(d);
+        const char *args[] = { d->device->name, posture_to_string(old), posture_to_string(now) };
+
+        int r = enforcer_apply(g->enforcer, d, NULL, NULL);
+        if (r < 0)
+                log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", d->device->name }),
+                                  "Cannot take the posture of %s to the packet filter",
+                                  d->device->name);
+        if (old != now && g->bus)
+                bus_emit(g->bus, "PostureChanged", args);
+        loop_timer_arm_relative(g->expiry, 0);
+}
+
+static int on_expiry(void *userdata)
+{
+        Gateway *g = userdata;
+        return loop_timer_arm(g->expiry, registry_expire(g->registry, loop_now(g->loop)));
+}
+
+/* ---- parts ---- */
+
+static uint16_t listen_port(const Listens *l)
+{
+        const struct sockaddr_storage *a = l->n > 0 ? &l->addresses[0].address : NULL;
+        if (!a)
+                return 0;
+        return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                              : ((const struct sockaddr_in *)a)->sin_port);
+}
+
+static int load_filter(Gateway *g, const Settings *s)
+{
+        size_t n = registry_size(g->registry);
+        _cleanup_free_ const DeviceState **states = calloc(MAX(n, (size_t)1), sizeof(*states));
+        if (!states)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                states[i] = registry_at(g->registry, i);
+        const EnforcerSettings settings = {
+                .zones = s->zones,
+                .n_zones = s->n_zones,
+                .uplinks = (const char *const *)s->egress_uplink.words,
+                .n_uplinks = s->egress_uplink.n,
+                .masquerade = s->egress_masquerade,
+                .mqtt_port = listen_port(&s->mqtt.listen),
+                .coap_port = listen_port(&s->coap.listen),
+        };
+        return enforcer_load(g->enforcer, &settings, states, n);
+}
+
+/* First of all: whatever fails afterwards, devices are kept in their place. */
+static int start_filter(Gateway *g)
+{
+        const RegistryPort port = { .posture_changed = posture_changed, .userdata = g };
+        const Settings *s = g->settings;
+        int r = registry_new(&port, &g->registry);
+        if (r >= 0)
+                r = registry_apply(g->registry, s->devices, s->n_devices, loop_now(g->loop), NULL,
+                                   NULL);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the devices");
+        r = enforcer_new(g->loop, &g->enforcer);
+        if (r >= 0)
+                r = load_filter(g, s);
+        if (r < 0)
+                return log_error_errno(r, "Cannot load the packet filter; it takes CAP_NET_ADMIN "
+                                          "and a kernel with nf_tables");
+        return 0;
+}
+
+static int start_identity(Gateway *g)
+{
+        Reason reason = { "" };
+        const Settings *s = g->settings;
+        int r = identity_open(s->tcti, s->state_directory, &g->identity, &reason);
+        if (r == -ENOENT)
+                return log_error_errno(r,
+                                       "This gateway has no identity yet (sallyportctl identity "
+                                       "init): %s",
+                                       reason.text);
+        if (r < 0)
+                return log_error_errno(r, "Cannot open the identity: %s", reason.text);
+        r = identity_check(g->identity, &reason);
+        if (r < 0)
+                return log_message_errno(LOG_ERR, r, LOG_FIELDS({ "REASON", "identity-locked" }),
+                                         "Not starting, the TPM does not let the identity sign: %s",
+                                         reason.text);
+        r = identity_credential(g->identity, &g->client_credential, &reason);
+        if (r < 0)
+                return log_error_errno(r,
+                                       "The identity has no usable certificate (sallyportctl "
+                                       "identity install): %s",
+                                       reason.text);
+        r = identity_attach(g->identity, g->loop);
+        return r < 0 ? log_error_errno(r, "Cannot attach the TPM to the event loop") : 0;
+}
+
+static int start_store(Gateway *g)
+{
+        _cleanup_free_ char *directory = NULL;
+        if (asprintf(&directory, "%s/store", g->settings->state_directory) < 0)
+                return -ENOMEM;
+        int r = store_open(g->loop, directory, g->settings->store_maximum_size, &g->store);
+        return r < 0 ? log_error_errno(r, "Cannot open the store in %s", directory) : 0;
+}
+
+static int start_uplink(Gateway *g)
+{
+        const Settings *s = g->settings;
+        if (!s->upstream.host) {
+                log_notice("No upstream is configured: everything stays in the store");
+                return 0;
+        }
+        const UplinkConfig config = {
+                .client = { .host = s->upstream.host,
+                            .port = s->upstream.port,
+                            .server_name = s->upstream.server_name,
+                            .ca = s->upstream.ca,
+                            .client_id = s->upstream.client_id,
+                            .keep_alive = (uint16_t)(s->upstream.keep_alive / USEC_PER_SEC),
+                            .window = (uint16_t)s->upstream.window },
+                .topic_prefix = s->upstream.topic_prefix,
+                .gateway = s->name,
+        };
+        int r = uplink_new(g->loop, g->store, &config, g->client_credential, &g->uplink);
+        return r < 0 ? log_error_errno(r, "Cannot set up the way upstream") : 0;
+}
+
+static int start_attestation(Gateway *g)
+{
+        const Settings *s = g->settings;
+        int r = attest_new(g, &g->attest);
+        if (r >= 0)
+                r = reports_new(g, &g->reports);
+        if (r >= 0)
+                r = submissions_new(g, &g->submissions);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up attestation");
+        return attest_load_references(g->attest, (const char *const *)s->reference_values.words,
+                                      s->reference_values.n);
+}
+
+/* ---- doors ---- */
+
+static void take_credential(Gateway *g, Credential *c)
+{
+        int r = ingress_mqtt_set_credential(g->mqtt, c);
+        if (r >= 0 && g->coap)
+                r = ingress_coap_set_credential(g->coap, c);
+        if (r < 0)
+                log_error_errno(r, "Cannot take the new leaf into use, the old one stays");
+}
+
+static void on_minted(Credential *c, void *userdata)
+{
+        take_credential(userdata, c);
+}
+
+/* Which key the doors show: TLSKey=auto is minted where the identity may certify leaves. */
+static int resolve_tls_key(Gateway *g, TlsKeyMode *ret)
+{
+        Reason reason = { "" };
+        IdentityCertificate certificate;
+        *ret = g->settings->tls_key;
+        int r = identity_certificate(g->identity, &certificate, &reason);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the identity's certificate: %s",
+                                       reason.text);
+        if (*ret == TLS_KEY_AUTO)
+                *ret = certificate.is_ca ? TLS_KEY_MINTED : TLS_KEY_TPM;
+        return 0;
+}
+
+static int open_doors(Gateway *g, bool with_coap)
+{
+        const Settings *s = g->settings;
+        const IngressMqttSettings mqtt = {
+                .device_ca = s->devices_ca,
+                .minimum_tls_1_3 = s->mqtt.minimum_tls == TLS_MINIMUM_1_3,
+                .maximum_packet_size = s->mqtt.maximum_packet_size,
+                .maximum_connections = s->mqtt.maximum_connections,
+                .keep_alive = s->mqtt.keep_alive,
+        };
+        int r = ingress_mqtt_new(g, g->loop, &mqtt, &g->mqtt);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the MQTT door");
+        if (!with_coap) {
+                log_notice("CoAP stays closed: it needs a minted key (TLSKey=), and the identity's "
+                           "certificate is not that of a CA");
+                return 0;
+        }
+        r = ingress_coap_new(g, g->loop, s->coap.maximum_sessions, &g->coap);
+        if (r >= 0)
+                r = ingress_coap_set_trust(g->coap, s->devices_ca);
+        return r < 0 ? log_error_errno(r, "Cannot set up the CoAP door") : 0;
+}
+
+static int start_credential(Gateway *g, TlsKeyMode mode)
+{
+        Reason reason = { "" };
+        const Settings *s = g->settings;
+        if (mode == TLS_KEY_TPM) {
+                take_credential(g, g->client_credential);
+                return 0;
+        }
+        const MinterParams params = {
+                .identity = g->identity,
+                .loop = g->loop,
+                .names = (const char *const *)s->names.words,
+                .n_names = s->names.n,
+                .lifetime = s->leaf_lifetime,
+                .handler = on_minted,
+                .userdata = g,
+        };
+        int r = minter_new(&params, &g->minter, &reason);
+        return r < 0 ? log_error_errno(r, "Cannot mint a leaf for devices: %s", reason.text) : 0;
+}
+
+static int listen_all(Gateway *g)
+{
+        const Settings *s = g->settings;
+        int r = 0;
+        for (size_t i = 0; i < s->mqtt.listen.n && r >= 0; i++)
+                r = ingress_mqtt_listen(g->mqtt, &s->mqtt.listen.addresses[i].address);
+        if (r < 0)
+                return log_error_errno(r, "Cannot listen for MQTT");
+        for (size_t i = 0; g->coap && i < s->coap.listen.n && r >= 0; i++)
+                r = ingress_coap_listen(g->coap, &s->coap.listen.addresses[i].address);
+        return r < 0 ? log_error_errno(r, "Cannot listen for CoAP") : 0;
+}
+
+static int start_doors(Gateway *g)
+{
+        TlsKeyMode mode;
+        int r = resolve_tls_key(g, &mode);
+        if (r < 0)
+                return r;
+        g->tls_key = mode;
+        r = open_doors(g, mode == TLS_KEY_MINTED);
+        if (r >= 0)
+                r = start_credential(g, mode);
+        return r < 0 ? r : listen_all(g);
+}
+
+/* ---- the whole ---- */
+
+static int on_status(void *userdata)
+{
+        Gateway *g = userdata;
+        StoreStats store;
+        UplinkStats uplink = { 0 };
+        size_t sessions = 0;
+        store_stats(g->store, &store);
+        if (g->uplink)
+                uplink_stats(g->uplink, &uplink);
+        for (size_t i = 0; i < registry_size(g->registry); i++)
+                sessions += registry_at(g->registry, i)->sessions;
+        notify_status("%zu devices, %zu sessions; upstream %s; %llu records waiting",
+                      registry_size(g->registry), sessions,
+                      uplink.connected ? "connected" : "disconnected",
+                      (unsigned long long)store.records);
+        return loop_timer_arm_relative(g->status, STATUS_INTERVAL);
+}
+
+static int start(Gateway *g)
+{
+        int r = loop_add_timer(g->loop, &g->expiry, LOOP_FATAL, on_expiry, g);
+        if (r >= 0)
+                r = loop_add_timer(g->loop, &g->status, LOOP_FATAL, on_status, g);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up timers");
+        if ((r = start_filter(g)) < 0 || (r = start_identity(g)) < 0 || (r = start_store(g)) < 0 ||
+            (r = start_uplink(g)) < 0 || (r = start_attestation(g)) < 0 || (r = start_doors(g)) < 0)
+                return r;
+        r = control_serve(g, &g->bus);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the control interface");
+        loop_timer_arm_relative(g->status, 0);
+        log_info("sallyport %s is up: gateway %s, %zu devices, %s key", SALLYPORT_VERSION,
+                 g->settings->name, registry_size(g->registry),
+                 g->tls_key == TLS_KEY_MINTED ? "minted" : "TPM");
+        notify_ready();
+        return 0;
+}
+
+int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **ret)
+{
+        Gateway *g = calloc(1, sizeof(*g));
+        if (!g) {
+                settings_free(settings);
+                return -ENOMEM;
+        }
+        *g = (Gateway){
+                .loop = loop,
+                .config = config,
+                .settings = settings,
+                .started = now_boottime(),
+                .refusals = RATELIMIT_INIT(REFUSALS_INTERVAL, REFUSALS_BURST),
+        };
+        int r = start(g);
+        if (r < 0) {
+                gateway_free(g);
+                return r;
+        }
+        *ret = g;
+        return 0;
+}
+
+/* From the doors inwards; the packet filter's table stays. */
+Gateway *gateway_free(Gateway *g)
+{
+        if (!g)
+                return NULL;
+        bus_free(g->bus);
+        ingress_mqtt_free(g->mqtt);
+        ingress_coap_free(g->coap);
+        minter_free(g->minter);
+        uplink_free(g->uplink);
+        store_free(g->store);
+        attest_free(g->attest);
+        reports_free(g->reports);
+        submissions_free(g->submissions);
+        credential_unref(g->client_credential);
+        identity_free(g->identity);
+        enforcer_free(g->enforcer);
+        registry_free(g->registry);
+        loop_source_free(g->expiry);
+        loop_source_free(g->status);
+        settings_free(g->settings);
+        free(g);
+        return NULL;
+}
+
+/* ---- reload ---- */
+
+static bool same_word(const char *a, const char *b)
+{
+        return streq(strempty(a), strempty(b));
+}
+
+static bool same_listens(const Listens *a, const Listens *b)
+{
+        return a->n == b->n &&
+               (a->n == 0 || memcmp(a->addresses, b->addresses, a->n * sizeof(*a->addresses)) == 0);
+}
+
+/* What only a restart can change. The filter names the ports: they may not drift from the doors. */
+static bool needs_restart(const Settings *a, const Settings *b)
+{
+        return !same_word(a->name, b->name) || !same_word(a->tcti, b->tcti) ||
+               !same_word(a->state_directory, b->state_directory) ||
+               !same_word(a->upstream.host, b->upstream.host) ||
+               a->upstream.port != b->upstream.port ||
+               !same_word(a->upstream.server_name, b->upstream.server_name) ||
+               !same_word(a->upstream.ca, b->upstream.ca) ||
+               !same_word(a->devices_ca, b->devices_ca) || a->tls_key != b->tls_key ||
+               a->pcrs != b->pcrs || a->mqtt.minimum_tls != b->mqtt.minimum_tls ||
+               !same_listens(&a->mqtt.listen, &b->mqtt.listen) ||
+               !same_listens(&a->coap.listen, &b->coap.listen);
+}
+
+static void device_removed(DeviceState *d, void *userdata)
+{
+        Gateway *g = userdata;
+        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
+                    "%s is no longer configured: its sessions end", d->device->name);
+        attest_forget(g->attest, d);
+        ingress_mqtt_forget(g->mqtt, d);
+        if (g->coap)
+                ingress_coap_forget(g->coap, d);
+}
+
+static int apply(Gateway *g, Settings *fresh)
+{
+        int r = attest_load_references(g->attest,
+                                       (const char *const *)fresh->reference_values.words,
+                                       fresh->reference_values.n);
+        if (r < 0)
+                return r;
+        r = registry_apply(g->registry, fresh->devices, fresh->n_devices, loop_now(g->loop),
+                           device_removed, g);
+        if (r < 0)
+                return log_error_errno(r, "Cannot take over the devices");
+        Settings *old = g->settings;
+        g->settings = fresh;
+        log_set_max_level(fresh->log_level);
+        r = load_filter(g, fresh);
+        settings_free(old);
+        if (r < 0)
+                return log_error_errno(r, "The packet filter did not take the new configuration; "
+                                          "the old rules stay");
+        return 0;
+}
+
+int gateway_reload(Gateway *g)
+{
+        Settings *fresh = NULL;
+        int r = startup_load(g->config, &fresh);
+        if (r < 0) {
+                log_error("Nothing was changed: the configuration in force stays");
+                return r;
+        }
+        if (needs_restart(g->settings, fresh)) {
+                settings_free(fresh);
+                return log_error_errno(-EBUSY, "Nothing was changed: [Gateway], [TPM], [Identity], "
+                                               "[Upstream], CA= and Listen= take a restart "
+                                               "(systemctl restart sallyportd)");
+        }
+        Settings *before = g->settings;
+        r = apply(g, fresh);
+        if (g->settings == before)
+                settings_free(fresh);
+        if (r >= 0)
+                log_info("Reloaded: %zu zones, %zu classes, %zu devices", fresh->n_zones,
+                         fresh->n_classes, fresh->n_devices);
+        return r;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The parts of a running daemon and how they hang together. */
+
+#include "base/ratelimit.h"
+#include "daemon/enforcer.h"
+#include "daemon/settings.h"
+#include "daemon/uplink.h"
+#include "domain/registry.h"
+#include "platform/bus.h"
+#include "platform/identity.h"
+#include "platform/loop.h"
+#include "platform/minter.h"
+#include "platform/store.h"
+
+typedef struct Attest Attest;
+typedef struct Reports Reports;
+typedef struct Submissions Submissions;
+typedef struct IngressMqtt IngressMqtt;
+typedef struct IngressCoap IngressCoap;
+
+typedef struct Gateway {
+        Loop *loop;
+        const char *config; /* the folder */
+        Settings *settings; /* in force */
+        TlsKeyMode tls_key; /* what [Identity] TLSKey= came to */
+        Identity *identity;
+        Credential *client_credential; /* towards upstream: signs in the TPM */
+        Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
+        Registry *registry;
+        Store *store;
+        Enforcer *enforcer;
+        Uplink *uplink;
+        Attest *attest;
+        Reports *reports;
+        Submissions *submissions;
+        IngressMqtt *mqtt;
+        IngressCoap *coap;
+        Bus *bus;
+        LoopSource *expiry; /* postures that run out */
+        LoopSource *status; /* the line in systemctl status */
+        usec_t started;     /* CLOCK_BOOTTIME */
+        RateLimit refusals; /* log lines about peers that were refused */
+        uint64_t refused;   /* peers */
+} Gateway;
+
+/* Brings up everything: the settings are taken over. Blocks on disk and TPM, which is
+ * right at start alone. 0, or a negative errno that was logged with what to do about it. */
+int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **ret);
+Gateway *gateway_free(Gateway *g);
+DEFINE_CLEANUP(Gateway, gateway_free)
+
+/* Parses and checks everything again, then swaps; on any error nothing changes. */
+int gateway_reload(Gateway *g);

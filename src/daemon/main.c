@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/gateway.h"
+#include "daemon/startup.h"
+#include "platform/journal.h"
+#include "platform/notify.h"
+
+static void help(void)
+{
+        printf("sallyportd [OPTIONS...]\n\n"
+               "The sallyport gateway daemon. It runs in the foreground.\n\n"
+               "  -c --config FILE   read this file, and FILE.d/*.conf and devices.d/*.conf "
+               "beside\n"
+               "                     it (default: " SALLYPORT_SYSCONFDIR "/sallyport.conf)\n"
+               "     --check         check the configuration, say what is wrong, and exit\n"
+               "  -h --help          show this and exit\n"
+               "     --version       show the version and exit\n\n"
+               "Signals: SIGHUP reloads the configuration, SIGTERM stops.\n"
+               "See sallyportd(8), sallyport.conf(5), sallyportctl(1).\n");
+}
+
+typedef struct Options {
+        const char *config;
+        bool check;
+} Options;
+
+/* 1: go on; 0: done; negative: wrong usage. */
+static int parse_options(int argc, char **argv, Options *ret)
+{
+        enum { OPT_CHECK = 0x100, OPT_VERSION };
+        static const struct option options[] = {
+                { "config", required_argument, NULL, 'c' },
+                { "check", no_argument, NULL, OPT_CHECK },
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, OPT_VERSION },
+                { 0 },
+        };
+        for (int c; (c = getopt_long(argc, argv, "c:h", options, NULL)) >= 0;)
+                switch (c) {
+                case 'c':
+                        ret->config = optarg;
+                        break;
+                case OPT_CHECK:
+                        ret->check = true;
+                        break;
+                case 'h':
+                        help();
+                        return 0;
+                case OPT_VERSION:
+                        printf("sallyportd %s\n", SALLYPORT_VERSION);
+                        return 0;
+                default:
+                        return -EINVAL;
+                }
+        if (optind < argc) {
+                fprintf(stderr, "sallyportd: takes no arguments, got \"%s\"\n", argv[optind]);
+                return -EINVAL;
+        }
+        return 1;
+}
+
+/* Handled on the loop, so blocked everywhere else; a peer that is gone must not end the daemon. */
+static void block_signals(void)
+{
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGPIPE);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static int on_stop(int signo, void *userdata)
+{
+        Gateway *g = userdata;
+        log_info("Stopping");
+        notify_stopping();
+        loop_exit(g->loop, 0);
+        return 0;
+}
+
+static int on_reload(int signo, void *userdata)
+{
+        Gateway *g = userdata;
+        notify_reloading();
+        gateway_reload(g);
+        notify_ready();
+        return 0;
+}
+
+static int run(const char *config, Settings *settings)
+{
+        _cleanup_(loop_freep) Loop *loop = NULL;
+        _cleanup_(gateway_freep) Gateway *gateway = NULL;
+        _cleanup_(loop_source_freep) LoopSource *term = NULL, *interrupt = NULL, *hangup = NULL;
+
+        int r = loop_new(&loop);
+        if (r >= 0)
+                r = loop_watch(loop);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the event loop");
+        r = gateway_new(loop, config, settings, &gateway);
+        if (r < 0)
+                return r;
+        r = loop_add_signal(loop, &term, SIGTERM, on_stop, gateway);
+        if (r >= 0)
+                r = loop_add_signal(loop, &interrupt, SIGINT, on_stop, gateway);
+        if (r >= 0)
+                r = loop_add_signal(loop, &hangup, SIGHUP, on_reload, gateway);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch signals");
+        r = loop_run(loop);
+        if (r < 0)
+                log_error_errno(r, "The event loop failed; the packet filter stays as it is");
+        return r;
+}
+
+int main(int argc, char **argv)
+{
+        Options options = { .config = SALLYPORT_SYSCONFDIR };
+        Settings *settings = NULL;
+        int r = parse_options(argc, argv, &options);
+        if (r <= 0)
+                return r < 0 ? EX_USAGE : EXIT_SUCCESS;
+        journal_setup();
+        r = startup_load(options.config, &settings);
+        if (r < 0)
+                return EX_CONFIG;
+        if (options.check) {
+                printf("%s: no errors, %zu zones, %zu classes, %zu devices\n", options.config,
+                       settings->n_zones, settings->n_classes, settings->n_devices);
+                settings_free(settings);
+                return EXIT_SUCCESS;
+        }
+        log_set_max_level(settings->log_level);
+        block_signals();
+        return run(options.config, settings) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The composite report to upstream: what the devices showed and what the gateway itself is, in one
+ * signed message, into the store. It goes out after every verdict, and whenever upstream sends a
+ * nonce to <prefix>/<gateway>/gateway/rats/nonce (CBOR {"nonce": bstr} or 8 to 64 plain bytes). */
+
+#include "base/bytes.h"
+
+typedef struct Gateway Gateway;
+typedef struct Reports Reports;
+
+int reports_new(Gateway *g, Reports **ret);
+Reports *reports_free(Reports *r);
+
+/* A device was judged: its record goes upstream. Reports that wait for the TPM are merged. */
+void report_device(Gateway *g, const char *device);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/startup.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "daemon/config.h"
+#include "platform/crypto.h"
+
+static int load_key(const char *path, void **ret_key, uint8_t ret_sha256[static 32], void *userdata)
+{
+        _cleanup_(public_key_unrefp) PublicKey *key = NULL;
+        int r = public_key_load(path, &key);
+        if (r >= 0)
+                r = public_key_spki_sha256(key, ret_sha256);
+        if (r < 0)
+                return r;
+        *ret_key = TAKE_PTR(key);
+        return 0;
+}
+
+static void free_key(void *key)
+{
+        public_key_unref(key);
+}
+
+static void report(const char *message, void *userdata)
+{
+        unsigned *errors = userdata;
+        (*errors)++;
+        log_error("%s", message);
+}
+
+int startup_load(const char *folder, Settings **ret)
+{
+        static const ConfigKeyLoader loader = { .load = load_key, .free = free_key };
+        unsigned errors = 0;
+        int r = config_load(folder, &loader, report, &errors, ret);
+        if (r == -EINVAL)
+                log_error(
+                        "%u errors in the configuration in %s; sallyport.conf(5) explains the keys",
+                        errors, folder);
+        else if (r < 0)
+                log_error_errno(r, "Cannot load the configuration in %s", folder);
+        return r;
+}
