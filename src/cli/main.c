@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "cli/command.h"
+#include "cli/gateway.h"
 #include "platform/file.h"
 #include "platform/identity.h"
 
@@ -16,6 +17,14 @@ typedef struct Command {
 } Command;
 
 static const Command commands[] = {
+        { NULL, "status", command_status, "", "how the gateway is" },
+        { NULL, "devices", command_devices, "", "all devices and their postures" },
+        { NULL, "why", command_why, "DEVICE",
+          "who it is, why it has its posture, what it may reach" },
+        { NULL, "quarantine", command_quarantine, "DEVICE [REASON]",
+          "close a device off, whatever it proves" },
+        { NULL, "release", command_release, "DEVICE", "end its quarantine" },
+        { NULL, "reload", command_reload, "", "take a changed configuration over" },
         { "identity", "init", command_identity_init,
           "[--operator-key PUB.pem] [--sign-with KEY.pem] [--pcrs \"0 2 4 7\"] [--force]",
           "make the gateway's keys in the TPM" },

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The commands that ask the running daemon. */
+#include "cli/gateway.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "cli/view.h"
+#include "platform/bus.h"
+
+/* Calls the daemon; says on standard error what went wrong. */
+static int ask(const char *method, const char *const *args, unsigned n_args, json_t **ret)
+{
+        _cleanup_free_ char *message = NULL;
+        int r = bus_call(method, args, n_args, ret, &message);
+        if (r < 0)
+                fprintf(stderr, "sallyportctl: %s\n", message ? message : "out of memory");
+        return r;
+}
+
+static void show_upstream(const json_t *u)
+{
+        if (view_true(u, "connected"))
+                view_field("upstream", "%s to %s for %s; %lld in flight, %lld delivered",
+                           view_toned(TONE_GOOD, "connected"), view_string(u, "address", "?"),
+                           view_span(u, "state_seconds"), (long long)view_integer(u, "in_flight"),
+                           (long long)view_integer(u, "delivered"));
+        else
+                view_field("upstream", "%s from %s for %s: %s",
+                           view_toned(TONE_BAD, "disconnected"), view_string(u, "address", "?"),
+                           view_span(u, "state_seconds"), view_string(u, "error", "not tried yet"));
+}
+
+static void show_store(const json_t *s)
+{
+        json_int_t records = view_integer(s, "records");
+        if (records == 0)
+                view_field("store", "empty; %s on disk", view_size(view_integer(s, "disk_bytes")));
+        else
+                view_field("store", "%lld records (%s) wait, the oldest for %s; %s on disk",
+                           (long long)records, view_size(view_integer(s, "bytes")),
+                           view_span(s, "oldest_seconds"),
+                           view_size(view_integer(s, "disk_bytes")));
+}
+
+static void show_device_counts(const json_t *d)
+{
+        static const char *const postures[] = { "affirming", "warning", "contraindicated",
+                                                "unattested" };
+        printf("  %-10s %lld, %lld sessions", "devices", (long long)view_integer(d, "total"),
+               (long long)view_integer(d, "sessions"));
+        for (size_t i = 0; i < ELEMENTSOF(postures); i++) {
+                json_int_t n = view_integer(d, postures[i]);
+                if (n > 0)
+                        printf(", %lld %s", (long long)n,
+                               view_toned(view_posture_tone(postures[i]), postures[i]));
+        }
+        if (view_integer(d, "quarantined") > 0)
+                printf(", %lld %s", (long long)view_integer(d, "quarantined"),
+                       view_toned(TONE_BAD, "quarantined"));
+        putchar('\n');
+}
+
+static void show_filter(const json_t *f)
+{
+        if (!view_true(f, "in_force"))
+                view_field("filter", "%s", view_toned(TONE_BAD, "not to be read: is it loaded?"));
+        else
+                view_field("filter",
+                           "%s; dropped %lld refused, %lld spoofed, %lld lateral, "
+                           "%lld quarantined",
+                           view_toned(TONE_GOOD, "in force"), (long long)view_integer(f, "refused"),
+                           (long long)view_integer(f, "spoofed"),
+                           (long long)view_integer(f, "lateral"),
+                           (long long)view_integer(f, "quarantined"));
+}
+
+static void show_status(const json_t *s)
+{
+        const json_t *identity = json_object_get(s, "identity"), *loop = json_object_get(s, "loop");
+        printf("sallyport %s, version %s, up %s\n", view_string(s, "gateway", "?"),
+               view_string(s, "version", "?"), view_span(s, "uptime_seconds"));
+        view_field("identity", "%s, %s key, valid until %s", view_string(identity, "subject", "?"),
+                   view_string(identity, "tls_key", "?"), view_string(identity, "not_after", "?"));
+        show_upstream(json_object_get(s, "upstream"));
+        show_store(json_object_get(s, "store"));
+        show_device_counts(json_object_get(s, "devices"));
+        show_filter(json_object_get(s, "filter"));
+        view_field("loop", "longest handler %.1f ms, p99 %.1f ms",
+                   (double)view_integer(loop, "max_usec") / 1000.0,
+                   (double)view_integer(loop, "p99_usec") / 1000.0);
+}
+
+int command_status(const CommandContext *context, int argc, char **argv)
+{
+        json_t *status = NULL;
+        int r = ask("Status", NULL, 0, &status);
+        if (r < 0)
+                return COMMAND_FAILED;
+        if (context->json)
+                view_json(status);
+        else
+                show_status(status);
+        json_decref(status);
+        return COMMAND_OK;
+}
+
+static void show_devices(const json_t *devices)
+{
+        size_t i;
+        const json_t *d;
+        printf("%-20s %-16s %-10s %-12s %-22s %s\n", "DEVICE", "POSTURE", "ZONE", "CLASS", "PEER",
+               "LAST SEEN");
+        json_array_foreach((json_t *)devices, i, d)
+        {
+                const char *posture = view_string(d, "posture", "?");
+                char padded[32];
+                snprintf(padded, sizeof(padded), "%-16s",
+                         view_true(d, "quarantined") ? "quarantined" : posture);
+                printf("%-20s %s %-10s %-12s %-22s %s\n", view_string(d, "device", "?"),
+                       view_toned(view_true(d, "quarantined") ? TONE_BAD
+                                                              : view_posture_tone(posture),
+                                  padded),
+                       view_string(d, "zone", "?"), view_string(d, "class", "?"),
+                       view_string(d, "peer", "-"), view_span(d, "last_seen_seconds"));
+        }
+}
+
+int command_devices(const CommandContext *context, int argc, char **argv)
+{
+        json_t *devices = NULL;
+        int r = ask("ListDevices", NULL, 0, &devices);
+        if (r < 0)
+                return COMMAND_FAILED;
+        if (context->json)
+                view_json(devices);
+        else
+                show_devices(devices);
+        json_decref(devices);
+        return COMMAND_OK;
+}
+
+static void show_certificate(const json_t *c)
+{
+        if (!c) {
+                view_field("known by", "%s", "no certificate shown since the daemon started");
+                return;
+        }
+        view_field("known by", "certificate of \"%s\", serial %s, valid until %s",
+                   view_string(c, "subject", "?"), view_string(c, "serial", "?"),
+                   view_string(c, "not_after", "?"));
+        view_field("", "issued by %s", view_string(c, "issuer", "?"));
+        view_field("", "key sha256:%s", view_string(c, "spki_sha256", "?"));
+}
+
+static void show_rules(const json_t *rules)
+{
+        size_t i;
+        const json_t *rule;
+        if (json_array_size(rules) == 0) {
+                view_field("egress", "%s", "nothing: the gateway's own ports alone");
+                return;
+        }
+        json_array_foreach((json_t *)rules, i, rule)
+        {
+                bool live = view_true(rule, "live");
+                view_field(i == 0 ? "egress" : "", "%-32s %s%s%s, %lld packets, %lld bytes",
+                           view_string(rule, "allows", "?"),
+                           live ? view_toned(TONE_GOOD, "open") : view_toned(TONE_BAD, "closed"),
+                           json_object_get(rule, "expires_seconds") ? " for " : "",
+                           json_object_get(rule, "expires_seconds")
+                                   ? view_span(rule, "expires_seconds")
+                                   : "",
+                           (long long)view_integer(rule, "packets"),
+                           (long long)view_integer(rule, "bytes"));
+        }
+}
+
+static void show_why(const json_t *w)
+{
+        const char *posture = view_string(w, "posture", "?");
+        printf("%s is %s for %s\n", view_string(w, "device", "?"),
+               view_toned(view_posture_tone(posture), posture), view_span(w, "posture_seconds"));
+        view_field("because", "%s", view_string(w, "reason", "it has not been attested"));
+        if (view_true(w, "quarantined"))
+                view_field("quarantine", "%s: %s", view_toned(TONE_BAD, "by the operator"),
+                           view_string(w, "quarantine_reason", "no reason given"));
+        if (json_object_get(w, "expires_seconds"))
+                view_field("until", "in %s, then unattested", view_span(w, "expires_seconds"));
+        show_certificate(json_object_get(w, "certificate"));
+        view_field("belongs to", "zone %s on %s, class %s, attestation %s",
+                   view_string(w, "zone", "?"), view_string(w, "interface", "?"),
+                   view_string(w, "class", "?"), view_string(w, "attestation", "?"));
+        view_field("seen", "%s over %s, %s ago, %lld sessions", view_string(w, "peer", "nowhere"),
+                   view_string(w, "transport", "nothing"), view_span(w, "last_seen_seconds"),
+                   (long long)view_integer(w, "sessions"));
+        view_field("telemetry", "%s; %lld messages taken, %lld refused",
+                   view_true(w, "telemetry") ? view_toned(TONE_GOOD, "taken")
+                                             : view_toned(TONE_BAD, "refused in this posture"),
+                   (long long)view_integer(w, "messages_in"),
+                   (long long)view_integer(w, "messages_refused"));
+        show_rules(json_object_get(w, "rules"));
+        view_field("dropped", "%lld packets, %lld bytes",
+                   (long long)view_integer(w, "dropped_packets"),
+                   (long long)view_integer(w, "dropped_bytes"));
+        view_field("configured", "in %s", view_string(w, "origin", "?"));
+}
+
+int command_why(const CommandContext *context, int argc, char **argv)
+{
+        json_t *why = NULL;
+        const char *device = argv[1];
+        if (argc != 2)
+                return command_usage("why DEVICE");
+        int r = ask("Why", &device, 1, &why);
+        if (r < 0)
+                return COMMAND_FAILED;
+        if (context->json)
+                view_json(why);
+        else
+                show_why(why);
+        json_decref(why);
+        return COMMAND_OK;
+}
+
+int command_quarantine(const CommandContext *context, int argc, char **argv)
+{
+        if (argc < 2 || argc > 3)
+                return command_usage("quarantine DEVICE [REASON]");
+        const char *args[] = { argv[1], argc > 2 ? argv[2] : "no reason given" };
+        return ask("Quarantine", args, 2, NULL) < 0 ? COMMAND_FAILED : COMMAND_OK;
+}
+
+int command_release(const CommandContext *context, int argc, char **argv)
+{
+        const char *device = argv[1];
+        if (argc != 2)
+                return command_usage("release DEVICE");
+        return ask("Release", &device, 1, NULL) < 0 ? COMMAND_FAILED : COMMAND_OK;
+}
+
+int command_reload(const CommandContext *context, int argc, char **argv)
+{
+        return ask("Reload", NULL, 0, NULL) < 0 ? COMMAND_FAILED : COMMAND_OK;
+}

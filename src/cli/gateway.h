@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "cli/command.h"
+
+/* status; devices; why DEVICE; quarantine DEVICE [REASON]; release DEVICE; reload. */
+int command_status(const CommandContext *context, int argc, char **argv);
+int command_devices(const CommandContext *context, int argc, char **argv);
+int command_why(const CommandContext *context, int argc, char **argv);
+int command_quarantine(const CommandContext *context, int argc, char **argv);
+int command_release(const CommandContext *context, int argc, char **argv);
+int command_reload(const CommandContext *context, int argc, char **argv);
