@@ -14,7 +14,7 @@ typedef struct Enforcer Enforcer;
 typedef struct EnforcerSettings {
         const Zone *zones;
         size_t n_zones;
-        const char *const *uplinks; /* interfaces; none: anything that is no zone's */
+        char *const *uplinks; /* interfaces; none: anything that is no zone's */
         size_t n_uplinks;
         bool masquerade; /* what leaves a zone by an uplink, IPv4 and IPv6 */
         uint16_t mqtt_port, coap_port;

@@ -69,6 +69,12 @@ static void leaving(NftRule *r, bool uplinks)
 
 static void entrances(NftBatch *b, bool uplinks, bool masquerade)
 {
+        static const uint8_t unspecified[16];
+
+        RULE ("prerouting") {
+                nft_match_ip6_prefix(r, SADDR6, unspecified, 128);
+                nft_rule_accept(r);
+        }
         RULE ("prerouting") {
                 IN(SET_ZONES, IIFNAME);
                 nft_match_reverse_path_missing(r);

@@ -274,7 +274,8 @@ void nft_match_ip6_prefix(NftRule *r, NftField field, const uint8_t prefix[stati
                 bitmask[i / 8] |= (uint8_t)(0x80U >> i % 8);
         guard(r, &fields[field]);
         load(r, &fields[field], 0);
-        mask(r, bitmask, sizeof(bitmask));
+        if (bits < 128)
+                mask(r, bitmask, sizeof(bitmask));
         compare(r, NFT_CMP_EQ, prefix, 16);
 }
 

@@ -10,6 +10,7 @@
  *   posture NAME POSTURE LIFETIME|-
  *   quarantine NAME on|off         -> "apply NAME ERROR MICROSECONDS"
  *   query NAME                     -> one line an element, "end"
+ *   power on|off                   without power the kernel refuses everything
  *   forget ADDRESS                 -> "forget ERROR N": IPv4 connections deleted
  *   counters                       -> "counters spoofed N quarantined N ..."
  */
@@ -35,7 +36,7 @@ typedef struct Tool {
         Enforcer *enforcer;
         Zone zones[ZONES_MAX];
         Class classes[CLASSES_MAX];
-        const char *uplinks[UPLINKS_MAX];
+        char *uplinks[UPLINKS_MAX];
         Device devices[DEVICES_MAX];
         DeviceState states[DEVICES_MAX];
         size_t n_zones, n_classes, n_uplinks, n_devices;
@@ -318,7 +319,10 @@ static void run(Tool *t, char **w, size_t n)
                 load(t);
         else if (streq(w[0], "query") && n == 2)
                 query(t, w[1]);
-        else if (streq(w[0], "forget") && n == 2)
+        else if (streq(w[0], "power") && n == 2) {
+                if (seteuid(streq(w[1], "on") ? 0 : 65534) < 0)
+                        die("seteuid");
+        } else if (streq(w[0], "forget") && n == 2)
                 forget(w[1]);
         else if (streq(w[0], "counters"))
                 counters(t);

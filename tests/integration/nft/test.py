@@ -125,6 +125,7 @@ class Tool(Child):
             kind, address, rule, present, _, packets, _, _, _, left = line.split()
             rows.append(dict(kind=kind, address=address, rule=rule, present=present == "present",
                              packets=int(packets), left=int(left)))
+        self.held = line.endswith("held")
         return rows
 
     def forget(self, address):
@@ -421,6 +422,33 @@ def test_postures(t, h):
     check("an ICMP error finds its way to the device", answer == "unreachable", str(answer))
 
 
+def test_dad(t):
+    """An address that is being probed is nobody's yet."""
+    before = t.counters()
+    ip("cam", "addr", "del", "fd00:10::10/64", "dev", "dev0")
+    ip("cam", "addr", "add", "fd00:10::10/64", "dev", "dev0")
+    time.sleep(2)
+    ip("cam", "-6", "route", "replace", "default", "via", "fd00:10::1")
+    check("duplicate address detection is no spoofing",
+          t.counters()["spoofed"] == before["spoofed"])
+
+
+def test_refused_by_the_kernel(t, h):
+    t.apply("posture cam affirming 1h")
+    stream(h)
+    t.write("power off\n")
+    error, _ = t.apply("posture cam contraindicated -")
+    check("a change that the kernel refuses is told", error == -1 and is_open(h), str(error))
+    t.write("power on\n")
+    t.query("cam")
+    check("the device is held", t.held)
+    time.sleep(2.2)
+    check("the change comes into force by itself once the kernel takes it",
+          not is_open(h) and not h["cam"].tcp(address="192.0.2.10", port=443))
+    t.query("cam")
+    check("and the device is not held any more", not t.held)
+
+
 def test_flushed(t, h):
     inside("gw", "nft", "delete", "table", "inet", "sallyport")
     error, took = t.apply("posture cam affirming 1h")
@@ -515,6 +543,8 @@ def main():
     test_dhcp(h)
     test_forget(t, h)
     test_postures(t, h)
+    test_dad(t)
+    test_refused_by_the_kernel(t, h)
     test_flushed(t, h)
     test_expiry(t, h)
     test_many()
