@@ -4,7 +4,7 @@
 
     test.py ENFORCER-TOOL REFERENCE.nft
 
-Needs root. Everything happens in namespaces named nfttest-*. The world:
+Needs root. Everything happens in namespaces named nfttest-PID-*. The world:
 
     cam    10.10.0.10 fd00:10::10 --- vlan10 |         |
     meter  10.20.0.20 ---+                   |   gw    | wan0 --- up   192.0.2.10 192.0.2.11 ...
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ import time
 SKIP = 77
 TOOL, REFERENCE = sys.argv[1:3]
 AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "agent.py")
-PREFIX = "nfttest-"
+PREFIX = "nfttest-%d-" % os.getpid()  # several runs at once do not meet
 NODES = ["gw", "cam", "meter", "lock", "guest", "up", "op", "ref"]
 
 CONFIG = """\
@@ -504,8 +505,9 @@ def main():
         if not shutil.which(program):
             print("SKIP: %s is not installed" % program)
             return SKIP
-    clean_up()
     atexit.register(clean_up)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
     build()
     h = {n: Host(n) for n in ("gw", "cam", "meter", "lock", "guest", "up", "op")}
     inside("ref", "nft", "-f", REFERENCE)
