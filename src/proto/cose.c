@@ -122,12 +122,6 @@ static CoseOutcome check_headers(CoseSign1 *s)
         return COSE_OK;
 }
 
-/* An empty map, wrapped or not, is signed as a zero-length string (RFC 9052 section 4.4). */
-static Bytes normalise_protected(Bytes header)
-{
-        return header.len == 1 && header.data[0] == 0xa0 ? BYTES(NULL, 0) : header;
-}
-
 CoseOutcome cose_sign1_read(Bytes message, CoseFlags flags, CoseSign1 *ret)
 {
         Reader r = cbor_open(message, CBOR_DEPTH);
@@ -141,7 +135,7 @@ CoseOutcome cose_sign1_read(Bytes message, CoseFlags flags, CoseSign1 *ret)
         if (cbor_array(&r) != 4)
                 return COSE_E_MALFORMED;
 
-        CoseSign1 s = { .protected_header = normalise_protected(cbor_bytes(&r)) };
+        CoseSign1 s = { .protected_header = cbor_bytes(&r) };
         if (cbor_peek(&r) != CBOR_MAP)
                 return COSE_E_MALFORMED;
         s.unprotected = cbor_item(&r);

@@ -26,7 +26,7 @@ enum {
 };
 
 typedef struct CoseSign1 {
-        Bytes protected_header; /* the map as received; empty when there is none */
+        Bytes protected_header; /* the map as received */
         Bytes unprotected;      /* the encoded map */
         Bytes payload;
         Bytes signature;

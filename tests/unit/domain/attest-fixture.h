@@ -95,11 +95,12 @@ static inline void fixture_token(const FixtureToken *t, Buf *ret)
         buf_done(&payload);
 }
 
-static inline void fixture_measurement(CborWriter *w, const FixtureComponent *c)
+static inline void fixture_measurement(CborWriter *w, const FixtureComponent *c, Bytes extra)
 {
         cbor_put_map(w, 1);
         cbor_put_uint(w, 1);
-        cbor_put_map(w, 1u + (c->name ? 1u : 0u) + (c->version ? 1u : 0u) + (c->signer ? 1u : 0u));
+        cbor_put_map(w, 1u + (c->name ? 1u : 0u) + (c->version ? 1u : 0u) + (c->signer ? 1u : 0u) +
+                                (extra.len > 0 ? 1u : 0u));
         if (c->version) {
                 cbor_put_uint(w, 0);
                 cbor_put_map(w, 1);
@@ -121,6 +122,7 @@ static inline void fixture_measurement(CborWriter *w, const FixtureComponent *c)
                 cbor_put_tag(w, 560);
                 fixture_fill(w, c->signer, 32, -1);
         }
+        cbor_put_encoded(w, extra);
 }
 
 typedef struct FixtureCorim {
@@ -128,6 +130,8 @@ typedef struct FixtureCorim {
         uint8_t instance; /* 0: for all instances */
         const FixtureComponent *components;
         size_t n;
+        Bytes extra;         /* one more encoded pair among the values of each measurement */
+        bool layer;          /* the class states a layer as well */
         uint64_t not_after;  /* seconds, 0: not stated */
         const char *profile; /* URI or NULL */
         const char *key_pem; /* enrols this key for `instance` instead of the components */
@@ -152,10 +156,14 @@ static inline void fixture_corim(const FixtureCorim *f, Buf *ret)
         cbor_put_array(&w, 2);
         cbor_put_map(&w, f->instance ? 2 : 1);
         cbor_put_uint(&w, 0);
-        cbor_put_map(&w, 1);
+        cbor_put_map(&w, f->layer ? 2 : 1);
         cbor_put_uint(&w, 0);
         cbor_put_tag(&w, 560);
         fixture_fill(&w, f->implementation, 32, -1);
+        if (f->layer) {
+                cbor_put_uint(&w, 3);
+                cbor_put_uint(&w, 1);
+        }
         if (f->instance) {
                 cbor_put_uint(&w, 1);
                 cbor_put_tag(&w, 550);
@@ -168,7 +176,7 @@ static inline void fixture_corim(const FixtureCorim *f, Buf *ret)
         } else {
                 cbor_put_array(&w, f->n);
                 for (size_t i = 0; i < f->n; i++)
-                        fixture_measurement(&w, &f->components[i]);
+                        fixture_measurement(&w, &f->components[i], f->extra);
         }
         w = (CborWriter){ ret, w.error };
         cbor_put_tag(&w, 501);

@@ -42,10 +42,12 @@ static const Enrolment enrolled = { .instance_id = { instance, sizeof(instance) 
                                     .key = &signature_answer,
                                     .verify = fake_verify };
 
-static ReferenceSet *load(const FixtureComponent *components, size_t n)
+static ReferenceSet *load_with(const FixtureComponent *components, size_t n, Bytes extra)
 {
         _cleanup_buf_ Buf b = BUF_INIT(FIXTURE_MAX);
-        const FixtureCorim corim = { .implementation = 0xaa, .components = components, .n = n };
+        const FixtureCorim corim = {
+                .implementation = 0xaa, .components = components, .n = n, .extra = extra
+        };
         const CorimTrust trust = { 0 };
         char error[REFERENCE_ERROR_MAX] = "";
         ReferenceSet *s = NULL;
@@ -54,6 +56,11 @@ static ReferenceSet *load(const FixtureComponent *components, size_t n)
         const ReferenceFile file = { "f", buf_view(&b) };
         assert_int_equal(reference_set_load(&file, 1, &trust, fixture_sha256, NOW, &s, error), 0);
         return s;
+}
+
+static ReferenceSet *load(const FixtureComponent *components, size_t n)
+{
+        return load_with(components, n, BYTES(NULL, 0));
 }
 
 static int appraise_with(const FixtureToken *t, const Enrolment *e, const ReferenceSet *set,
@@ -159,8 +166,27 @@ static void executables(void **state)
         }
 }
 
-/* References that state what a token cannot show, or say nothing but a digest. */
-static void odd_references(void **state)
+/* What a reference states and a token cannot show never matches. */
+static void not_comparable(void **state)
+{
+        static const Bytes statements[] = {
+                BYTES_LITERAL("\x01\x01"),                         /* security version */
+                BYTES_LITERAL("\x0e\xa1\x00\x81\x82\x01\x41\x01"), /* integrity register */
+                BYTES_LITERAL("\x03\xa0"),                         /* flags */
+                BYTES_LITERAL("\x20\x01"),                         /* an extension */
+        };
+        signature_answer = 1;
+        for (size_t i = 0; i < ELEMENTSOF(statements); i++) {
+                _cleanup_(reference_set_unrefp) ReferenceSet *set =
+                        load_with(references, ELEMENTSOF(references), statements[i]);
+                Verdict v;
+                assert_int_equal(appraise_with(&token, &enrolled, set, &v), 0);
+                assert_int_equal(v.vector.claims[AR4SI_EXECUTABLES], 33);
+        }
+}
+
+/* References that say nothing but a digest are alternatives of anything. */
+static void nameless_references(void **state)
 {
         const FixtureComponent nameless[] = { { NULL, 0xb1, NULL, 0 },
                                               { NULL, 0xe1, NULL, 0 },
@@ -313,10 +339,15 @@ static void long_reason(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(affirming),      cmocka_unit_test(executables),
-                cmocka_unit_test(odd_references), cmocka_unit_test(unmeasured),
-                cmocka_unit_test(lifecycle),      cmocka_unit_test(unknown_implementation),
-                cmocka_unit_test(identity),       cmocka_unit_test(not_tokens),
+                cmocka_unit_test(affirming),
+                cmocka_unit_test(executables),
+                cmocka_unit_test(nameless_references),
+                cmocka_unit_test(not_comparable),
+                cmocka_unit_test(unmeasured),
+                cmocka_unit_test(lifecycle),
+                cmocka_unit_test(unknown_implementation),
+                cmocka_unit_test(identity),
+                cmocka_unit_test(not_tokens),
                 cmocka_unit_test(long_reason),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,8 +15,8 @@ static const CorimTrust anyone = { 0 };
 static const uint8_t id_a[32] = { [0 ... 31] = 0xaa }, id_b[32] = { [0 ... 31] = 0xbb };
 
 typedef struct Files {
-        Buf bufs[4];
-        ReferenceFile files[4];
+        Buf bufs[5];
+        ReferenceFile files[5];
         size_t n;
 } Files;
 
@@ -57,7 +57,7 @@ static void load(void **state)
         assert_int_equal(reference_set_load(f.files, f.n, &anyone, fixture_sha256, NOW, &s, error),
                          0);
         assert_int_equal(reference_set_references(s), 4);
-        assert_int_equal(count(s, id_a, NOW), 2); /* what is for one instance is not for all */
+        assert_int_equal(count(s, id_a, NOW), 2); /* not what is for one instance or layer */
         assert_int_equal(count(s, id_b, NOW), 1);
         assert_int_equal(count(s, id_a, 2000 * USEC_PER_SEC), 1); /* expired since it was loaded */
 

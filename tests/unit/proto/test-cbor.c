@@ -154,6 +154,8 @@ static void bomb(void **state)
         Reader r = reader_new(BYTES(nine, sizeof(nine)));
         assert_int_equal(cbor_array(&r), 0);
         assert_false(reader_ok(&r));
+        r = reader_new(BYTES_LITERAL("\xa2\x01\x02\x03")); /* two pairs, bytes for one and a half */
+        assert_int_equal(cbor_map(&r), 0);
         r = reader_new(BYTES(nested, sizeof(nested)));
         cbor_skip(&r);
         assert_false(reader_ok(&r));
