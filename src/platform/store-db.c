@@ -97,6 +97,8 @@ int store_db_open(const char *directory, uint64_t max_bytes, StoreDb **ret)
                 db->path = NULL;
                 return -ENOMEM;
         }
+        if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+                return log_error_errno(-errno, "Cannot make the directory %s", directory);
         int r = open_or_set_aside(db);
         if (r < 0)
                 return r;
