@@ -67,7 +67,7 @@ static int load_filter(Gateway *g, const Settings *s)
         const EnforcerSettings settings = {
                 .zones = s->zones,
                 .n_zones = s->n_zones,
-                .uplinks = (const char *const *)s->egress_uplink.words,
+                .uplinks = s->egress_uplink.words,
                 .n_uplinks = s->egress_uplink.n,
                 .masquerade = s->egress_masquerade,
                 .mqtt_port = listen_port(&s->mqtt.listen),
