@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* What the parts of the CoAP server share: coapserver.c owns contexts, peers and timers,
- * coapserver-dtls.c the handshake, coapserver-request.c turns a PDU into a request and
- * coapserver-exchange.c answers it.
+/* What the parts of the CoAP server share: coapserver.c owns the context and the timers,
+ * coapserver-endpoint.c sockets, coapserver-peer.c sessions, coapserver-dtls.c the handshake;
+ * coapserver-request.c turns a PDU into a request and coapserver-exchange.c answers it.
  *
  * One rule holds them together: inside libcoap's callbacks nothing is sent and nothing is closed
  * (libcoap 4.3.1 goes on using a session's SSL after the callback returned). Callbacks only put
- * exchanges and peers on lists; coapserver_flush() works these off when the loop turns. */
+ * exchanges and peers on lists; on_work() works these off when the loop turns. */
 
 #include <coap3/coap.h>
 #include <openssl/ssl.h>
@@ -109,6 +109,13 @@ struct CoapServer {
 /* coapserver.c */
 void coapserver_arm(CoapServer *s);
 CoapPeer *coapserver_peer_of(coap_session_t *session);
+
+/* coapserver-endpoint.c */
+/* An error that waits on a socket keeps the epoll set readable until somebody takes it. */
+void coapserver_clear_errors(CoapServer *s);
+
+/* coapserver-peer.c */
+void coapserver_peer_end(CoapPeer *p);
 struct sockaddr_storage coapserver_remote(const coap_session_t *session);
 /* Creates the peer of a finished handshake and asks who it is. */
 void coapserver_connected(CoapServer *s, coap_session_t *session, const PeerCertificate *c);

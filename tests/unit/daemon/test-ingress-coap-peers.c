@@ -314,6 +314,28 @@ static void test_other_refusals(void **state)
         assert_int_equal(stats_of(b).handshakes, 0);
 }
 
+static int not_admitted(Bench *b)
+{
+        CoapDevice d;
+        uint8_t m[64];
+        STEP(1, device_open(&d, b, "stranger", 0));
+        STEP(2, device_post(&d, true, 7));
+        STEP(3, device_receive(&d, m, sizeof(m), 3000) == 0);
+        return 0;
+}
+
+/* A good certificate of nobody we know: the session is closed at once. */
+static void test_not_admitted(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, not_admitted), 0);
+        assert_string_equal(b->gateway.admit_reason, "unknown-device");
+        assert_int_equal(list_length(&b->gateway.telemetry), 0);
+        assert_int_equal(b->gateway.opened, 0);
+        assert_int_equal(stats_of(b).sessions, 0);
+        assert_int_equal(stats_of(b).handshakes, 0);
+}
+
 /* 400 kB at once, before anybody reads. */
 static int burst(Bench *b)
 {
@@ -433,19 +455,13 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
-                T(test_reboot),
-                T(test_forged_reboot),
-                T(test_flood),
-                T(test_duplicates),
-                T(test_late_duplicates),
-                T(test_gone_before_answer),
-                T(test_forget),
-                T(test_sessions_of_one_device),
-                T(test_rotation),
-                T(test_other_refusals),
-                T(test_burst),
-                T(test_noise),
-                T(test_idle),
+                T(test_reboot),          T(test_forged_reboot),
+                T(test_flood),           T(test_duplicates),
+                T(test_late_duplicates), T(test_gone_before_answer),
+                T(test_forget),          T(test_sessions_of_one_device),
+                T(test_rotation),        T(test_other_refusals),
+                T(test_not_admitted),    T(test_burst),
+                T(test_noise),           T(test_idle),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

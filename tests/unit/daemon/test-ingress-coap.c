@@ -276,7 +276,7 @@ static void refuse(Bench *b, const char *who, const char *reason)
 {
         b->gateway.refused = 0;
         b->gateway.refused_reason[0] = '\0';
-        BENCH_CLIENT(b, 2, who, "/t/x", "-m", "post", "-e", "x");
+        BENCH_CLIENT(b, 3, who, "/t/x", "-m", "post", "-e", "x");
         assert_string_equal(b->gateway.refused_reason, reason);
         assert_string_equal(b->gateway.refused_from, "127.0.0.1");
         assert_int_equal(list_length(&b->gateway.telemetry), 0);
@@ -289,19 +289,6 @@ static void test_refusals(void **state)
         refuse(b, "fake", "unknown-ca");
         refuse(b, "old", "expired");
         refuse(b, NULL, "no-certificate");
-}
-
-static void test_not_admitted(void **state)
-{
-        Bench *b = *state;
-        BENCH_CLIENT(b, 2, "stranger", "/t/x", "-m", "post", "-e", "x");
-        assert_string_equal(b->gateway.admit_reason, "unknown-device");
-        assert_int_equal(list_length(&b->gateway.telemetry), 0);
-        bench_turn(b, USEC_PER_SEC / 10);
-        CoapServerStats stats;
-        ingress_coap_stats(b->in, &stats);
-        assert_int_equal(stats.sessions, 0);
-        assert_int_equal(stats.handshakes, 0);
 }
 
 static void test_trust_file(void **state)
@@ -358,8 +345,7 @@ int main(void)
                 T(test_outcomes),         T(test_bad_requests), T(test_critical_option),
                 T(test_discovery),        T(test_nonce),        T(test_evidence_in_blocks),
                 T(test_evidence_refused), T(test_result),       T(test_oversize),
-                T(test_refusals),         T(test_not_admitted), T(test_trust_file),
-                T(test_both_families),
+                T(test_refusals),         T(test_trust_file),   T(test_both_families),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
