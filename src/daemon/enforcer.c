@@ -152,8 +152,10 @@ static void move_waiters(Enforcer *e, Hashmap *by_name)
 {
         LIST_FOREACH (i, &e->waiters) {
                 Waiter *w = LIST_ENTRY(i, Waiter, node);
-                Record *c = hashmap_get(by_name, bytes_from_str(w->record->name));
+                Record *c = NULL;
 
+                if (w->record) /* else it was gone at a load before */
+                        c = hashmap_get(by_name, bytes_from_str(w->record->name));
                 if (!w->finished)
                         w->error = c ? 0 : -ENODEV;
                 w->finished = true;
