@@ -20,6 +20,7 @@ struct TlsServer {
         usec_t starved;    /* when descriptors or memory ran out; 0: they did not */
         LoopSource *turn;  /* for the connections in `ready` */
         LoopSource *timer; /* every second while something has a deadline */
+        bool ticking;      /* the timer is armed */
         List connections, ready;
         List deadlines[2]; /* of handshakes, of goodbyes: each in order of time */
         size_t n_connections, n_handshakes;

@@ -59,12 +59,21 @@ void tls_server_release(TlsServer *s, bool handshake)
                 set_accepting(s, true);
 }
 
+/* Not put off by every newcomer. */
+static void tick(TlsServer *s)
+{
+        if (s->ticking)
+                return;
+        s->ticking = true;
+        loop_timer_arm_relative(s->timer, USEC_PER_SEC);
+}
+
 void tls_server_watch(TlsServer *s, TlsConnection *c, unsigned list, usec_t span)
 {
         list_remove(&c->timed);
         c->deadline = usec_add(now_boottime(), span);
         list_append(&s->deadlines[list], &c->timed);
-        loop_timer_arm_relative(s->timer, USEC_PER_SEC);
+        tick(s);
 }
 
 static void expire(List *list, usec_t now)
@@ -82,6 +91,7 @@ static int on_timer(void *userdata)
 {
         TlsServer *s = userdata;
         usec_t now = now_boottime();
+        s->ticking = false;
         expire(&s->deadlines[0], now);
         expire(&s->deadlines[1], now);
         if (s->starved > 0 && now >= s->starved + STARVED_WAIT) {
@@ -89,7 +99,7 @@ static int on_timer(void *userdata)
                 tls_server_release(s, false);
         }
         if (s->starved > 0 || !list_empty(&s->deadlines[0]) || !list_empty(&s->deadlines[1]))
-                loop_timer_arm_relative(s->timer, USEC_PER_SEC);
+                tick(s);
         return 0;
 }
 
@@ -98,7 +108,7 @@ static void starve(TlsServer *s, int error)
 {
         log_warning_errno(error, "Cannot accept connections, waiting");
         s->starved = now_boottime();
-        loop_timer_arm_relative(s->timer, STARVED_WAIT);
+        tick(s);
 }
 
 /* A peer that came in over IPv4 through [::] is known by its IPv4 address. */

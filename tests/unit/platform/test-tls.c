@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* The TLS server's limits, against sockets and an OpenSSL client in the same process. What it
+ * answers to wrong certificates is tested with real clients in tests/unit/daemon. */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-event.h>
+
+#include <cmocka.h>
+
+#include "platform/ossl.h"
+#include "platform/tls.h"
+
+typedef struct Bench {
+        Loop *loop;
+        TlsServer *server;
+        EVP_PKEY *key;
+        X509 *certificate; /* of both sides, and its own authority */
+        char trust[64];
+        uint16_t port;
+        unsigned timeouts, too_many, established, closed, drained;
+        TlsConnection *connection;
+        size_t received;
+        TlsInput answer;
+} Bench;
+
+static TlsInput on_input(TlsConnection *c, void *userdata)
+{
+        Bench *b = userdata;
+        Buf *in = tls_connection_input(c);
+        b->received += buf_len(in);
+        buf_clear(in);
+        return b->answer;
+}
+
+static void on_drained(TlsConnection *c, void *userdata)
+{
+        ((Bench *)userdata)->drained++;
+}
+
+static void on_closed(TlsConnection *c, void *userdata)
+{
+        ((Bench *)userdata)->closed++;
+}
+
+static const TlsHandler handler = {
+        .input = on_input,
+        .drained = on_drained,
+        .closed = on_closed,
+};
+
+static void on_established(TlsConnection *c, const PeerCertificate *certificate, void *userdata)
+{
+        Bench *b = userdata;
+        assert_string_equal(certificate->common_name, "both");
+        b->established++;
+        b->connection = c;
+        tls_connection_set_handler(c, &handler, b);
+}
+
+static void on_refused(const struct sockaddr_storage *peer, const char *reason, const char *detail,
+                       void *userdata)
+{
+        Bench *b = userdata;
+        b->timeouts += strcmp(reason, "timeout") == 0;
+        b->too_many += strcmp(reason, "too-many-connections") == 0;
+}
+
+static const TlsServerPort port = { .established = on_established, .refused = on_refused };
+
+static void make_certificate(Bench *b)
+{
+        b->key = EVP_EC_gen("P-256");
+        X509 *x = b->certificate = X509_new();
+        X509_set_version(x, X509_VERSION_3);
+        ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), 1);
+        X509_set_pubkey(x, b->key);
+        X509_gmtime_adj(X509_getm_notBefore(x), -60);
+        X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+        X509_NAME *name = X509_get_subject_name(x);
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)"both", -1, -1, 0);
+        X509_set_issuer_name(x, name);
+        assert_true(X509_sign(x, b->key, EVP_sha256()) > 0);
+        strcpy(b->trust, "/tmp/test-tls.XXXXXX");
+        FILE *f = fdopen(mkstemp(b->trust), "w");
+        assert_non_null(f);
+        assert_int_equal(PEM_write_X509(f, x), 1);
+        fclose(f);
+}
+
+static void bench_open(Bench *b, size_t connections_max, size_t handshakes_max)
+{
+        Reason reason;
+        *b = (Bench){ .answer = TLS_INPUT_MORE };
+        make_certificate(b);
+        const TlsServerConfig config = {
+                .trust_file = b->trust,
+                .connections_max = connections_max,
+                .handshakes_max = handshakes_max,
+                .handshake_timeout = USEC_PER_SEC,
+                .input_max = 65536,
+                .output_max = 4 << 20,
+        };
+        const struct sockaddr_in a = { .sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        _cleanup_(credential_unrefp) Credential *c = NULL;
+        assert_int_equal(loop_new(&b->loop), 0);
+        assert_int_equal(tls_server_new(b->loop, &config, &port, b, &reason, &b->server), 0);
+        assert_int_equal(credential_new(b->key, b->certificate, NULL, false, &c), 0);
+        assert_int_equal(tls_server_set_credential(b->server, c), 0);
+        assert_int_equal(
+                tls_server_listen(b->server, (const struct sockaddr *)&a, sizeof(a), &b->port), 0);
+}
+
+static void bench_close(Bench *b)
+{
+        tls_server_free(b->server);
+        loop_free(b->loop);
+        unlink(b->trust);
+        EVP_PKEY_free(b->key);
+        X509_free(b->certificate);
+}
+
+static void turn(Bench *b, usec_t span)
+{
+        for (usec_t until = now_boottime() + span; now_boottime() < until;)
+                assert_true(sd_event_run(loop_sd_event(b->loop), 5 * USEC_PER_MSEC) >= 0);
+}
+
+static int dial(const Bench *b)
+{
+        const struct sockaddr_in a = { .sin_family = AF_INET,
+                                       .sin_port = htons(b->port),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof(a)), 0);
+        return fd;
+}
+
+/* Peers that say nothing hold up the third no longer than a handshake may take. */
+static void silent_peers(void **state)
+{
+        Bench b;
+        bench_open(&b, 10, 2);
+        int fds[3] = { dial(&b), dial(&b), dial(&b) };
+        turn(&b, 200 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 2);
+        assert_int_equal(b.timeouts, 0);
+        for (int i = 0; i < 40 && b.timeouts == 0; i++)
+                turn(&b, 50 * USEC_PER_MSEC);
+        assert_int_equal(b.timeouts, 2);
+        assert_int_equal(tls_server_connections(b.server), 1);
+        turn(&b, 2200 * USEC_PER_MSEC);
+        assert_int_equal(b.timeouts, 3);
+        assert_int_equal(tls_server_connections(b.server), 0);
+        for (size_t i = 0; i < 3; i++)
+                close(fds[i]);
+        bench_close(&b);
+}
+
+/* Who keeps coming does not put off the deadline of who is there. */
+static void deadlines_hold_under_load(void **state)
+{
+        Bench b;
+        int fds[12];
+        bench_open(&b, 100, 100);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+                fds[i] = dial(&b);
+                turn(&b, 200 * USEC_PER_MSEC);
+        }
+        assert_true(b.timeouts >= 2);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                close(fds[i]);
+        bench_close(&b);
+}
+
+static void too_many(void **state)
+{
+        Bench b;
+        bench_open(&b, 2, 10);
+        int fds[3] = { dial(&b), dial(&b), dial(&b) };
+        turn(&b, 200 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 2);
+        assert_int_equal(b.too_many, 1);
+        close(fds[0]);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 1);
+        close(fds[1]);
+        close(fds[2]);
+        bench_close(&b);
+}
+
+typedef struct Client {
+        SSL_CTX *ctx;
+        SSL *ssl;
+        int fd;
+} Client;
+
+static void client_open(Bench *b, Client *c)
+{
+        c->fd = dial(b);
+        c->ctx = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_use_certificate(c->ctx, b->certificate);
+        SSL_CTX_use_PrivateKey(c->ctx, b->key);
+        c->ssl = SSL_new(c->ctx);
+        SSL_set_fd(c->ssl, c->fd);
+        struct timeval wait = { .tv_usec = 20000 };
+        setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+        for (int i = 0; SSL_connect(c->ssl) != 1; i++) {
+                assert_true(i < 100);
+                turn(b, 10 * USEC_PER_MSEC);
+        }
+        turn(b, 100 * USEC_PER_MSEC);
+        assert_int_equal(b->established, 1);
+}
+
+static void client_close(Client *c)
+{
+        SSL_free(c->ssl);
+        SSL_CTX_free(c->ctx);
+        if (c->fd >= 0)
+                close(c->fd);
+}
+
+/* Reads until nothing comes for a moment. */
+static size_t client_read(Bench *b, Client *c)
+{
+        static char into[65536];
+        size_t total = 0;
+        for (int idle = 0; idle < 10; idle++) {
+                int n = SSL_read(c->ssl, into, sizeof(into));
+                if (n > 0) {
+                        total += (size_t)n;
+                        idle = 0;
+                }
+                turn(b, 2 * USEC_PER_MSEC);
+        }
+        return total;
+}
+
+static void slow_reader(void **state)
+{
+        Bench b;
+        Client c;
+        static uint8_t big[4 << 20];
+        bench_open(&b, 10, 10);
+        client_open(&b, &c);
+        assert_int_equal(buf_append(tls_connection_output(b.connection), BYTES(big, sizeof(big))),
+                         0);
+        assert_int_equal(buf_append_u8(tls_connection_output(b.connection), 1), -ENOBUFS);
+        tls_connection_flush(b.connection);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(b.drained, 0);
+        assert_int_equal(client_read(&b, &c), sizeof(big));
+        assert_int_equal(b.drained, 1);
+        client_close(&c);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(b.closed, 1);
+        assert_int_equal(tls_server_connections(b.server), 0);
+        bench_close(&b);
+}
+
+/* Input that nobody takes stays with the kernel; the last words arrive although input lay unread.
+ */
+static void stop_and_goodbye(void **state)
+{
+        Bench b;
+        Client c;
+        static uint8_t piece[16384];
+        bench_open(&b, 10, 10);
+        b.answer = TLS_INPUT_STOP;
+        client_open(&b, &c); /* the empty first turn stops it */
+        size_t before = b.received;
+        for (int i = 0; i < 8; i++)
+                assert_int_equal(SSL_write(c.ssl, piece, sizeof(piece)), sizeof(piece));
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(b.received, before);
+        b.answer = TLS_INPUT_MORE;
+        tls_connection_resume(b.connection);
+        turn(&b, 200 * USEC_PER_MSEC);
+        assert_int_equal(b.received, before + 8 * sizeof(piece));
+        b.answer = TLS_INPUT_STOP;
+        tls_connection_resume(b.connection);
+        SSL_write(c.ssl, piece, sizeof(piece));
+        turn(&b, 50 * USEC_PER_MSEC);
+        SSL_write(c.ssl, piece, sizeof(piece));
+        assert_int_equal(buf_append_str(tls_connection_output(b.connection), "goodbye"), 0);
+        tls_connection_close(b.connection);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(client_read(&b, &c), 7);
+        assert_int_equal(SSL_get_shutdown(c.ssl), SSL_RECEIVED_SHUTDOWN);
+        client_close(&c);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(b.closed, 0);
+        assert_int_equal(tls_server_connections(b.server), 0);
+        bench_close(&b);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(silent_peers),     cmocka_unit_test(deadlines_hold_under_load),
+                cmocka_unit_test(too_many),         cmocka_unit_test(slow_reader),
+                cmocka_unit_test(stop_and_goodbye),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
