@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Policies as arithmetic and as files; what the TPM makes of them is in test-identity.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+
+#include "base/str.h"
+#include "platform/tpm-policy.h"
+
+static void test_pcrs(void **state)
+{
+        static const struct {
+                const char *text;
+                int error;
+                uint32_t mask;
+                const char *again;
+        } cases[] = {
+                { "0 2 4 7", 0, 0x95, "0 2 4 7" }, { "7 0 0", 0, 0x81, "0 7" },
+                { " 23 ", 0, 1U << 23, "23" },     { "", -EINVAL, 0, NULL },
+                { "24", -EINVAL, 0, NULL },        { "-1", -EINVAL, 0, NULL },
+                { "0,2", -EINVAL, 0, NULL },       { "0x7", -EINVAL, 0, NULL },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                uint32_t mask = 0;
+                assert_int_equal(pcrs_parse(cases[i].text, &mask), cases[i].error);
+                assert_int_equal(mask, cases[i].mask);
+                if (!cases[i].again)
+                        continue;
+                _cleanup_free_ char *again = pcrs_format(mask);
+                assert_string_equal(again, cases[i].again);
+        }
+}
+
+static Policy example(void)
+{
+        Policy p = { .pcrs.mask = 0x81, .counter_index = 0x01800101, .counter_maximum = 7 };
+        memset(p.pcrs.values[0], 0x11, POLICY_DIGEST_SIZE);
+        memset(p.pcrs.values[7], 0x77, POLICY_DIGEST_SIZE);
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        assert_int_equal(p256_to_point(key, p.operator_point), 0);
+        EVP_PKEY_free(key);
+        return p;
+}
+
+/* Each part of a policy is in its digest. */
+static void test_digest(void **state)
+{
+        Policy p = example(), q;
+        uint8_t a[POLICY_DIGEST_SIZE], b[POLICY_DIGEST_SIZE];
+        assert_int_equal(policy_digest(&p, a), 0);
+        for (int i = 0; i < 4; i++) {
+                q = p;
+                if (i == 0)
+                        q.pcrs.values[7][31] ^= 1;
+                else if (i == 1)
+                        q.pcrs.mask |= 2;
+                else if (i == 2)
+                        q.counter_maximum++;
+                else
+                        q.counter_index++;
+                assert_int_equal(policy_digest(&q, b), 0);
+                assert_memory_not_equal(a, b, sizeof(a));
+        }
+        q = p;
+        memset(q.pcrs.values[1], 0xff, POLICY_DIGEST_SIZE); /* not selected */
+        assert_int_equal(policy_digest(&q, b), 0);
+        assert_memory_equal(a, b, sizeof(a));
+}
+
+static void test_json(void **state)
+{
+        Policy p = example(), q;
+        Reason reason = { 0 };
+        _cleanup_free_ char *json = policy_to_json(&p);
+        assert_non_null(json);
+        if (policy_read(bytes_from_str(json), &q, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_memory_equal(&p, &q, sizeof(p));
+        assert_int_equal(policy_verify(&q, &reason), -EBADMSG);
+        /* Cut anywhere it is no policy. */
+        for (size_t i = 0; i < strlen(json); i++)
+                assert_int_equal(policy_read(BYTES(json, i), &q, &reason), -EBADMSG);
+}
+
+static void replace_and_read(const char *json, const char *old, const char *new)
+{
+        Policy q;
+        Reason reason;
+        _cleanup_free_ char *text = NULL;
+        const char *at = strstr(json, old);
+        assert_non_null(at);
+        assert_true(asprintf(&text, "%.*s%s%s", (int)(at - json), json, new, at + strlen(old)) > 0);
+        assert_int_equal(policy_read(bytes_from_str(text), &q, &reason), -EBADMSG);
+}
+
+static void test_bad_json(void **state)
+{
+        Policy p = example();
+        _cleanup_free_ char *json = policy_to_json(&p);
+        replace_and_read(json, "sallyport-policy-1", "sallyport-policy-2");
+        replace_and_read(json, "\"sha256\"", "\"sha1\"");
+        replace_and_read(json, "\"maximum\": 7", "\"maximum\": 8");
+        replace_and_read(json, "\"maximum\": 7", "\"maximum\": -7");
+        replace_and_read(json, "\"maximum\": 7", "\"maximum\": 7, \"maximum\": 7");
+        replace_and_read(json, "\"maximum\": 7", "\"maximum\": 7, \"more\": 7");
+        replace_and_read(json, "\"maximum\": 7", "\"maximum\": \"7\"");
+        replace_and_read(json, "0x01800101", "0x81000001");
+        replace_and_read(json, "0x01800101", "0x01800102");
+        replace_and_read(json, POLICY_REF, "another use of this key");
+        replace_and_read(json, "\"7\":", "\"24\":");
+        replace_and_read(json, "\"7\":", "\"00\":");
+        replace_and_read(json, "7777", "77");
+        replace_and_read(json, "BEGIN PUBLIC KEY", "BEGIN SOMETHING");
+        replace_and_read(json, "\"digest\"", "\"signature\": \"00\", \"digest\"");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_pcrs),
+                cmocka_unit_test(test_digest),
+                cmocka_unit_test(test_json),
+                cmocka_unit_test(test_bad_json),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The transport against TPMs that misbehave. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "base/bytes.h"
+#include "platform/fiber.h"
+#include "platform/tcti.h"
+
+static const uint8_t command[12] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 1, 0x44, 0, 0 };
+
+typedef struct Server {
+        char directory[64], path[96], config[128];
+        int listener;
+        pid_t pid;
+} Server;
+
+static void server_listen(Server *s)
+{
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        snprintf(s->directory, sizeof(s->directory), "/tmp/sallyport-tcti.XXXXXX");
+        assert_non_null(mkdtemp(s->directory));
+        snprintf(s->path, sizeof(s->path), "%s/sock", s->directory);
+        snprintf(s->config, sizeof(s->config), "swtpm:path=%s", s->path);
+        memcpy(a.sun_path, s->path, strlen(s->path) + 1);
+        s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(s->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+        assert_int_equal(listen(s->listener, 1), 0);
+        s->pid = -1;
+}
+
+/* Answers the first command with `answer`, a byte each `pause` ms when that is not 0, and then
+ * closes, or stays silent for ever. */
+static void server_start(Server *s, Bytes answer, int pause, bool stay)
+{
+        server_listen(s);
+        s->pid = fork();
+        if (s->pid != 0)
+                return;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        uint8_t buf[sizeof(command)];
+        int fd = accept(s->listener, NULL, NULL);
+        if (recv(fd, buf, sizeof(buf), MSG_WAITALL) != sizeof(buf))
+                _exit(1);
+        for (size_t i = 0; i<answer.len; i += pause> 0 ? 1 : answer.len) {
+                size_t n = pause > 0 ? 1 : answer.len;
+                if (write(fd, answer.data + i, n) != (ssize_t)n)
+                        break;
+                poll(NULL, 0, pause);
+        }
+        if (stay)
+                pause = poll(NULL, 0, 60000);
+        _exit(0);
+}
+
+static void server_stop(Server *s)
+{
+        if (s->pid > 0) {
+                kill(s->pid, SIGKILL);
+                waitpid(s->pid, NULL, 0);
+        }
+        close(s->listener);
+        unlink(s->path);
+        rmdir(s->directory);
+}
+
+/* One command and its answer. */
+static TSS2_RC exchange(Tcti *t, uint8_t answer[static 4096], size_t *len)
+{
+        TSS2_TCTI_CONTEXT *c = tcti_context(t);
+        TSS2_RC rc = Tss2_Tcti_Transmit(c, sizeof(command), command);
+        *len = 4096;
+        return rc != 0 ? rc : Tss2_Tcti_Receive(c, len, answer, TSS2_TCTI_TIMEOUT_BLOCK);
+}
+
+static TSS2_RC ask(Bytes answer, int pause, bool stay, size_t *ret_len, char *error)
+{
+        Server s;
+        Tcti *t = NULL;
+        Reason reason;
+        uint8_t buf[4096];
+        server_start(&s, answer, pause, stay);
+        assert_int_equal(tcti_new(s.config, &t, &reason), 0);
+        tcti_set_timeout(t, 300 * USEC_PER_MSEC);
+        TSS2_RC rc = exchange(t, buf, ret_len);
+        snprintf(error, 128, "%s", tcti_error(t));
+        if (rc != 0) { /* and it stays given up */
+                size_t len;
+                assert_int_equal(exchange(t, buf, &len), TSS2_TCTI_RC_IO_ERROR);
+        } else {
+                assert_memory_equal(buf, answer.data, *ret_len);
+        }
+        tcti_free(t);
+        server_stop(&s);
+        return rc;
+}
+
+static void test_answers(void **state)
+{
+        static const uint8_t good[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0, 0, 1, 2 };
+        static const uint8_t big[] = { 0x80, 0x01, 0, 0, 0x10, 1, 0, 0, 0, 0 };
+        static const uint8_t huge[] = { 0x80, 0x01, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0 };
+        static const uint8_t small[] = { 0x80, 0x01, 0, 0, 0, 9, 0, 0, 0, 0 };
+        char error[128];
+        size_t len;
+        assert_int_equal(ask(BYTES(good, sizeof(good)), 0, true, &len, error), 0);
+        assert_int_equal(len, sizeof(good));
+        assert_int_equal(ask(BYTES(good, sizeof(good)), 5, true, &len, error), 0);
+        assert_int_equal(len, sizeof(good));
+        static const struct {
+                Bytes answer;
+                bool stay;
+                const char *error;
+        } bad[] = {
+                { { big, sizeof(big) }, true, "impossible size" },
+                { { huge, sizeof(huge) }, true, "impossible size" },
+                { { small, sizeof(small) }, true, "impossible size" },
+                { { good, 5 }, false, "closed the connection" },
+                { { good, 11 }, false, "closed the connection" },
+                { { good, 0 }, false, "closed the connection" },
+                { { good, 11 }, true, "did not answer in time" },
+                { { good, 0 }, true, "did not answer in time" },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                assert_int_equal(ask(bad[i].answer, 0, bad[i].stay, &len, error),
+                                 TSS2_TCTI_RC_IO_ERROR);
+                if (!strstr(error, bad[i].error))
+                        fail_msg("case %zu: %s", i, error);
+        }
+}
+
+/* Nobody accepts, and the backlog is full. */
+static void test_connect_deadline(void **state)
+{
+        Server s;
+        Reason reason;
+        Tcti *t[8] = { 0 };
+        int r = 0;
+        server_listen(&s);
+        usec_t start = now_boottime();
+        for (size_t i = 0; i < ELEMENTSOF(t) && r == 0; i++)
+                r = tcti_new(s.config, &t[i], &reason);
+        usec_t took = now_boottime() - start;
+        assert_int_equal(r, -ETIMEDOUT);
+        assert_true(took >= TCTI_CONNECT_TIMEOUT && took < 2 * TCTI_CONNECT_TIMEOUT);
+        for (size_t i = 0; i < ELEMENTSOF(t); i++)
+                tcti_free(t[i]);
+        server_stop(&s);
+}
+
+static void test_config(void **state)
+{
+        static const struct {
+                const char *config;
+                int error;
+        } bad[] = {
+                { "swtpm:", -EINVAL },
+                { "swtpm:path=", -EINVAL },
+                { "swtpm:path=/nonexistent/sock", -ENOENT },
+                { "swtpm:host=", -EINVAL },
+                { "swtpm:host=127.0.0.1,port=0", -EINVAL },
+                { "swtpm:host=127.0.0.1,port=65536", -EINVAL },
+                { "swtpm:host=127.0.0.1,color=red", -EINVAL },
+                { "swtpm:host=127.0.0.1,port=1", -ECONNREFUSED },
+                { "device:/nonexistent/tpm", -ENOENT },
+                { "device:", -ENOENT },
+                { "nonsense:x", -EINVAL },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                Tcti *t = NULL;
+                Reason reason = { 0 };
+                int r = tcti_new(bad[i].config, &t, &reason);
+                if (r != bad[i].error || !reason.text[0])
+                        fail_msg("%s: %d, not %d", bad[i].config, r, bad[i].error);
+                assert_null(t);
+        }
+}
+
+/* On a fiber the loop goes on; off it, the deadline holds all the same. */
+typedef struct Turn {
+        Loop *loop;
+        Tcti *tcti;
+        LoopSource *ticker;
+        unsigned ticks;
+        TSS2_RC rc;
+} Turn;
+
+static int on_tick(void *userdata)
+{
+        Turn *t = userdata;
+        t->ticks++;
+        return loop_timer_arm_relative(t->ticker, 5 * USEC_PER_MSEC);
+}
+
+static void exchange_on_fiber(void *userdata)
+{
+        Turn *t = userdata;
+        uint8_t buf[4096];
+        size_t len;
+        t->rc = exchange(t->tcti, buf, &len);
+        loop_exit(t->loop, 0);
+}
+
+static void run_on_fiber(Bytes answer, int pause, TSS2_RC expected)
+{
+        Server s;
+        Reason reason;
+        Turn t = { .rc = 1 };
+        server_start(&s, answer, pause, true);
+        assert_int_equal(loop_new(&t.loop), 0);
+        assert_int_equal(tcti_new(s.config, &t.tcti, &reason), 0);
+        tcti_attach(t.tcti, t.loop);
+        tcti_set_timeout(t.tcti, 400 * USEC_PER_MSEC);
+        assert_int_equal(loop_add_timer(t.loop, &t.ticker, LOOP_FATAL, on_tick, &t), 0);
+        assert_int_equal(loop_timer_arm_relative(t.ticker, 0), 0);
+        assert_int_equal(fiber_spawn(exchange_on_fiber, &t), 0);
+        assert_int_equal(loop_run(t.loop), 0);
+        assert_int_equal(t.rc, expected);
+        assert_true(t.ticks > 5);
+        loop_source_free(t.ticker);
+        tcti_free(t.tcti);
+        loop_free(t.loop);
+        server_stop(&s);
+}
+
+static void test_fiber(void **state)
+{
+        static const uint8_t good[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0, 0, 1, 2 };
+        run_on_fiber(BYTES(good, sizeof(good)), 15, 0);
+        run_on_fiber(BYTES(good, 0), 0, TSS2_TCTI_RC_IO_ERROR);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_answers),
+                cmocka_unit_test(test_connect_deadline),
+                cmocka_unit_test(test_config),
+                cmocka_unit_test(test_fiber),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
