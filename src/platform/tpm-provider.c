@@ -376,12 +376,17 @@ static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in
  * know an algorithm the default one has to win, or peers' keys would end up here. */
 static bool load_provider(void)
 {
+        /* Held for the life of the process; volatile, or they would be optimised away and look
+         * like a leak. */
+        static OSSL_PROVIDER *volatile standard, *volatile own;
         static bool loaded;
-        if (!loaded)
-                loaded = OSSL_PROVIDER_add_builtin(NULL, PROVIDER_NAME, provider_init) == 1 &&
-                         OSSL_PROVIDER_load(NULL, "default") &&
-                         OSSL_PROVIDER_load(NULL, PROVIDER_NAME) &&
-                         EVP_set_default_properties(NULL, "?provider=default") == 1;
+        if (loaded)
+                return true;
+        if (OSSL_PROVIDER_add_builtin(NULL, PROVIDER_NAME, provider_init) != 1)
+                return false;
+        standard = OSSL_PROVIDER_load(NULL, "default");
+        own = OSSL_PROVIDER_load(NULL, PROVIDER_NAME);
+        loaded = standard && own && EVP_set_default_properties(NULL, "?provider=default") == 1;
         return loaded;
 }
 
