@@ -16,6 +16,7 @@ typedef struct FixtureComponent {
         uint8_t digest;   /* 32 bytes of this */
         const char *version;
         uint8_t signer; /* 32 bytes of this; in a reference 0: not stated */
+        uint8_t alg;    /* in a reference: of the digest; 0: SHA-256 */
 } FixtureComponent;
 
 typedef struct FixtureToken {
@@ -110,7 +111,7 @@ static inline void fixture_measurement(CborWriter *w, const FixtureComponent *c,
         cbor_put_uint(w, 2);
         cbor_put_array(w, 1);
         cbor_put_array(w, 2);
-        cbor_put_uint(w, 1);
+        cbor_put_uint(w, c->alg > 0 ? c->alg : 1);
         fixture_fill(w, c->digest, 32, -1);
         if (c->name) {
                 cbor_put_uint(w, 11);

@@ -166,6 +166,18 @@ static void executables(void **state)
         }
 }
 
+/* A digest of another algorithm is not the same though its bytes are. */
+static void digest_algorithm(void **state)
+{
+        const FixtureComponent sha3[] = { { "BL", 0xb1, "1.0", 0x51, 10 },
+                                          { "SPE", 0xe1, NULL, 0x51, 7 } };
+        _cleanup_(reference_set_unrefp) ReferenceSet *set = load(sha3, 2);
+        Verdict v;
+        signature_answer = 1;
+        assert_int_equal(appraise_with(&token, &enrolled, set, &v), 0);
+        assert_int_equal(v.vector.claims[AR4SI_EXECUTABLES], 33);
+}
+
 /* What a reference states and a token cannot show never matches. */
 static void not_comparable(void **state)
 {
@@ -343,6 +355,7 @@ int main(void)
                 cmocka_unit_test(executables),
                 cmocka_unit_test(nameless_references),
                 cmocka_unit_test(not_comparable),
+                cmocka_unit_test(digest_algorithm),
                 cmocka_unit_test(unmeasured),
                 cmocka_unit_test(lifecycle),
                 cmocka_unit_test(unknown_implementation),

@@ -54,9 +54,11 @@ static void load(void **state)
                         .implementation = 0xaa, .components = &bl, .n = 1, .not_after = 2000 });
         add(&f,
             &(FixtureCorim){ .implementation = 0xaa, .instance = 9, .components = &bl, .n = 1 });
+        add(&f,
+            &(FixtureCorim){ .implementation = 0xaa, .layer = true, .components = &bl, .n = 1 });
         assert_int_equal(reference_set_load(f.files, f.n, &anyone, fixture_sha256, NOW, &s, error),
                          0);
-        assert_int_equal(reference_set_references(s), 4);
+        assert_int_equal(reference_set_references(s), 5);
         assert_int_equal(count(s, id_a, NOW), 2); /* not what is for one instance or layer */
         assert_int_equal(count(s, id_b, NOW), 1);
         assert_int_equal(count(s, id_a, 2000 * USEC_PER_SEC), 1); /* expired since it was loaded */
