@@ -89,7 +89,7 @@ def coap_telemetry(lab):
 # Services that stand on every host of the lab during the probing: what does not answer was kept
 # away by the gateway, not missing.
 SERVICES = ["tcp:22", "tcp:80", "tcp:1883", "tcp:5683", "tcp:50000", "udp:53", "udp:67", "udp:123",
-            "udp:5683", "udp:50000", "proto:47", "proto:132"]
+            "udp:5683", "udp:50000", "proto:253"]
 
 
 def targets(host):
@@ -114,7 +114,7 @@ table inet story {
                 type filter hook input priority -300;
                 ip saddr 10.10.0.13 counter name from_dev3
                 ip6 saddr fd00:10::13 counter name from_dev3
-                ip saddr 203.0.113.2 meta l4proto { icmp, gre, sctp } counter name from_dev3
+                ip saddr 203.0.113.2 meta l4proto { icmp, 253 } counter name from_dev3
                 ip saddr 203.0.113.2 udp dport { 53, 67, 123, 5683, 50000 } counter name from_dev3
                 ip saddr 203.0.113.2 tcp dport { 22, 80, 1883, 5683, 50000 } counter name from_dev3
         }
@@ -151,7 +151,7 @@ def check_probes(lab, elsewhere, own):
 def probe_elsewhere(lab, elsewhere):
     hosts = [h for hosts in elsewhere.values() for h in hosts]
     lab.say(f"dev3 tries {len(hosts) * len(targets(''))} ways to {', '.join(elsewhere)}: ping, TCP,"
-            " UDP, GRE, SCTP; IPv4 and IPv6")
+            " UDP, another IP protocol; IPv4 and IPv6")
     answered = answers(lab, "dev3", hosts)
     passed = {node: lab.counter(node, "from_dev3") for node in elsewhere}
     lab.say("answered: none" if "open" not in answered.values() else f"answered: {answered}")
