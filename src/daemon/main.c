@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <sysexits.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -10,6 +9,9 @@
 #include "daemon/startup.h"
 #include "platform/journal.h"
 #include "platform/notify.h"
+
+/* The unit does not start again after this one: only a person can mend it. */
+#define EXIT_INVALID 2
 
 static void help(void)
 {
@@ -128,11 +130,11 @@ int main(int argc, char **argv)
         Settings *settings = NULL;
         int r = parse_options(argc, argv, &options);
         if (r <= 0)
-                return r < 0 ? EX_USAGE : EXIT_SUCCESS;
+                return r < 0 ? EXIT_INVALID : EXIT_SUCCESS;
         journal_setup();
         r = startup_load(options.config, &settings);
         if (r < 0)
-                return EX_CONFIG;
+                return EXIT_INVALID;
         if (options.check) {
                 printf("%s: no errors, %zu zones, %zu classes, %zu devices\n", options.config,
                        settings->n_zones, settings->n_classes, settings->n_devices);

@@ -212,6 +212,7 @@ static int store_report(Gateway *g, Bytes report)
                 .device = "",
                 .topic = REPORT_TOPIC,
                 .content_type = SALLYPORT_MEDIA_CMW_COSE,
+                .posture = "",
                 .received = now_realtime(),
                 .payload = report,
         };
