@@ -39,6 +39,9 @@ class Lab:
         self.dir = os.path.join(os.environ.get("LAB_DIR", "/run/sallyport-lab"), self.name)
         self.pki = os.path.join(self.dir, "pki")
         self.background = []
+        # Commands run in other directories than this one.
+        if "LAB_BUILD" in os.environ:
+            os.environ["LAB_BUILD"] = os.path.abspath(os.environ["LAB_BUILD"])
 
     # --- words ---
 
