@@ -202,7 +202,7 @@ static int check_integrity(StoreDb *db)
  * The main file gets the rest. */
 static int bound_file(StoreDb *db)
 {
-        int64_t page_size;
+        int64_t page_size = 0;
         int r = store_sql_integer(db->sql, "PRAGMA page_size", &page_size);
         if (r < 0)
                 return r;
