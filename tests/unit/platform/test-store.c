@@ -638,7 +638,7 @@ static void test_refusals(void **state)
         Store *second = NULL;
         char path[128];
         assert_int_equal(store_open(f->loop, f->directory, 1024, &second), -ERANGE);
-        assert_int_equal(store_open(f->loop, "/nonexistent", MAX_BYTES, &second), -ENOENT);
+        assert_int_equal(store_open(f->loop, "/nonexistent/store", MAX_BYTES, &second), -ENOENT);
         snprintf(path, sizeof(path), "%s/store.db", f->directory);
         assert_int_equal(symlink("/tmp/elsewhere", path), 0);
         assert_int_equal(store_open(f->loop, f->directory, MAX_BYTES, &second), -ELOOP);
