@@ -429,14 +429,19 @@ void attest_forget(Attest *a, const DeviceState *d)
         record_free(hashmap_remove(a->records, bytes_from_str(d->device->name)));
 }
 
+void attest_set_references(Attest *a, ReferenceSet *set)
+{
+        reference_set_unref(a->references);
+        a->references = set;
+}
+
 int attest_load_references(Attest *a, const char *const *paths, size_t n)
 {
         ReferenceSet *set = NULL;
         int r = references_load(paths, n, &set);
         if (r < 0)
                 return r;
-        reference_set_unref(a->references);
-        a->references = set;
+        attest_set_references(a, set);
         return 0;
 }
 

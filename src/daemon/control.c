@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/reload.h"
 #include "daemon/why.h"
 
 static json_t *seconds(usec_t span)
@@ -171,10 +172,16 @@ static int method_release(const char *const *args, json_t **ret, const char **re
 static int method_reload(const char *const *args, json_t **ret, const char **ret_message,
                          void *userdata)
 {
-        int r = gateway_reload(userdata);
-        if (r < 0)
-                *ret_message = "the configuration was not reloaded, the one in force stays; the "
-                               "journal says why (journalctl -u sallyportd)";
+        Gateway *g = userdata;
+        Reason reason = { "" };
+        int r = gateway_reload(g, &reason);
+        if (r < 0) {
+                reason_set(&g->reload, r,
+                           "nothing was changed, the configuration in force stays: %s (journalctl "
+                           "-u sallyportd has the details)",
+                           reason.text);
+                *ret_message = g->reload.text;
+        }
         return r;
 }
 

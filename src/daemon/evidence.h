@@ -30,6 +30,9 @@ DEFINE_CLEANUP(Attest, attest_free)
  * the file; then the set in force stays. */
 int attest_load_references(Attest *a, const char *const *paths, size_t n);
 
+/* Takes over `set` in place of the one in force. */
+void attest_set_references(Attest *a, ReferenceSet *set);
+
 /* A device is no longer configured: its records go, its report in flight is answered. */
 void attest_forget(Attest *a, const DeviceState *d);
 /* NULL when the device has not been judged. Holds until the loop turns. */

@@ -56,14 +56,23 @@ static uint16_t listen_port(const Listens *l)
                                               : ((const struct sockaddr_in *)a)->sin_port);
 }
 
-static int load_filter(Gateway *g, const Settings *s)
+/* By the states that the devices will have under `s`: it need not be in force yet. */
+static int load_states(Gateway *g, const EnforcerSettings *settings, const Settings *s)
 {
-        size_t n = registry_size(g->registry);
-        _cleanup_free_ const DeviceState **states = calloc(MAX(n, (size_t)1), sizeof(*states));
-        if (!states)
+        size_t n = s->n_devices;
+        _cleanup_free_ DeviceState *states = calloc(n + 1, sizeof(*states));
+        _cleanup_free_ const DeviceState **pointers = calloc(n + 1, sizeof(*pointers));
+        if (!states || !pointers)
                 return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                states[i] = registry_at(g->registry, i);
+        for (size_t i = 0; i < n; i++) {
+                registry_foresee(g->registry, &s->devices[i], loop_now(g->loop), &states[i]);
+                pointers[i] = &states[i];
+        }
+        return enforcer_load(g->enforcer, settings, pointers, n);
+}
+
+int gateway_load_filter(Gateway *g, const Settings *s)
+{
         const EnforcerSettings settings = {
                 .zones = s->zones,
                 .n_zones = s->n_zones,
@@ -73,7 +82,7 @@ static int load_filter(Gateway *g, const Settings *s)
                 .mqtt_port = listen_port(&s->mqtt.listen),
                 .coap_port = listen_port(&s->coap.listen),
         };
-        return enforcer_load(g->enforcer, &settings, states, n);
+        return load_states(g, &settings, s);
 }
 
 /* First of all: whatever fails afterwards, devices are kept in their place. */
@@ -89,7 +98,7 @@ static int start_filter(Gateway *g)
                 return log_error_errno(r, "Cannot set up the devices");
         r = enforcer_new(g->loop, &g->enforcer);
         if (r >= 0)
-                r = load_filter(g, s);
+                r = gateway_load_filter(g, s);
         if (r < 0)
                 return log_error_errno(r, "Cannot load the packet filter; it takes CAP_NET_ADMIN "
                                           "and a kernel with nf_tables");
@@ -119,6 +128,9 @@ static int start_identity(Gateway *g)
                                        "The identity has no usable certificate (sallyportctl "
                                        "identity install): %s",
                                        reason.text);
+        if (identity_pcrs(g->identity) != s->pcrs)
+                log_warning("[TPM] PCRs= is not what the identity was made for: its quotes cover "
+                            "the PCRs of sallyportctl identity show, and go on to");
         r = identity_attach(g->identity, g->loop);
         return r < 0 ? log_error_errno(r, "Cannot attach the TPM to the event loop") : 0;
 }
@@ -357,89 +369,4 @@ Gateway *gateway_free(Gateway *g)
         settings_free(g->settings);
         free(g);
         return NULL;
-}
-
-/* ---- reload ---- */
-
-static bool same_word(const char *a, const char *b)
-{
-        return streq(strempty(a), strempty(b));
-}
-
-static bool same_listens(const Listens *a, const Listens *b)
-{
-        return a->n == b->n &&
-               (a->n == 0 || memcmp(a->addresses, b->addresses, a->n * sizeof(*a->addresses)) == 0);
-}
-
-/* What only a restart can change. The filter names the ports: they may not drift from the doors. */
-static bool needs_restart(const Settings *a, const Settings *b)
-{
-        return !same_word(a->name, b->name) || !same_word(a->tcti, b->tcti) ||
-               !same_word(a->state_directory, b->state_directory) ||
-               !same_word(a->upstream.host, b->upstream.host) ||
-               a->upstream.port != b->upstream.port ||
-               !same_word(a->upstream.server_name, b->upstream.server_name) ||
-               !same_word(a->upstream.ca, b->upstream.ca) ||
-               !same_word(a->devices_ca, b->devices_ca) || a->tls_key != b->tls_key ||
-               a->pcrs != b->pcrs || a->mqtt.minimum_tls != b->mqtt.minimum_tls ||
-               !same_listens(&a->mqtt.listen, &b->mqtt.listen) ||
-               !same_listens(&a->coap.listen, &b->coap.listen);
-}
-
-static void device_removed(DeviceState *d, void *userdata)
-{
-        Gateway *g = userdata;
-        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
-                    "%s is no longer configured: its sessions end", d->device->name);
-        attest_forget(g->attest, d);
-        ingress_mqtt_forget(g->mqtt, d);
-        if (g->coap)
-                ingress_coap_forget(g->coap, d);
-}
-
-static int apply(Gateway *g, Settings *fresh)
-{
-        int r = attest_load_references(g->attest,
-                                       (const char *const *)fresh->reference_values.words,
-                                       fresh->reference_values.n);
-        if (r < 0)
-                return r;
-        r = registry_apply(g->registry, fresh->devices, fresh->n_devices, loop_now(g->loop),
-                           device_removed, g);
-        if (r < 0)
-                return log_error_errno(r, "Cannot take over the devices");
-        Settings *old = g->settings;
-        g->settings = fresh;
-        log_set_max_level(fresh->log_level);
-        r = load_filter(g, fresh);
-        settings_free(old);
-        if (r < 0)
-                return log_error_errno(r, "The packet filter did not take the new configuration; "
-                                          "the old rules stay");
-        return 0;
-}
-
-int gateway_reload(Gateway *g)
-{
-        Settings *fresh = NULL;
-        int r = startup_load(g->config, &fresh);
-        if (r < 0) {
-                log_error("Nothing was changed: the configuration in force stays");
-                return r;
-        }
-        if (needs_restart(g->settings, fresh)) {
-                settings_free(fresh);
-                return log_error_errno(-EBUSY, "Nothing was changed: [Gateway], [TPM], [Identity], "
-                                               "[Upstream], CA= and Listen= take a restart "
-                                               "(systemctl restart sallyportd)");
-        }
-        Settings *before = g->settings;
-        r = apply(g, fresh);
-        if (g->settings == before)
-                settings_free(fresh);
-        if (r >= 0)
-                log_info("Reloaded: %zu zones, %zu classes, %zu devices", fresh->n_zones,
-                         fresh->n_classes, fresh->n_devices);
-        return r;
 }

@@ -12,6 +12,7 @@
 #include "platform/identity.h"
 #include "platform/loop.h"
 #include "platform/minter.h"
+#include "platform/reason.h"
 #include "platform/store.h"
 
 typedef struct Attest Attest;
@@ -43,6 +44,7 @@ typedef struct Gateway {
         usec_t started;     /* CLOCK_BOOTTIME */
         RateLimit refusals; /* log lines about peers that were refused */
         uint64_t refused;   /* peers */
+        Reason reload;      /* why the last one was refused */
 } Gateway;
 
 /* Brings up everything: the settings are taken over. Blocks on disk and TPM, which is
@@ -51,5 +53,6 @@ int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **re
 Gateway *gateway_free(Gateway *g);
 DEFINE_CLEANUP(Gateway, gateway_free)
 
-/* Parses and checks everything again, then swaps; on any error nothing changes. */
-int gateway_reload(Gateway *g);
+/* Puts the packet filter in force as `s` wants it with the postures of now. A failure changes
+ * nothing. */
+int gateway_load_filter(Gateway *g, const Settings *s);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/gateway.h"
+#include "daemon/reload.h"
 #include "daemon/startup.h"
 #include "platform/journal.h"
 #include "platform/notify.h"
@@ -91,9 +92,7 @@ static int on_stop(int signo, void *userdata)
 static int on_reload(int signo, void *userdata)
 {
         Gateway *g = userdata;
-        notify_reloading();
-        gateway_reload(g);
-        notify_ready();
+        gateway_reload(g, &g->reload);
         return 0;
 }
 

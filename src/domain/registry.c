@@ -16,13 +16,16 @@ typedef struct Entry {
 
 /* Everything that follows from one list of devices; it is replaced as a whole. */
 typedef struct Table {
-        Entry **entries; /* in order of name */
+        Entry **entries; /* in order of name; while prepared, in that of `devices` */
         size_t n;
+        const Device *devices;
         Hashmap *by_name, *by_certificate_name, *by_pin;
 } Table;
 
 struct Registry {
         Table table;
+        Table next; /* prepared */
+        bool prepared;
         RegistryPort port;
         List changed;
         bool in_port;
@@ -69,19 +72,24 @@ static int table_add(Table *t, const Device *d, Entry *e)
         return r;
 }
 
+static void state_init(DeviceState *state, const Device *d, usec_t now)
+{
+        *state = (DeviceState){
+                .device = d,
+                .since = now,
+                .expires = USEC_INFINITY,
+                .reason = "never attested",
+        };
+        quota_init(&state->quota);
+}
+
 static Entry *entry_new(const Device *d, usec_t now)
 {
         Entry *e = calloc(1, sizeof *e);
         if (!e)
                 return NULL;
         list_init(&e->changed);
-        e->state = (DeviceState){
-                .device = d,
-                .since = now,
-                .expires = USEC_INFINITY,
-                .reason = "never attested",
-        };
-        quota_init(&e->state.quota);
+        state_init(&e->state, d, now);
         return e;
 }
 
@@ -108,6 +116,7 @@ Registry *registry_free(Registry *r)
 {
         if (!r)
                 return NULL;
+        registry_cancel(r);
         for (size_t i = 0; i < r->table.n; i++)
                 entry_free(r->table.entries[i]);
         table_done(&r->table);
@@ -175,15 +184,38 @@ static bool same_attestation_identity(const Device *a, const Device *b)
                       sizeof a->attestation_key_sha256) == 0;
 }
 
+#define ENROLLED_ANEW "enrolled anew by the configuration"
+
 /* A posture was earned by one identity under one class: it is no one else's. */
+static bool keeps_posture(const DeviceState *state, const Device *d)
+{
+        return state->device == d || state->posture == POSTURE_UNATTESTED ||
+               same_attestation_identity(state->device, d);
+}
+
 static void take_device(Registry *r, Entry *e, const Device *d, usec_t now)
 {
-        const Device *old = e->state.device;
-        bool keep = old == d || same_attestation_identity(old, d);
+        bool keep = keeps_posture(&e->state, d);
         e->state.device = d;
-        if (!keep && e->state.posture != POSTURE_UNATTESTED)
-                change_posture(r, &e->state, POSTURE_UNATTESTED,
-                               "enrolled anew by the configuration", USEC_INFINITY, now);
+        if (!keep)
+                change_posture(r, &e->state, POSTURE_UNATTESTED, ENROLLED_ANEW, USEC_INFINITY, now);
+}
+
+void registry_foresee(const Registry *r, const Device *d, usec_t now, DeviceState *ret)
+{
+        const DeviceState *present = registry_get(r, d->name);
+        if (!present) {
+                state_init(ret, d, now);
+                return;
+        }
+        *ret = *present;
+        ret->device = d;
+        if (keeps_posture(present, d))
+                return;
+        ret->posture = POSTURE_UNATTESTED;
+        ret->expires = USEC_INFINITY;
+        ret->since = now;
+        set_text(ret->reason, ENROLLED_ANEW);
 }
 
 static int by_name(const void *a, const void *b)
@@ -223,23 +255,44 @@ static int build_table(Registry *r, const Device *devices, size_t n, usec_t now,
         return 0;
 }
 
-int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
-                   void (*removed)(DeviceState *d, void *userdata), void *userdata)
+int registry_prepare(Registry *r, const Device *devices, size_t n, usec_t now)
 {
         Table t;
+        registry_cancel(r);
         if (table_init(&t, n) < 0)
                 return -ENOMEM;
+        t.devices = devices;
         int error = build_table(r, devices, n, now, &t);
         if (error < 0) {
                 drop_table(r, &t);
                 return error;
         }
+        r->next = t;
+        r->prepared = true;
+        return 0;
+}
 
-        Table old = r->table;
+void registry_cancel(Registry *r)
+{
+        if (!r->prepared)
+                return;
+        drop_table(r, &r->next);
+        r->prepared = false;
+}
+
+void registry_commit(Registry *r, usec_t now, void (*removed)(DeviceState *d, void *userdata),
+                     void *userdata)
+{
+        if (!r->prepared)
+                return;
+        Table old = r->table, t = r->next;
         r->table = t;
-        for (size_t i = 0; i < n; i++)
-                take_device(r, t.entries[i], &devices[i], now);
-        qsort(t.entries, t.n, sizeof(Entry *), by_name);
+        r->next = (Table){ 0 };
+        r->prepared = false;
+        for (size_t i = 0; i < t.n; i++)
+                take_device(r, t.entries[i], &t.devices[i], now);
+        if (t.n > 0)
+                qsort(t.entries, t.n, sizeof(Entry *), by_name);
         for (size_t i = 0; i < old.n; i++) {
                 Entry *e = old.entries[i];
                 if (!e->in_new_table) {
@@ -252,7 +305,15 @@ int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
                 t.entries[i]->in_new_table = false;
         table_done(&old);
         tell(r);
-        return 0;
+}
+
+int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
+                   void (*removed)(DeviceState *d, void *userdata), void *userdata)
+{
+        int error = registry_prepare(r, devices, n, now);
+        if (error == 0)
+                registry_commit(r, now, removed, userdata);
+        return error;
 }
 
 DeviceState *registry_get(const Registry *r, const char *name)

@@ -52,12 +52,23 @@ int registry_new(const RegistryPort *port, Registry **ret);
 Registry *registry_free(Registry *r);
 DEFINE_CLEANUP(Registry, registry_free)
 
-/* Takes over a new list of devices, which must outlive the next call: states of names that are
- * gone are freed after `removed` was called for each. A device whose class or enrolled attestation
- * identity is another than before starts unattested again. -ENOMEM, or -EEXIST for two devices of
- * one name, certificate name or pin: nothing has changed. */
+/* Makes ready to take over a new list of devices, so that nothing can fail any more afterwards.
+ * -ENOMEM, or -EEXIST for two devices of one name, certificate name or pin: nothing is prepared.
+ * Between this and _commit() or _cancel() the registry may be read, not changed. */
+int registry_prepare(Registry *r, const Device *devices, size_t n, usec_t now);
+/* Takes over what was prepared; the list must outlive the next call. States of names that are gone
+ * are freed after `removed` was called for each. A device whose class or enrolled attestation
+ * identity is another than before starts unattested again. */
+void registry_commit(Registry *r, usec_t now, void (*removed)(DeviceState *d, void *userdata),
+                     void *userdata);
+/* Forgets what was prepared; nothing has changed. */
+void registry_cancel(Registry *r);
+/* Both at once. */
 int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
                    void (*removed)(DeviceState *d, void *userdata), void *userdata);
+/* The state that the device `d` of a new list will have once it is taken over: for who must know
+ * it before. */
+void registry_foresee(const Registry *r, const Device *d, usec_t now, DeviceState *ret);
 
 DeviceState *registry_get(const Registry *r, const char *name);
 size_t registry_size(const Registry *r);

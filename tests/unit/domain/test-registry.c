@@ -156,6 +156,51 @@ static void duplicates_change_nothing(void **state)
         assert_int_equal(registry_size(r), 0);
 }
 
+/* What is prepared shows in nothing until it is committed, and what is foreseen comes true. */
+static void prepared_and_foreseen(void **state)
+{
+        Heard h;
+        _cleanup_(registry_freep) Registry *r = new_registry(&h);
+        Device first[] = { device("a", "a", 0), device("b", "b", 0) };
+        Device second[] = { device("c", "c", 0), device("a", "a", 0) };
+        DeviceState foreseen[2];
+        second[1].class = &cameras;
+        assert_int_equal(registry_apply(r, first, 2, 1, NULL, NULL), 0);
+        DeviceState *a = registry_get(r, "a");
+        registry_set_posture(r, a, POSTURE_AFFIRMING, "good", 100, 2);
+        registry_set_quarantine(r, a, true, "operator", 2);
+        unsigned heard = h.n;
+
+        assert_int_equal(registry_prepare(r, second, 2, 3), 0);
+        for (size_t i = 0; i < 2; i++)
+                registry_foresee(r, &second[i], 3, &foreseen[i]);
+        assert_ptr_equal(a->device, &first[0]);
+        assert_int_equal(registry_size(r), 2);
+        assert_null(registry_get(r, "c"));
+        registry_cancel(r);
+        registry_commit(r, 3, NULL, NULL); /* of nothing */
+        assert_int_equal(a->posture, POSTURE_AFFIRMING);
+        assert_non_null(registry_get(r, "b"));
+        assert_int_equal(h.n, heard);
+
+        n_removed = 0;
+        assert_int_equal(registry_prepare(r, second, 2, 3), 0);
+        registry_commit(r, 3, on_removed, (char *)"b");
+        assert_int_equal(n_removed, 1);
+        assert_ptr_equal(registry_get(r, "a"), a);
+        for (size_t i = 0; i < 2; i++) {
+                const DeviceState *d = registry_get(r, second[i].name);
+                assert_ptr_equal(foreseen[i].device, d->device);
+                assert_int_equal(foreseen[i].posture, d->posture);
+                assert_int_equal(foreseen[i].expires, d->expires);
+                assert_int_equal(foreseen[i].since, d->since);
+                assert_int_equal(foreseen[i].quarantined, d->quarantined);
+                assert_string_equal(foreseen[i].reason, d->reason);
+        }
+        assert_int_equal(a->posture, POSTURE_UNATTESTED);
+        assert_int_equal(registry_prepare(r, first, 2, 4), 0); /* freed with the registry */
+}
+
 static IdentifyOutcome identify(const Registry *r, const char *name1, const char *name2,
                                 uint8_t key, const char *from, const char **ret_device)
 {
@@ -353,6 +398,7 @@ int main(void)
                 cmocka_unit_test(reload_keeps_state),
                 cmocka_unit_test(another_identity_starts_again),
                 cmocka_unit_test(duplicates_change_nothing),
+                cmocka_unit_test(prepared_and_foreseen),
                 cmocka_unit_test(identification),
                 cmocka_unit_test(the_port_hears_changes),
                 cmocka_unit_test(quarantine),

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/reload.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "daemon/evidence.h"
+#include "daemon/ingress-coap.h"
+#include "daemon/ingress-mqtt.h"
+#include "daemon/references.h"
+#include "daemon/startup.h"
+#include "platform/notify.h"
+
+/* Everything that a new configuration brings, while it may still be refused. */
+typedef struct Change {
+        Settings *settings;
+        ReferenceSet *references;
+        DeviceState **disconnect; /* still configured, but known by something else */
+        size_t n_disconnect;
+} Change;
+
+static void change_done(Change *c)
+{
+        settings_free(c->settings);
+        reference_set_unref(c->references);
+        free(c->disconnect);
+}
+
+static int check_restart(const Gateway *g, const Settings *fresh, Reason *reason)
+{
+        char keys[400];
+        if (!reload_needs_restart(g->settings, fresh, keys, sizeof(keys)))
+                return 0;
+        return reason_set(reason, -EBUSY, "%s changed, which takes systemctl restart sallyportd",
+                          keys);
+}
+
+static int find_disconnects(const Gateway *g, Change *c)
+{
+        c->disconnect = calloc(registry_size(g->registry) + 1, sizeof(*c->disconnect));
+        if (!c->disconnect)
+                return -ENOMEM;
+        for (size_t i = 0; i < registry_size(g->registry); i++) {
+                DeviceState *d = registry_at(g->registry, i);
+                const Device *fresh = settings_device(c->settings, d->device->name);
+                if (fresh && reload_ends_sessions(d->device, fresh))
+                        c->disconnect[c->n_disconnect++] = d;
+        }
+        return 0;
+}
+
+/* The packet filter goes last: it is the kernel's to refuse, and after it nothing can fail. */
+static int prepare(Gateway *g, Change *c, Reason *reason)
+{
+        Settings *s = c->settings;
+        int r = references_load((const char *const *)s->reference_values.words,
+                                s->reference_values.n, &c->references);
+        if (r < 0)
+                return reason_set(reason, r, "the reference values cannot be used");
+        r = find_disconnects(g, c);
+        if (r >= 0)
+                r = registry_prepare(g->registry, s->devices, s->n_devices, loop_now(g->loop));
+        if (r < 0)
+                return reason_set(reason, r, "the devices cannot be taken over");
+        r = gateway_load_filter(g, s);
+        if (r < 0) {
+                registry_cancel(g->registry);
+                return reason_set(reason, r, "the packet filter does not take it");
+        }
+        return 0;
+}
+
+static void end_sessions(Gateway *g, DeviceState *d)
+{
+        ingress_mqtt_forget(g->mqtt, d);
+        if (g->coap)
+                ingress_coap_forget(g->coap, d);
+}
+
+static void device_removed(DeviceState *d, void *userdata)
+{
+        Gateway *g = userdata;
+        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
+                    "%s is no longer configured: its sessions end", d->device->name);
+        attest_forget(g->attest, d);
+        end_sessions(g, d);
+}
+
+static void commit(Gateway *g, Change *c)
+{
+        Settings *old = g->settings;
+        g->settings = TAKE_PTR(c->settings);
+        log_set_max_level(g->settings->log_level);
+        attest_set_references(g->attest, TAKE_PTR(c->references));
+        registry_commit(g->registry, loop_now(g->loop), device_removed, g);
+        for (size_t i = 0; i < c->n_disconnect; i++) {
+                DeviceState *d = c->disconnect[i];
+                if (d->sessions == 0)
+                        continue;
+                log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
+                            "%s is known by something else now: its sessions end", d->device->name);
+                end_sessions(g, d);
+        }
+        settings_free(old);
+}
+
+static int reload(Gateway *g, Reason *reason)
+{
+        _cleanup_(change_done) Change c = { 0 };
+        int r = startup_load(g->config, &c.settings);
+        if (r < 0)
+                return reason_set(reason, r, "the configuration has errors");
+        r = check_restart(g, c.settings, reason);
+        if (r >= 0)
+                r = prepare(g, &c, reason);
+        if (r >= 0)
+                commit(g, &c);
+        return r;
+}
+
+int gateway_reload(Gateway *g, Reason *ret)
+{
+        notify_reloading();
+        int r = reload(g, ret);
+        notify_ready();
+        if (r < 0)
+                return log_message_errno(LOG_ERR, r, LOG_FIELDS({ "REASON", "reload-refused" }),
+                                         "Nothing was changed, the configuration in force stays: "
+                                         "%s",
+                                         ret->text);
+        log_info("Reloaded: zones %zu, classes %zu, devices %zu", g->settings->n_zones,
+                 g->settings->n_classes, g->settings->n_devices);
+        return 0;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Takes a changed configuration into the running daemon: whole, or not at all. */
+
+#include "daemon/gateway.h"
+#include "platform/reason.h"
+
+/* Parses and checks everything, loads the reference values and the packet filter, and only then
+ * swaps: on any error the settings, devices, reference values and rules in force stay. Devices that
+ * are gone, or whom other certificates or addresses tell now, lose their sessions. 0, or a negative
+ * errno that was logged, with a sentence for who asked: -EBUSY names keys that take a restart. */
+int gateway_reload(Gateway *g, Reason *ret);
+
+/* The keys that differ and that only a restart can change, such as "[Gateway] Name=", with commas
+ * between them; false for none. What does not fit is left out. */
+bool reload_needs_restart(const Settings *now, const Settings *fresh, char *ret, size_t size);
+/* Would the gateway let in other peers as this device than before? */
+bool reload_ends_sessions(const Device *now, const Device *fresh);
