@@ -11,6 +11,7 @@ import time
 
 import cbor2
 
+import reload
 from lab import TOOLS, Failure, check, wait_until
 
 GATEWAY = "10.10.0.1"
@@ -348,6 +349,17 @@ def foreign(lab):
     check(not [m for m in lab.arrived() if m[2] == b"99"], "its message arrived upstream")
 
 
+def reloaded(lab):
+    """A changed configuration is taken as a whole or not at all, while sessions are open"""
+    subscriber = lab.start("dev1", *mqtt("mosquitto_sub", "dev1", "-q", "1", "-t", "cmd/#", "-d"))
+    check(wait_until(lambda: device(lab, "dev1")["sessions"] == 1, 10), "dev1 does not connect")
+    reload.refused_as_a_whole(lab, subscriber, device)
+    reload.removed_device(lab, subscriber, ruleset)
+    reload.reload(lab)
+    reload.quarantine_survives(lab, device)
+    mqtt_telemetry(lab)
+
+
 def measured(lab):
     """The gateway's machine runs something else (a PCR changed): the daemon refuses to start"""
     lab.service("stop", "daemon")
@@ -367,4 +379,4 @@ def measured(lab):
 
 
 STEPS = [mqtt_telemetry, coap_telemetry, confined, attested, report_checked, cut, why, crash,
-         foreign, measured]
+         foreign, reloaded, measured]

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps of the story about a changed configuration: all of it takes effect, or nothing."""
+
+import contextlib
+import os
+import subprocess
+
+from lab import check, wait_until
+
+@contextlib.contextmanager
+def changed(lab, name, change):
+    """A file of the gateway's configuration with other content, for as long as it takes."""
+    path = os.path.join(lab.dir, "gw/etc/sallyport", name)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    before = None
+    if os.path.exists(path):
+        with open(path) as f:
+            before = f.read()
+    content = change(before or "")
+    try:
+        if content is None:
+            os.unlink(path)
+        else:
+            with open(path, "w") as f:
+                f.write(content)
+            os.chmod(path, 0o644)
+        yield
+    finally:
+        if before is None:
+            os.unlink(path)
+        else:
+            with open(path, "w") as f:
+                f.write(before)
+            os.chmod(path, 0o644)
+
+
+def reload(lab, expect=None):
+    """Reloads; with `expect` it has to be refused with these words."""
+    p = lab.run("gw", "sallyportctl", "reload", ok=expect is None)
+    if expect is None:
+        return
+    lab.show_lines(p.stderr)
+    check(p.returncode == 1, f"sallyportctl reload ended with {p.returncode}")
+    check(expect in p.stderr, f"it does not say {expect}")
+
+
+def refused_as_a_whole(lab, subscriber, device):
+    """What is wrong, what takes a restart, what the kernel refuses: nothing changes."""
+    without_dev1 = changed(lab, "devices.d/dev1.conf", lambda text: None)
+    with changed(lab, "devices.d/dev2.conf", lambda text: text + "Colour=red\n"), without_dev1:
+        reload(lab, "has errors")
+    other_name = "[Gateway]\nName=other\n[MQTT]\nMaximumPacketSize=64K\n"
+    with changed(lab, "sallyport.conf.d/other.conf", lambda _: other_name):
+        reload(lab, "[Gateway] Name=, [MQTT] MaximumPacketSize=")
+    with changed(lab, "devices.d/dev1.conf", lambda text: None), table_of_another(lab):
+        reload(lab, "the packet filter does not take it")
+    reload(lab)
+    check(device(lab, "dev1")["sessions"] == 1 and subscriber.poll() is None,
+          "dev1's session did not last")
+
+
+@contextlib.contextmanager
+def table_of_another(lab):
+    """Another program owns a table of our name: the kernel refuses ours."""
+    lab.run("gw", "nft", "delete", "table", "inet", "sallyport")
+    owner = lab.start("gw", "nft", "-i", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    owner.stdin.write("add table inet sallyport { flags owner; }\n")
+    owner.stdin.flush()
+    check(wait_until(lambda: "flags owner" in lab.run("gw", "nft", "list", "ruleset",
+                                                      quiet=True).stdout, 5), "nft owns no table")
+    try:
+        yield
+    finally:
+        owner.stdin.close()
+        owner.stdin = None
+        owner.wait(timeout=10)
+
+
+def removed_device(lab, subscriber, ruleset):
+    """A device that is gone loses its session and its place in the filter at once."""
+    check("10.10.0.11" in ruleset(lab), "the filter does not know dev1")
+    with changed(lab, "devices.d/dev1.conf", lambda text: None):
+        reload(lab)
+        said = lab.journal(DEVICE="dev1")[-4:]
+        check(any("no longer configured" in e["MESSAGE"] for e in said),
+              "the journal does not tell that dev1 is gone")
+        check(wait_until(lambda: subscriber.poll() is not None, 5), "dev1's session goes on")
+        check("10.10.0.11" not in ruleset(lab), "the filter still has dev1's address")
+        p = lab.run("gw", "sallyportctl", "why", "dev1", ok=False)
+        check(p.returncode == 1, "why still knows dev1")
+    lab.stop(subscriber)
+
+
+def reloads(lab):
+    return sum(e["MESSAGE"].startswith("Reloaded") for e in lab.journal(PRIORITY="6"))
+
+
+def quarantine_survives(lab, device):
+    lab.run("gw", "sallyportctl", "quarantine", "dev2", "smells of smoke")
+    before = reloads(lab)
+    lab.run("gw", "bash", "-c", "kill -HUP $(cat /run/daemon.pid)")
+    check(wait_until(lambda: reloads(lab) > before, 5), "SIGHUP does not reload")
+    why = device(lab, "dev2")
+    check(why["quarantined"] and why["quarantine_reason"] == "smells of smoke",
+          "the quarantine is gone after a reload")
+    lab.run("gw", "sallyportctl", "release", "dev2")
+    check(not device(lab, "dev2")["quarantined"], "dev2 is not released")
