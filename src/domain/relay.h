@@ -4,7 +4,7 @@
 /* The composite report to upstream: a CMW collection (RATS conceptual message wrapper) of
  *   __lead       claims of the gateway as lead attester (UCCS): nonce, identity, freshness of items
  *   gateway      key attestation: kat = certification of the identity key by the
- *                attestation key (TPM2_Certify, TPM2_CertifyCreation), pat = TPM2_Quote
+ *                attestation key (TPM2_Certify), pat = TPM2_Quote
  *   NAME         a device's evidence as received, NAME/ear the verdict on it
  * in a COSE_Sign1 by the gateway's identity key. The TPM signs in between:
  *

@@ -41,8 +41,8 @@ static int fail_path(Reason *reason, const char *what, const char *path)
 /* Left over when an earlier attempt was interrupted; it was never in use. */
 static void remove_staging(const char *directory)
 {
-        static const char *const names[] = { "identity.pub", "identity.priv", "identity.creation",
-                                             "ak.pub",       "ak.priv",       "identity.json" };
+        static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub", "ak.priv",
+                                             "identity.json" };
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 _cleanup_free_ char *path = identity_path(directory, names[i]);
                 if (path)

@@ -41,19 +41,6 @@ static int write_blob(const char *directory, const char *pub_name, const char *p
         return r < 0 ? r : write_file(directory, priv_name, BYTES(priv, priv_len), reason);
 }
 
-/* The TPM's ticket for the key's creation, as it wants it back in TPM2_CertifyCreation. */
-static int write_creation(const char *directory, const IdentityBlob *blob, Reason *reason)
-{
-        uint8_t data[sizeof(TPM2B_DIGEST) + sizeof(TPMT_TK_CREATION)];
-        size_t len = 0;
-        if (Tss2_MU_TPM2B_DIGEST_Marshal(&blob->creation_hash, data, sizeof(data), &len) !=
-                    TSS2_RC_SUCCESS ||
-            Tss2_MU_TPMT_TK_CREATION_Marshal(&blob->creation, data, sizeof(data), &len) !=
-                    TSS2_RC_SUCCESS)
-                return reason_set(reason, -EIO, "Cannot marshal a ticket");
-        return write_file(directory, "identity.creation", BYTES(data, len), reason);
-}
-
 static int write_settings(const char *directory, const IdentityFiles *f, Reason *reason)
 {
         char index[16];
@@ -74,8 +61,6 @@ static int write_settings(const char *directory, const IdentityFiles *f, Reason 
 int identity_files_write(const char *directory, const IdentityFiles *f, Reason *reason)
 {
         int r = write_blob(directory, "identity.pub", "identity.priv", &f->key, reason);
-        if (r == 0)
-                r = write_creation(directory, &f->key, reason);
         if (r == 0)
                 r = write_blob(directory, "ak.pub", "ak.priv", &f->ak, reason);
         if (r == 0)
@@ -112,22 +97,6 @@ static int read_blob(const char *directory, const char *pub_name, const char *pr
                     TSS2_RC_SUCCESS ||
             priv_used != priv_len)
                 return reason_set(reason, -EBADMSG, "%s/%s is damaged", directory, priv_name);
-        return 0;
-}
-
-static int read_creation(const char *directory, IdentityBlob *ret, Reason *reason)
-{
-        _cleanup_free_ uint8_t *data = NULL;
-        size_t len, used = 0;
-        int r = read_file(directory, "identity.creation", &data, &len, reason);
-        if (r < 0)
-                return r;
-        if (Tss2_MU_TPM2B_DIGEST_Unmarshal(data, len, &used, &ret->creation_hash) !=
-                    TSS2_RC_SUCCESS ||
-            Tss2_MU_TPMT_TK_CREATION_Unmarshal(data, len, &used, &ret->creation) !=
-                    TSS2_RC_SUCCESS ||
-            used != len)
-                return reason_set(reason, -EBADMSG, "%s/identity.creation is damaged", directory);
         return 0;
 }
 
@@ -169,8 +138,6 @@ int identity_files_read(const char *directory, IdentityFiles *ret, Reason *reaso
                                   directory);
         if (r == 0)
                 r = read_blob(directory, "identity.pub", "identity.priv", &ret->key, reason);
-        if (r == 0)
-                r = read_creation(directory, &ret->key, reason);
         if (r == 0)
                 r = read_blob(directory, "ak.pub", "ak.priv", &ret->ak, reason);
         return r;

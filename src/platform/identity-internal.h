@@ -10,8 +10,6 @@
 typedef struct IdentityBlob {
         TPM2B_PUBLIC pub;
         TPM2B_PRIVATE priv;
-        TPM2B_DIGEST creation_hash;
-        TPMT_TK_CREATION creation; /* the TPM's word that it made this key; identity key only */
 } IdentityBlob;
 
 /* What is in the directory, apart from policy and certificate. */

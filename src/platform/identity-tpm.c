@@ -38,15 +38,11 @@ int identity_tpm_create_key(Tpm *tpm, ESYS_TR storage, const TPM2B_PUBLIC *templ
         TPML_PCR_SELECTION pcrs = { 0 };
         _cleanup_esys_ TPM2B_PRIVATE *priv = NULL;
         _cleanup_esys_ TPM2B_PUBLIC *pub = NULL;
-        _cleanup_esys_ TPM2B_DIGEST *hash = NULL;
-        _cleanup_esys_ TPMT_TK_CREATION *ticket = NULL;
         TSS2_RC rc = Esys_Create(tpm_esys(tpm), storage, PASSWORD, &sensitive, template, &outside,
-                                 &pcrs, &priv, &pub, NULL, &hash, &ticket);
+                                 &pcrs, &priv, &pub, NULL, NULL, NULL);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot create a key in the TPM");
-        *ret = (IdentityBlob){
-                .pub = *pub, .priv = *priv, .creation_hash = *hash, .creation = *ticket
-        };
+        *ret = (IdentityBlob){ .pub = *pub, .priv = *priv };
         return 0;
 }
 

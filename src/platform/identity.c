@@ -279,9 +279,9 @@ int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason
                 r = tpm_lock(id->tpm, reason);
         if (r < 0)
                 return r;
-        TSS2_RC rc = Esys_CertifyCreation(tpm_esys(id->tpm), id->ak, id->key, PASSWORD, &qualifying,
-                                          &id->files.key.creation_hash, &scheme,
-                                          &id->files.key.creation, &attest, &signature);
+        TSS2_RC rc =
+                Esys_Certify(tpm_esys(id->tpm), id->key, id->ak, ESYS_TR_PASSWORD, ESYS_TR_PASSWORD,
+                             ESYS_TR_NONE, &qualifying, &scheme, &attest, &signature);
         if (rc != TSS2_RC_SUCCESS)
                 r = tpm_fail(id->tpm, reason, rc, "The TPM did not certify the identity key");
         tpm_unlock(id->tpm);

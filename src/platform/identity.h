@@ -7,7 +7,6 @@
  *
  * Below <state directory>/identity/:
  *   identity.pub identity.priv ak.pub ak.priv   TPM2B_PUBLIC, TPM2B_PRIVATE (tpm2_load takes them)
- *   identity.creation                           the TPM's ticket for TPM2_CertifyCreation
  *   identity.json                               operator key, PCRs, counter
  *   policy.json                                 the signed policy in force
  *   identity.crt                                PEM, leaf first, then the chain
@@ -71,8 +70,8 @@ typedef struct IdentityAttestation {
 
 /* Quote over the PCRs of the identity. `nonce` of at most IDENTITY_NONCE_MAX bytes. */
 int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
-/* The AK certifies that this TPM made the identity key, and with which public area (by its name):
- * TPM2_CertifyCreation. TPM2_Certify would need a policy of its own (ADMIN role). */
+/* The AK certifies that the identity key is in this TPM, and with which public area (by its name):
+ * TPM2_Certify. Needs no policy: see template_identity(). */
 int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
 
 /* What a verifier has to know of the keys beforehand, or finds in a report. */

@@ -50,8 +50,7 @@ TPM2B_PUBLIC template_identity(const uint8_t policy[static POLICY_DIGEST_SIZE])
                 .publicArea = {
                         .type = TPM2_ALG_ECC,
                         .nameAlg = TPM2_ALG_SHA256,
-                        .objectAttributes = TPMA_OBJECT_ADMINWITHPOLICY |
-                                            TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_FIXEDTPM |
+                        .objectAttributes = TPMA_OBJECT_SIGN_ENCRYPT | TPMA_OBJECT_FIXEDTPM |
                                             TPMA_OBJECT_FIXEDPARENT |
                                             TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_NODA,
                         .authPolicy.size = POLICY_DIGEST_SIZE,

@@ -10,7 +10,13 @@
 /* The storage root key of the TCG provisioning guidance, ECC P-256, zero-filled unique: the same
  * key each time it is created in the same TPM. */
 extern const TPM2B_PUBLIC template_storage;
-/* Signs anything, restricted to what its policy says; no password opens it. */
+/* Signs anything, while its policy holds; no password opens it. What opens it is userWithAuth,
+ * which is clear: a use of the key (USER role: to sign) asks for the policy and takes no authValue.
+ * adminWithPolicy is clear too, so that the empty authValue is enough for the ADMIN role (Part 1,
+ * 19.3): without it TPM2_Certify would want a branch of the policy that names that command, which
+ * PolicyAuthorize cannot add later. That role opens two commands on this key. TPM2_Certify tells
+ * what the key is and signs with the AK. TPM2_ObjectChangeAuth makes a blob with another authValue,
+ * which nothing that signs ever asks for. */
 TPM2B_PUBLIC template_identity(const uint8_t policy[static POLICY_DIGEST_SIZE]);
 /* Signs only what this TPM itself attests. */
 extern const TPM2B_PUBLIC template_attestation;

@@ -9,8 +9,7 @@
 
 typedef struct ParsecEvidence {
         Bytes kid; /* names the attestation key: 01 || SHA-256 of its SubjectPublicKeyInfo */
-        /* TPM2_Certify or TPM2_CertifyCreation: TPMS_ATTEST, TPMT_SIGNATURE and the TPMT_PUBLIC
-         * that was certified. */
+        /* TPM2_Certify: TPMS_ATTEST, TPMT_SIGNATURE and the TPMT_PUBLIC that was certified. */
         Bytes cert_info, cert_signature, public_area;
         /* TPM2_Quote: TPMS_ATTEST and TPMT_SIGNATURE. */
         Bytes quote_info, quote_signature;

@@ -56,10 +56,6 @@ bool tpm_attest_read(Bytes b, TpmAttest *ret)
                 a.name = read_2b(&r);
                 a.qualified_name = read_2b(&r);
                 break;
-        case TPM_ATTEST_CREATION:
-                a.name = read_2b(&r);
-                a.creation_hash = read_2b(&r);
-                break;
         default:
                 return false;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* The TPM structures that evidence is made of (TPM 2.0 Library, Part 2): TPMS_ATTEST of a quote, a
- * certification or a creation, TPMT_SIGNATURE, TPMT_PUBLIC. Views into the input; exact lengths. */
+/* The TPM structures that evidence is made of (TPM 2.0 Library, Part 2): TPMS_ATTEST of a quote or
+ * a certification, TPMT_SIGNATURE, TPMT_PUBLIC. Views into the input; exact lengths. */
 
 #include "base/buf.h"
 #include "base/bytes.h"
@@ -32,7 +32,6 @@ enum {
 typedef enum TpmAttestType {
         TPM_ATTEST_CERTIFY = 0x8017,
         TPM_ATTEST_QUOTE = 0x8018,
-        TPM_ATTEST_CREATION = 0x801a,
 } TpmAttestType;
 
 #define TPM_SELECTIONS_MAX 4
@@ -53,10 +52,8 @@ typedef struct TpmAttest {
         TpmPcrSelection selections[TPM_SELECTIONS_MAX];
         size_t n_selections;
         Bytes pcr_digest;
-        /* certify, creation */
-        Bytes name;
-        Bytes qualified_name; /* certify */
-        Bytes creation_hash;  /* creation */
+        /* certify */
+        Bytes name, qualified_name;
 } TpmAttest;
 
 typedef struct TpmSignature {

@@ -16,6 +16,7 @@
 #include "platform/crypto.h"
 #include "platform/file.h"
 #include "platform/identity-internal.h"
+#include "platform/tpm-templates.h"
 #include "swtpm.h"
 
 static const uint8_t digest[POLICY_DIGEST_SIZE] = { 1, 2, 3 };
@@ -58,9 +59,8 @@ static void test_sign(void **state)
 static void test_files(void **state)
 {
         Lab *lab = *state;
-        static const char *const names[] = { "identity.pub", "identity.priv", "identity.creation",
-                                             "ak.pub",       "ak.priv",       "identity.json",
-                                             "policy.json" };
+        static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub",
+                                             "ak.priv",      "identity.json", "policy.json" };
         struct stat st;
         lab_create_identity(lab, true);
         assert_int_equal(stat(lab_path(lab, "state/identity"), &st), 0);
@@ -183,89 +183,158 @@ static void test_forged_policy(void **state)
         identity_free(id);
 }
 
+/* A signature with what `session` proves; there must be none. */
+static TSS2_RC try_to_sign(Identity *id, ESYS_TR key, ESYS_TR session)
+{
+        static const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
+                                                .details.ecdsa.hashAlg = TPM2_ALG_SHA256 };
+        static const TPMT_TK_HASHCHECK any = { .tag = TPM2_ST_HASHCHECK,
+                                               .hierarchy = TPM2_RH_NULL };
+        TPM2B_DIGEST d = { .size = sizeof(digest) };
+        TPMT_SIGNATURE *s = NULL;
+        TSS2_RC rc = Esys_Sign(tpm_esys(id->tpm), key, session, ESYS_TR_NONE, ESYS_TR_NONE, &d,
+                               &scheme, &any, &s);
+        assert_null(s);
+        return tpm_rc_base(rc);
+}
+
+static ESYS_TR start_session(Identity *id, ESYS_TR bind, TPM2_SE type)
+{
+        static const TPMT_SYM_DEF none = { .algorithm = TPM2_ALG_NULL };
+        ESYS_TR session = ESYS_TR_NONE;
+        assert_int_equal(Esys_StartAuthSession(tpm_esys(id->tpm), ESYS_TR_NONE, bind, ESYS_TR_NONE,
+                                               ESYS_TR_NONE, ESYS_TR_NONE, NULL, type, &none,
+                                               TPM2_ALG_SHA256, &session),
+                         0);
+        return session;
+}
+
+/* Who knows the key's authValue, whichever it is, cannot sign. */
+static void try_every_session(Identity *id, ESYS_TR key)
+{
+        ESYS_CONTEXT *esys = tpm_esys(id->tpm);
+        assert_int_equal(try_to_sign(id, key, ESYS_TR_PASSWORD), TPM2_RC_AUTH_UNAVAILABLE);
+        const ESYS_TR binds[] = { ESYS_TR_NONE, key };
+        for (size_t i = 0; i < ELEMENTSOF(binds); i++) {
+                ESYS_TR session = start_session(id, binds[i], TPM2_SE_HMAC);
+                assert_int_equal(try_to_sign(id, key, session), TPM2_RC_AUTH_UNAVAILABLE);
+                Esys_FlushContext(esys, session);
+        }
+        /* Policy sessions in which nothing, the authValue or the command was proved. */
+        for (int i = 0; i < 4; i++) {
+                ESYS_TR session = start_session(id, ESYS_TR_NONE, TPM2_SE_POLICY);
+                TSS2_RC rc = 0;
+                if (i == 1)
+                        rc = Esys_PolicyPassword(esys, session, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                 ESYS_TR_NONE);
+                else if (i == 2)
+                        rc = Esys_PolicyAuthValue(esys, session, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                  ESYS_TR_NONE);
+                else if (i == 3)
+                        rc = Esys_PolicyCommandCode(esys, session, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    ESYS_TR_NONE, TPM2_CC_Sign);
+                assert_int_equal(rc, 0);
+                assert_int_equal(try_to_sign(id, key, session), TPM2_RC_POLICY_FAIL);
+                Esys_FlushContext(esys, session);
+        }
+}
+
+static ESYS_TR load_below(Identity *id, ESYS_TR parent, const TPM2B_PRIVATE *priv, TSS2_RC *ret_rc)
+{
+        ESYS_TR key = ESYS_TR_NONE;
+        *ret_rc = tpm_rc_base(Esys_Load(tpm_esys(id->tpm), parent, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                        ESYS_TR_NONE, priv, &id->files.key.pub, &key));
+        return key;
+}
+
+/* Moved to another parent in another hierarchy: the blob does not load there. */
+static void try_another_hierarchy(Identity *id)
+{
+        static const TPM2B_SENSITIVE_CREATE sensitive = { 0 };
+        static const TPM2B_DATA outside = { 0 };
+        static const TPML_PCR_SELECTION pcrs = { 0 };
+        ESYS_TR parent;
+        TSS2_RC rc;
+        assert_int_equal(Esys_CreatePrimary(tpm_esys(id->tpm), ESYS_TR_RH_NULL, ESYS_TR_PASSWORD,
+                                            ESYS_TR_NONE, ESYS_TR_NONE, &sensitive,
+                                            &template_storage, &outside, &pcrs, &parent, NULL, NULL,
+                                            NULL, NULL),
+                         0);
+        load_below(id, parent, &id->files.key.priv, &rc);
+        assert_int_equal(rc, TPM2_RC_INTEGRITY);
+        identity_tpm_flush(id->tpm, parent);
+}
+
+/* The ADMIN role needs no policy: whoever is at the TPM with the blob may make one with another
+ * authValue. It is the same key, and signs no more than before. */
+static void try_another_password(Identity *id, ESYS_TR storage)
+{
+        ESYS_CONTEXT *esys = tpm_esys(id->tpm);
+        const TPM2B_AUTH password = { .size = 4, .buffer = "open" };
+        _cleanup_esys_ TPM2B_PRIVATE *changed = NULL;
+        TSS2_RC rc;
+        assert_int_equal(Esys_ObjectChangeAuth(esys, id->key, storage, ESYS_TR_PASSWORD,
+                                               ESYS_TR_NONE, ESYS_TR_NONE, &password, &changed),
+                         0);
+        ESYS_TR key = load_below(id, storage, changed, &rc);
+        assert_int_equal(rc, 0);
+        assert_int_equal(Esys_TR_SetAuth(esys, key, &password), 0);
+        try_every_session(id, key);
+        identity_tpm_flush(id->tpm, key);
+}
+
+/* To somewhere where it could be opened. */
+static void try_to_duplicate(Identity *id, ESYS_TR storage)
+{
+        static const TPMT_SYM_DEF_OBJECT unwrapped = { .algorithm = TPM2_ALG_NULL };
+        TPM2B_PRIVATE *copy = NULL;
+        TPM2B_DATA *wrap = NULL;
+        TPM2B_ENCRYPTED_SECRET *secret = NULL;
+        const ESYS_TR parents[] = { storage, ESYS_TR_NONE };
+        for (size_t i = 0; i < ELEMENTSOF(parents); i++) {
+                assert_int_not_equal(Esys_Duplicate(tpm_esys(id->tpm), id->key, parents[i],
+                                                    ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                    NULL, &unwrapped, &wrap, &copy, &secret),
+                                     0);
+                assert_null(copy);
+        }
+}
+
 /* Every way that is not the policy. */
 static void test_no_other_way(void **state)
 {
         Lab *lab = *state;
         Reason reason;
+        ESYS_TR storage;
         lab_create_identity(lab, true);
         _cleanup_(identity_freep) Identity *id = open_identity(lab);
         assert_int_equal(identity_check(id, &reason), 0);
-        ESYS_CONTEXT *esys = tpm_esys(id->tpm);
         identity_tpm_flush(id->tpm, id->ak); /* its slot is needed below */
         id->ak = ESYS_TR_NONE;
-        TPM2B_DIGEST d = { .size = sizeof(digest) };
-        TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
-                                   .details.ecdsa.hashAlg = TPM2_ALG_SHA256 };
-        TPMT_TK_HASHCHECK any = { .tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL };
-        TPMT_SIGNATURE *s = NULL;
-        static const TPMT_SYM_DEF none = { .algorithm = TPM2_ALG_NULL };
-
-        /* The empty password. */
-        TSS2_RC rc = Esys_Sign(esys, id->key, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &d,
-                               &scheme, &any, &s);
-        assert_int_equal(tpm_rc_base(rc), TPM2_RC_AUTH_UNAVAILABLE);
-
-        /* An HMAC session, and a policy session in which nothing was proved. */
-        static const TPM2_SE types[] = { TPM2_SE_HMAC, TPM2_SE_POLICY };
-        static const TSS2_RC refused[] = { TPM2_RC_AUTH_UNAVAILABLE, TPM2_RC_POLICY_FAIL };
-        for (size_t i = 0; i < ELEMENTSOF(types); i++) {
-                ESYS_TR session;
-                assert_int_equal(Esys_StartAuthSession(esys, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                       ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                                                       NULL, types[i], &none, TPM2_ALG_SHA256,
-                                                       &session),
-                                 0);
-                rc = Esys_Sign(esys, id->key, session, ESYS_TR_NONE, ESYS_TR_NONE, &d, &scheme,
-                               &any, &s);
-                assert_int_equal(tpm_rc_base(rc), refused[i]);
-                Esys_FlushContext(esys, session);
-        }
-
-        /* Moved to another parent or hierarchy: the blob does not load there. */
-        TPM2B_SENSITIVE_CREATE sensitive = { 0 };
-        TPM2B_DATA outside = { 0 };
-        TPML_PCR_SELECTION pcrs = { 0 };
-        ESYS_TR parent, key;
-        TPM2B_PUBLIC template = { 0 };
-        template.publicArea.type = TPM2_ALG_ECC;
-        template.publicArea.nameAlg = TPM2_ALG_SHA256;
-        template.publicArea.objectAttributes =
-                TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT |
-                TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN;
-        template.publicArea.parameters.eccDetail =
-                (TPMS_ECC_PARMS){ .symmetric = { .algorithm = TPM2_ALG_AES,
-                                                 .keyBits.aes = 128,
-                                                 .mode.aes = TPM2_ALG_CFB },
-                                  .scheme.scheme = TPM2_ALG_NULL,
-                                  .curveID = TPM2_ECC_NIST_P256,
-                                  .kdf.scheme = TPM2_ALG_NULL };
-        assert_int_equal(Esys_CreatePrimary(esys, ESYS_TR_RH_NULL, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                            ESYS_TR_NONE, &sensitive, &template, &outside, &pcrs,
-                                            &parent, NULL, NULL, NULL, NULL),
-                         0);
-        rc = Esys_Load(esys, parent, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                       &id->files.key.priv, &id->files.key.pub, &key);
-        assert_int_equal(tpm_rc_base(rc), TPM2_RC_INTEGRITY);
-        Esys_FlushContext(esys, parent);
-
-        /* Duplicated, or given another password. */
-        TPM2B_AUTH password = { .size = 4, .buffer = "open" };
-        ESYS_TR storage;
-        TPM2B_PRIVATE *changed = NULL;
+        try_every_session(id, id->key);
+        try_another_hierarchy(id);
         assert_int_equal(identity_tpm_create_storage(id->tpm, &storage, &reason), 0);
-        rc = Esys_ObjectChangeAuth(esys, id->key, storage, ESYS_TR_PASSWORD, ESYS_TR_NONE,
-                                   ESYS_TR_NONE, &password, &changed);
-        assert_int_equal(tpm_rc_base(rc), TPM2_RC_AUTH_TYPE);
-        static const TPMT_SYM_DEF_OBJECT unwrapped = { .algorithm = TPM2_ALG_NULL };
-        TPM2B_DATA *wrap = NULL;
-        TPM2B_ENCRYPTED_SECRET *secret = NULL;
-        rc = Esys_Duplicate(esys, id->key, storage, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
-                            NULL, &unwrapped, &wrap, &changed, &secret);
-        assert_int_not_equal(rc, 0);
-        Esys_FlushContext(esys, storage);
-        assert_null(s);
+        try_another_password(id, storage);
+        try_to_duplicate(id, storage);
+        identity_tpm_flush(id->tpm, storage);
         assert_int_equal(identity_check(id, &reason), 0);
+}
+
+/* It is signed by the attestation key. */
+static void verify_attestation(Identity *id, const IdentityAttestation *a)
+{
+        TPMT_SIGNATURE sig;
+        size_t used = 0;
+        assert_int_equal(
+                Tss2_MU_TPMT_SIGNATURE_Unmarshal(a->signature, a->signature_len, &used, &sig), 0);
+        assert_int_equal(used, a->signature_len);
+        uint8_t d[32], raw[P256_SIGNATURE_SIZE] = { 0 };
+        memcpy(raw + 32 - sig.signature.ecdsa.signatureR.size,
+               sig.signature.ecdsa.signatureR.buffer, sig.signature.ecdsa.signatureR.size);
+        memcpy(raw + 64 - sig.signature.ecdsa.signatureS.size,
+               sig.signature.ecdsa.signatureS.buffer, sig.signature.ecdsa.signatureS.size);
+        assert_int_equal(crypto_sha256(BYTES(a->attest, a->attest_len), d), 0);
+        assert_int_equal(verify_digest(identity_attestation_point(id), d, raw), 1);
 }
 
 static void test_quote(void **state)
@@ -279,23 +348,13 @@ static void test_quote(void **state)
         if (identity_quote(id, nonce, &a, &reason) < 0)
                 fail_msg("%s", reason.text);
         TPMS_ATTEST attest;
-        TPMT_SIGNATURE sig;
         size_t used = 0;
         assert_int_equal(Tss2_MU_TPMS_ATTEST_Unmarshal(a.attest, a.attest_len, &used, &attest), 0);
         assert_int_equal(used, a.attest_len);
         assert_int_equal(attest.magic, TPM2_GENERATED_VALUE);
         assert_true(bytes_equal(BYTES(attest.extraData.buffer, attest.extraData.size), nonce));
         assert_int_equal(a.pcrs.mask, 0x95);
-        used = 0;
-        assert_int_equal(
-                Tss2_MU_TPMT_SIGNATURE_Unmarshal(a.signature, a.signature_len, &used, &sig), 0);
-        uint8_t d[32], raw[P256_SIGNATURE_SIZE] = { 0 };
-        memcpy(raw + 32 - sig.signature.ecdsa.signatureR.size,
-               sig.signature.ecdsa.signatureR.buffer, sig.signature.ecdsa.signatureR.size);
-        memcpy(raw + 64 - sig.signature.ecdsa.signatureS.size,
-               sig.signature.ecdsa.signatureS.buffer, sig.signature.ecdsa.signatureS.size);
-        assert_int_equal(crypto_sha256(BYTES(a.attest, a.attest_len), d), 0);
-        assert_int_equal(verify_digest(identity_attestation_point(id), d, raw), 1);
+        verify_attestation(id, &a);
 
         uint8_t many[IDENTITY_NONCE_MAX + 1] = { 0 };
         assert_int_equal(identity_quote(id, BYTES(many, sizeof(many)), &a, &reason), -ERANGE);
@@ -316,25 +375,23 @@ static void test_certify(void **state)
         size_t used = 0, len = 0;
         uint8_t area[512], name[32];
         assert_int_equal(Tss2_MU_TPMS_ATTEST_Unmarshal(a.attest, a.attest_len, &used, &attest), 0);
-        assert_int_equal(attest.type, TPM2_ST_ATTEST_CREATION);
+        assert_int_equal(attest.type, TPM2_ST_ATTEST_CERTIFY);
         assert_int_equal(Tss2_MU_TPMT_PUBLIC_Marshal(&id->files.key.pub.publicArea, area,
                                                      sizeof(area), &len),
                          0);
         assert_int_equal(crypto_sha256(BYTES(area, len), name), 0);
-        assert_memory_equal(attest.attested.creation.objectName.name + 2, name, sizeof(name));
-        /* A ticket that this TPM did not issue. */
-        id->files.key.creation.digest.buffer[0] ^= 1;
-        assert_true(identity_certify(id, BYTES_LITERAL("nonce"), &a, &reason) < 0);
+        assert_memory_equal(attest.attested.certify.name.name + 2, name, sizeof(name));
+        assert_true(bytes_equal(BYTES(attest.extraData.buffer, attest.extraData.size),
+                                BYTES_LITERAL("nonce")));
+        verify_attestation(id, &a);
 }
 
 /* Each file cut short, changed and missing: a sentence, no key, no crash. */
 static void test_damaged_files(void **state)
 {
         Lab *lab = *state;
-        static const char *const names[] = {
-                "identity.pub",      "identity.priv", "ak.pub",
-                "identity.creation", "ak.priv",       "identity.json"
-        };
+        static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub", "ak.priv",
+                                             "identity.json" };
         lab_create_identity(lab, true);
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 char name[64], path[128];
@@ -370,6 +427,11 @@ static void test_weak_key(void **state)
         assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EBADMSG);
         assert_non_null(strstr(reason.text, "policy alone"));
         files.key.pub.publicArea.objectAttributes &= ~TPMA_OBJECT_USERWITHAUTH;
+        /* Of a version that asked for a policy to certify it: no report could be made. */
+        files.key.pub.publicArea.objectAttributes |= TPMA_OBJECT_ADMINWITHPOLICY;
+        assert_int_equal(identity_files_write(dir, &files, &reason), 0);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -EBADMSG);
+        files.key.pub.publicArea.objectAttributes &= ~TPMA_OBJECT_ADMINWITHPOLICY;
         files.operator_point[0] = 4;
         assert_int_equal(p256_to_point(lab->ca_key, files.operator_point), 0);
         assert_int_equal(identity_files_write(dir, &files, &reason), 0);

@@ -26,7 +26,7 @@ static void attests(void **state)
                   false },
                 { MAGIC "8018" HEAD "ffffffff", false },
                 { MAGIC "8017" HEAD "0001cc 0001bb", true },
-                { MAGIC "801a" HEAD "0001cc 0001bb", true },
+                { MAGIC "801a" HEAD "0001cc 0001bb", false },
                 { MAGIC "8019" HEAD "0001cc 0001bb", false },
                 { MAGIC "8014" HEAD "0001cc 0001bb", false },
                 { "ff544348 8017" HEAD "0001cc 0001bb", false },
