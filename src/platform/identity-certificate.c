@@ -6,6 +6,7 @@
 
 #include "platform/file.h"
 #include "platform/identity-internal.h"
+#include "platform/owner.h"
 
 #define FILE_MAX  ((size_t)128 * 1024)
 #define CHAIN_MAX 10
@@ -113,15 +114,21 @@ static int verified_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X
         return 0;
 }
 
-static int write_chain(const char *path, STACK_OF(X509) * chain, Reason *reason)
+static int write_chain(const Identity *id, STACK_OF(X509) * chain, Reason *reason)
 {
+        _cleanup_owner_ Owner owner = { 0 };
+        _cleanup_free_ char *path = identity_path(id->directory, "identity.crt");
+        int r = path ? owner_begin(id->state_directory, &owner, reason)
+                     : reason_set(reason, -ENOMEM, "Out of memory");
+        if (r < 0)
+                return r;
         _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
         for (int i = 0; bio && i < sk_X509_num(chain); i++)
                 if (PEM_write_bio_X509(bio, sk_X509_value(chain, i)) != 1)
                         return reason_set(reason, -ENOMEM, "Out of memory");
         char *text = NULL;
         long len = bio ? BIO_get_mem_data(bio, &text) : 0;
-        int r = len > 0 ? file_write_atomic(path, BYTES(text, (size_t)len), 0600) : -ENOMEM;
+        r = len > 0 ? file_write_atomic(path, BYTES(text, (size_t)len), 0600) : -ENOMEM;
         if (r < 0)
                 return reason_set(reason, r, "Cannot write %s: %s", path, strerror(-r));
         return 0;
@@ -141,15 +148,13 @@ int identity_install_certificate(Identity *id, const char *path, const char *ca_
                                  Reason *reason)
 {
         _cleanup_(x509_stack_freep) STACK_OF(X509) *list = NULL, *chain = NULL;
-        _cleanup_free_ char *target = identity_path(id->directory, "identity.crt");
-        int r = target ? read_certificates(path, &list, reason)
-                       : reason_set(reason, -ENOMEM, "Out of memory");
+        int r = read_certificates(path, &list, reason);
         if (r == 0)
                 r = check_key(id, sk_X509_value(list, 0), path, reason);
         if (r == 0)
                 r = verified_chain(list, ca_path, &chain, reason);
         if (r == 0)
-                r = write_chain(target, chain, reason);
+                r = write_chain(id, chain, reason);
         if (r == 0)
                 put_in_use(id, TAKE_PTR(chain));
         return r;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "platform/identity-internal.h"
+#include "platform/owner.h"
 #include "platform/tpm-templates.h"
 
 static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reason *reason)
@@ -70,33 +71,42 @@ static int put_in_place(const char *staging, const char *directory, const char *
         return 0;
 }
 
-int identity_create(const IdentityParams *params, Reason *reason)
+static int write_in_place(const char *state, const IdentityFiles *files, Reason *reason)
 {
-        const char *state = params->state_directory;
         _cleanup_free_ char *directory = identity_path(state, "identity");
         _cleanup_free_ char *staging = identity_path(state, "identity.new");
         _cleanup_free_ char *previous = identity_path(state, "identity.previous");
         if (!directory || !staging || !previous)
                 return reason_set(reason, -ENOMEM, "Out of memory");
-        if (access(directory, F_OK) == 0 && !params->force)
-                return reason_set(reason, -EEXIST,
-                                  "There is an identity in %s already; --force makes a new one and "
-                                  "keeps the old files as %s",
-                                  directory, previous);
-        IdentityFiles files = { .pcrs = params->pcrs, .counter_index = IDENTITY_COUNTER_INDEX };
-        memcpy(files.operator_point, params->operator_point, P256_POINT_SIZE);
-        int r = create_in_tpm(params, &files, reason);
-        if (r < 0)
-                return r;
         if (mkdir(state, 0700) < 0 && errno != EEXIST)
                 return fail_path(reason, "create", state);
+        _cleanup_owner_ Owner owner = { 0 };
+        int r = owner_begin(state, &owner, reason);
+        if (r < 0)
+                return r;
         remove_staging(staging);
         if (mkdir(staging, 0700) < 0)
                 return fail_path(reason, "create", staging);
-        r = identity_files_write(staging, &files, reason);
+        r = identity_files_write(staging, files, reason);
         if (r == 0)
                 r = put_in_place(staging, directory, previous, reason);
         if (r < 0)
                 remove_staging(staging);
         return r;
+}
+
+int identity_create(const IdentityParams *params, Reason *reason)
+{
+        _cleanup_free_ char *directory = identity_path(params->state_directory, "identity");
+        if (!directory)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        if (access(directory, F_OK) == 0 && !params->force)
+                return reason_set(reason, -EEXIST,
+                                  "There is an identity in %s already; --force makes a new one and "
+                                  "keeps the old files as %s.previous",
+                                  directory, directory);
+        IdentityFiles files = { .pcrs = params->pcrs, .counter_index = IDENTITY_COUNTER_INDEX };
+        memcpy(files.operator_point, params->operator_point, P256_POINT_SIZE);
+        int r = create_in_tpm(params, &files, reason);
+        return r < 0 ? r : write_in_place(params->state_directory, &files, reason);
 }

@@ -20,7 +20,7 @@ typedef struct IdentityFiles {
 } IdentityFiles;
 
 struct Identity {
-        char *directory; /* <state directory>/identity */
+        char *state_directory, *directory; /* the latter is identity/ in the former */
         Tpm *tpm;
         IdentityFiles files;
         uint8_t point[P256_POINT_SIZE], ak_point[P256_POINT_SIZE];

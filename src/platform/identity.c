@@ -7,6 +7,7 @@
 
 #include "platform/crypto.h"
 #include "platform/identity-internal.h"
+#include "platform/owner.h"
 #include "platform/tpm-provider.h"
 #include "platform/tpm-templates.h"
 
@@ -97,7 +98,8 @@ static int sign_for_provider(void *userdata, const uint8_t digest[static POLICY_
 int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason)
 {
         _cleanup_(identity_freep) Identity *id = calloc(1, sizeof(*id));
-        if (!id || !(id->directory = identity_path(state_directory, "identity")))
+        if (!id || !(id->state_directory = strdup(state_directory)) ||
+            !(id->directory = identity_path(state_directory, "identity")))
                 return reason_set(reason, -ENOMEM, "Out of memory");
         id->key = id->ak = id->counter = ESYS_TR_NONE;
         int r = identity_files_read(id->directory, &id->files, reason);
@@ -131,6 +133,7 @@ Identity *identity_free(Identity *id)
         }
         tpm_free(id->tpm);
         free(id->directory);
+        free(id->state_directory);
         free(id);
         return NULL;
 }
@@ -309,6 +312,15 @@ int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason)
         return r;
 }
 
+static int write_policy(const Identity *id, const Policy *p, Reason *reason)
+{
+        _cleanup_owner_ Owner owner = { 0 };
+        _cleanup_free_ char *path = identity_path(id->directory, "policy.json");
+        int r = path ? owner_begin(id->state_directory, &owner, reason)
+                     : reason_set(reason, -ENOMEM, "Out of memory");
+        return r < 0 ? r : policy_save(p, path, reason);
+}
+
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
 {
         int r = check_policy(id, p, reason);
@@ -316,8 +328,7 @@ int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
                 r = tpm_lock(id->tpm, reason); /* nobody is in the middle of the old one */
         if (r < 0)
                 return r;
-        _cleanup_free_ char *path = identity_path(id->directory, "policy.json");
-        r = path ? policy_save(p, path, reason) : reason_set(reason, -ENOMEM, "Out of memory");
+        r = write_policy(id, p, reason);
         if (r == 0) {
                 id->policy = *p;
                 id->has_policy = true;

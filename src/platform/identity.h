@@ -37,7 +37,8 @@ typedef struct IdentityParams {
         bool force; /* set an identity that is there aside, as identity.previous */
 } IdentityParams;
 
-/* Makes keys and counter, and the directory in one step. -EEXIST when there is an identity. */
+/* Makes keys and counter, and the directory in one step. -EEXIST when there is an identity.
+ * Whatever root writes into a state directory belongs to the owner of that directory. */
 int identity_create(const IdentityParams *params, Reason *reason);
 
 /* Loads everything into the TPM and checks that it is ours. Blocks. -ENOENT: there is none yet.
