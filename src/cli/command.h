@@ -11,10 +11,10 @@
 #include "platform/reason.h"
 
 typedef struct CommandContext {
-        bool json;               /* --json: one document, for programs */
-        const char *config_path; /* --config or the package's own */
-        const char *tcti;        /* --tcti, SALLYPORT_TCTI, or the default */
-        const char *state;       /* --state-directory, SALLYPORT_STATE, or the default */
+        bool json;          /* --json: one document, for programs */
+        const char *config; /* --config, or NULL: the folder of the package */
+        const char *tcti;   /* --tcti or SALLYPORT_TCTI, or NULL: see cli/machine.h */
+        const char *state;  /* --state-directory or SALLYPORT_STATE, or NULL */
 } CommandContext;
 
 typedef int (*CommandFunction)(const CommandContext *context, int argc, char **argv);

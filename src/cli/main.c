@@ -8,7 +8,6 @@
 #include "cli/command.h"
 #include "cli/gateway.h"
 #include "platform/file.h"
-#include "platform/identity.h"
 
 typedef struct Command {
         const char *group, *verb; /* group NULL: a command of one word */
@@ -33,7 +32,8 @@ static const Command commands[] = {
           "write a certificate request signed by the TPM's key" },
         { "identity", "install", command_identity_install, "CERT [--ca FILE]",
           "take a certificate into use" },
-        { "identity", "show", command_identity_show, "", "keys, certificate, policy, PCRs" },
+        { "identity", "show", command_identity_show, "[--ak]",
+          "keys, certificate, policy, PCRs; --ak: the attestation key alone, for a verifier" },
         { "policy", "predict", command_policy_predict, "[--pcr N=HEX]... [--counter MAX] [-o FILE]",
           "write a policy for the present PCR values, or given ones, to be signed" },
         { "policy", "sign", command_policy_sign, "--key OPERATOR.key FILE [-o FILE]",
@@ -53,7 +53,8 @@ static void print_help(void)
                        c->arguments, c->help);
         }
         printf("\nOptions:\n"
-               "  --config FILE           configuration of the daemon\n"
+               "  --config DIR            the gateway's configuration, which says where TPM and\n"
+               "                          state are unless these do:\n"
                "  --tcti TCTI             the TPM: device:PATH, swtpm:path=PATH,\n"
                "                          swtpm:host=HOST,port=PORT (or SALLYPORT_TCTI)\n"
                "  --state-directory DIR   (or SALLYPORT_STATE)\n"
@@ -95,10 +96,10 @@ int command_output(const char *path, const char *text)
         return COMMAND_OK;
 }
 
-static const char *from_environment(const char *name, const char *otherwise)
+static const char *from_environment(const char *name)
 {
         const char *value = getenv(name);
-        return isempty(value) ? otherwise : value;
+        return isempty(value) ? NULL : value;
 }
 
 /* The options in front of the command. Negative: go on; otherwise the exit code. */
@@ -118,7 +119,7 @@ static int parse_options(int argc, char **argv, CommandContext *c)
         while ((o = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
                 switch (o) {
                 case CONFIG:
-                        c->config_path = optarg;
+                        c->config = optarg;
                         break;
                 case TCTI:
                         c->tcti = optarg;
@@ -170,9 +171,8 @@ static int take_json(int argc, char **argv, CommandContext *c)
 int main(int argc, char **argv)
 {
         CommandContext c = {
-                .config_path = SALLYPORT_SYSCONFDIR "/sallyport.conf",
-                .tcti = from_environment("SALLYPORT_TCTI", IDENTITY_DEFAULT_TCTI),
-                .state = from_environment("SALLYPORT_STATE", SALLYPORT_STATEDIR),
+                .tcti = from_environment("SALLYPORT_TCTI"),
+                .state = from_environment("SALLYPORT_STATE"),
         };
         int r = parse_options(argc, argv, &c);
         if (r >= 0)

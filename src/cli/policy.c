@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "cli/command.h"
+#include "cli/machine.h"
 
 int policy_for_now(Identity *id, Policy *ret, Reason *reason)
 {
@@ -91,7 +92,7 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
         _cleanup_free_ char *json = NULL, *text = NULL;
         int r = parse_prediction(argc, argv, &q, &reason);
         if (r == 0)
-                r = identity_open(c->tcti, c->state, &id, &reason);
+                r = machine_identity(c, &id, &reason);
         if (r == 0)
                 r = policy_for_now(id, &p, &reason);
         if (r == 0)
@@ -148,7 +149,7 @@ int command_policy_install(const CommandContext *c, int argc, char **argv)
                 return command_usage("policy install FILE");
         int r = policy_load(argv[1], &p, &reason);
         if (r == 0)
-                r = identity_open(c->tcti, c->state, &id, &reason);
+                r = machine_identity(c, &id, &reason);
         if (r == 0)
                 r = identity_install_policy(id, &p, &reason);
         if (r < 0)
@@ -171,7 +172,7 @@ int command_policy_retire(const CommandContext *c, int argc, char **argv)
         _cleanup_(identity_freep) Identity *id = NULL;
         if (argc != 1 && !force)
                 return command_usage("policy retire [--force]");
-        int r = identity_open(c->tcti, c->state, &id, &reason);
+        int r = machine_identity(c, &id, &reason);
         if (r == 0)
                 r = identity_read_counter(id, &counter, &reason);
         if (r < 0)
@@ -212,19 +213,65 @@ static void print_pcrs(const PcrValues *wanted, const PcrValues *now)
         }
 }
 
+typedef struct State {
+        PcrValues now;
+        uint64_t counter;
+} State;
+
+static int read_state(Identity *id, State *ret, Reason *reason)
+{
+        const Policy *p = identity_policy(id);
+        int r = identity_read_counter(id, &ret->counter, reason);
+        return r < 0 ? r
+                     : identity_read_pcrs(id, p ? p->pcrs.mask : identity_pcrs(id), &ret->now,
+                                          reason);
+}
+
+static json_t *pcrs_to_view(const Policy *p, const PcrValues *now)
+{
+        json_t *pcrs = json_object();
+        for (unsigned i = 0; i < POLICY_PCR_COUNT; i++) {
+                char number[4], is[2 * POLICY_DIGEST_SIZE + 1], want[2 * POLICY_DIGEST_SIZE + 1];
+                if (!(now->mask & 1U << i))
+                        continue;
+                snprintf(number, sizeof(number), "%u", i);
+                hex_encode(BYTES(now->values[i], POLICY_DIGEST_SIZE), is);
+                if (p)
+                        hex_encode(BYTES(p->pcrs.values[i], POLICY_DIGEST_SIZE), want);
+                json_object_set_new(pcrs, number,
+                                    json_pack("{s:s, s:s*}", "now", is, "wanted", p ? want : NULL));
+        }
+        return pcrs;
+}
+
+int policy_to_view(Identity *id, json_t **ret, Reason *reason)
+{
+        const Policy *p = identity_policy(id);
+        State s;
+        int r = read_state(id, &s, reason);
+        if (r < 0)
+                return r;
+        json_t *view = json_pack("{s:b, s:I, s:o}", "installed", p != NULL, "counter",
+                                 (json_int_t)s.counter, "pcrs", pcrs_to_view(p, &s.now));
+        if (p)
+                json_object_set_new(view, "counter-maximum",
+                                    json_integer((json_int_t)p->counter_maximum));
+        if (!view)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        *ret = view;
+        return 0;
+}
+
 int policy_print(Identity *id, Reason *reason)
 {
         const Policy *p = identity_policy(id);
-        PcrValues now;
-        uint64_t counter;
-        int r = identity_read_counter(id, &counter, reason);
-        if (r == 0)
-                r = identity_read_pcrs(id, p ? p->pcrs.mask : identity_pcrs(id), &now, reason);
+        State s;
+        int r = read_state(id, &s, reason);
         if (r < 0)
                 return r;
         puts(p ? "Policy        in force" : "Policy        none");
-        print_pcrs(p ? &p->pcrs : NULL, &now);
-        printf("  counter     %" PRIu64, counter);
+        print_pcrs(p ? &p->pcrs : NULL, &s.now);
+        printf("  counter     %" PRIu64, s.counter);
         if (p)
                 printf(", the policy holds up to %" PRIu64, p->counter_maximum);
         putchar('\n');
@@ -237,7 +284,7 @@ int command_policy_show(const CommandContext *c, int argc, char **argv)
         _cleanup_(identity_freep) Identity *id = NULL;
         if (argc != 1)
                 return command_usage("policy show");
-        int r = identity_open(c->tcti, c->state, &id, &reason);
+        int r = machine_identity(c, &id, &reason);
         if (r < 0)
                 return command_fail(r, &reason);
         if (c->json && identity_policy(id)) {

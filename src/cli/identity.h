@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+#include "platform/identity.h"
+
+/* What the certificate says and for how long, on standard output. */
+void identity_print_certificate(const IdentityCertificate *x);
