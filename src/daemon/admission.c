@@ -124,9 +124,23 @@ const Registry *gateway_registry(const Gateway *g)
         return g->registry;
 }
 
+bool gateway_may_log(Gateway *g, DeviceState *d)
+{
+        if (!ratelimit_take(&d->lines, loop_now(g->loop)))
+                return false;
+        uint64_t n = ratelimit_suppressed(&d->lines);
+        if (n > 0)
+                log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
+                            "%llu more messages about %s were not logged", (unsigned long long)n,
+                            d->device->name);
+        return true;
+}
+
 void gateway_session_opened(Gateway *g, DeviceState *d)
 {
         d->sessions++;
+        if (!gateway_may_log(g, d))
+                return;
         log_message(LOG_INFO,
                     LOG_FIELDS({ "DEVICE", d->device->name }, { "PEER", d->peer },
                                { "TRANSPORT", d->transport }),

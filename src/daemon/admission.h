@@ -22,5 +22,9 @@ void gateway_refused(Gateway *g, const struct sockaddr_storage *peer, const char
                      const char *reason, const char *detail);
 /* The devices as they are configured now: what topic rules are asked with. */
 const Registry *gateway_registry(const Gateway *g);
+/* Counts the session and logs who came, from where, over what: right after gateway_admit(). */
 void gateway_session_opened(Gateway *g, DeviceState *d);
 void gateway_session_closed(Gateway *g, DeviceState *d);
+/* Whether a line that this device causes may go to the log now: however often it comes, goes and is
+ * denied, over whatever number of connections, it does not fill the journal. */
+bool gateway_may_log(Gateway *g, DeviceState *d);

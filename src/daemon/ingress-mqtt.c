@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "base/str.h"
 #include "daemon/admission.h"
 #include "daemon/submit.h"
@@ -17,6 +16,7 @@
 
 #define PACKETS_TURN        25 /* of one peer, then the others */
 #define SESSIONS_PER_DEVICE 8
+#define PEERS_PER_DEVICE    (2 * SESSIONS_PER_DEVICE) /* before CONNECT, and old ones after it */
 #define HANDSHAKES_MAX      64
 #define HANDSHAKE_TIMEOUT   (10 * USEC_PER_SEC)
 #define TICK                USEC_PER_SEC
@@ -39,7 +39,6 @@ typedef struct Peer {
         TlsConnection *tls; /* NULL: lost */
         DeviceState *device;
         MqttSession *session;
-        RateLimit denials;
         char address[80];
 } Peer;
 
@@ -132,21 +131,22 @@ static void abandon(MqttInbound *in, void *userdata)
 static void connected(void *userdata)
 {
         Peer *p = userdata;
-        log_message(LOG_INFO,
+        /* The gateway has said already who came: this is for who looks for one of its sessions. */
+        log_message(LOG_DEBUG,
                     LOG_FIELDS({ "DEVICE", p->device->device->name }, { "PEER", p->address }),
-                    "%s connected over MQTT as \"%s\" from %s", p->device->device->name,
-                    mqtt_session_client_id(p->session), p->address);
+                    "%s is the MQTT client \"%s\"", p->device->device->name,
+                    mqtt_session_client_id(p->session));
 }
 
 static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
 {
         Peer *p = userdata;
-        if (!ratelimit_take(&p->denials, now_boottime()))
+        if (!gateway_may_log(p->in->gateway, p->device))
                 return;
         _cleanup_free_ char *escaped = str_escape(topic, 128);
         log_message(LOG_WARNING,
                     LOG_FIELDS({ "DEVICE", p->device->device->name }, { "PEER", p->address },
-                               { "REASON", reason }),
+                               { "REASON", reason }, { "TRANSPORT", "mqtt" }),
                     "%s may not %s \"%s\": %s", p->device->device->name,
                     access == MQTT_ACCESS_PUBLISH ? "publish to" : "subscribe to",
                     strempty(escaped), reason);
@@ -174,30 +174,28 @@ static const MqttSessionPort session_port = {
 
 static void log_end(const Peer *p)
 {
-        const char *text = "", *name = p->device->device->name;
-        MqttReason reason = MQTT_SUCCESS;
+        const char *text = "the peer is gone", *name = p->device->device->name;
+        const char *word = "connection-lost";
+        MqttReason reason = MQTT_UNSPECIFIED_ERROR;
         bool ended = mqtt_session_has_ended(p->session);
-        if (ended)
+        if (!gateway_may_log(p->in->gateway, p->device))
+                return;
+        if (ended) {
                 reason = mqtt_session_end_reason(p->session, &text);
-        if (ended && reason == MQTT_SUCCESS)
-                log_message(LOG_INFO, LOG_FIELDS({ "DEVICE", name }, { "PEER", p->address }),
-                            "%s disconnected from MQTT", name);
-        else
-                log_message(ended ? LOG_WARNING : LOG_INFO,
-                            LOG_FIELDS({ "DEVICE", name }, { "PEER", p->address },
-                                       { "REASON", ended ? mqtt_reason_to_string(reason)
-                                                         : "connection-lost" }),
-                            "%s's MQTT connection ended: %s", name,
-                            ended ? text : "the peer is gone");
+                word = reason == MQTT_SUCCESS ? NULL : mqtt_reason_to_string(reason);
+        }
+        log_message(ended && reason != MQTT_SUCCESS ? LOG_WARNING : LOG_INFO,
+                    LOG_FIELDS({ "DEVICE", name }, { "PEER", p->address }, { "REASON", word },
+                               { "TRANSPORT", "mqtt" }),
+                    "%s disconnected from MQTT%s%s", name, isempty(text) ? "" : ": ", text);
 }
 
 static void peer_free(Peer *p)
 {
         list_remove(&p->node);
-        list_remove(&p->woken);
-        if (p->session)
-                log_end(p);
+        log_end(p);
         mqtt_session_free(p->session);
+        list_remove(&p->woken);
         if (p->tls)
                 tls_connection_close(p->tls);
         gateway_session_closed(p->in->gateway, p->device);
@@ -285,7 +283,6 @@ static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d)
         p->in = in;
         p->tls = c;
         p->device = d;
-        p->denials = RATELIMIT_INIT(USEC_PER_MIN, 5);
         format_address(tls_connection_peer(c), p->address, sizeof(p->address));
         list_init(&p->node);
         list_init(&p->woken);
@@ -300,12 +297,26 @@ static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d)
         return 0;
 }
 
+/* One device cannot take the places of all. */
+static bool has_too_many(const IngressMqtt *in, const DeviceState *d)
+{
+        unsigned n = 0;
+        LIST_FOREACH (i, &in->peers)
+                n += LIST_ENTRY(i, Peer, node)->device == d;
+        return n >= PEERS_PER_DEVICE;
+}
+
 static void on_established(TlsConnection *c, const PeerCertificate *certificate, void *userdata)
 {
         IngressMqtt *in = userdata;
         const char *reason;
         DeviceState *d =
                 gateway_admit(in->gateway, certificate, tls_connection_peer(c), "mqtt", &reason);
+        if (d && has_too_many(in, d)) {
+                gateway_refused(in->gateway, tls_connection_peer(c), "mqtt", "too-many-connections",
+                                "the device has too many");
+                d = NULL;
+        }
         int r = d ? peer_new(in, c, d) : 0;
         if (r < 0)
                 log_warning_errno(r, "Cannot serve an MQTT connection");
@@ -365,6 +376,8 @@ int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings
         list_init(&in->woken);
         in->config = MQTT_SESSION_CONFIG_DEFAULT;
         in->config.maximum_packet_size = settings->maximum_packet_size;
+        /* A message of any size that is taken can wait for its receiver. */
+        in->config.delivery_bytes += settings->maximum_packet_size;
         in->config.keep_alive = (uint16_t)MIN(settings->keep_alive / USEC_PER_SEC, UINT16_MAX);
         int r = mqtt_router_new(SESSIONS_PER_DEVICE, &in->router);
         if (r >= 0)
@@ -381,8 +394,9 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
 {
         if (!in)
                 return NULL;
-        if (in->router)
-                mqtt_router_end(in->router, NULL, MQTT_SERVER_SHUTTING_DOWN, "the gateway stops");
+        LIST_FOREACH (i, &in->peers)
+                mqtt_session_end(LIST_ENTRY(i, Peer, node)->session, MQTT_SERVER_SHUTTING_DOWN,
+                                 "the gateway stops");
         LIST_FOREACH_SAFE (i, &in->peers)
                 peer_free(LIST_ENTRY(i, Peer, node));
         tls_server_free(in->server);
@@ -413,8 +427,12 @@ int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
 
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
 {
-        mqtt_router_end(in->router, d->device->name, MQTT_ADMINISTRATIVE_ACTION,
-                        "the device is not configured any more");
+        /* All of them end before the first is freed: its will is for nobody here. */
+        LIST_FOREACH (i, &in->peers)
+                if (LIST_ENTRY(i, Peer, node)->device == d)
+                        mqtt_session_end(LIST_ENTRY(i, Peer, node)->session,
+                                         MQTT_ADMINISTRATIVE_ACTION,
+                                         "the configuration of the device has changed");
         LIST_FOREACH_SAFE (i, &in->peers)
                 if (LIST_ENTRY(i, Peer, node)->device == d)
                         peer_free(LIST_ENTRY(i, Peer, node));

@@ -147,21 +147,3 @@ size_t mqtt_router_publish(MqttRouter *r, const char *device, MqttMessage *m,
                 n += mqtt_session_deliver(slot_of(i)->session, m, origin, now);
         return n;
 }
-
-static void end_slots(MqttRouterDevice *d, MqttReason reason, const char *text)
-{
-        LIST_FOREACH (i, &d->slots)
-                mqtt_session_end(slot_of(i)->session, reason, text);
-}
-
-void mqtt_router_end(MqttRouter *r, const char *device, MqttReason reason, const char *text)
-{
-        if (device) {
-                MqttRouterDevice *d = find_device(r, device);
-                if (d)
-                        end_slots(d, reason, text);
-                return;
-        }
-        HASHMAP_FOREACH (i, r->devices)
-                end_slots(i.value, reason, text);
-}

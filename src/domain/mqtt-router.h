@@ -38,6 +38,3 @@ bool mqtt_router_has_subscribers(const MqttRouter *r, const char *device);
  * from. Returns how many sessions took it. */
 size_t mqtt_router_publish(MqttRouter *r, const char *device, MqttMessage *m,
                            const MqttSession *origin, usec_t now);
-
-/* Ends all sessions of a device, or (NULL) of all: it was removed, the daemon stops. */
-void mqtt_router_end(MqttRouter *r, const char *device, MqttReason reason, const char *text);

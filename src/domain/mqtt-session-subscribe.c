@@ -6,6 +6,17 @@
 
 #include "domain/mqtt-session-internal.h"
 
+/* In one packet: each costs a decision, and a large packet has room for a hundred thousand. */
+#define FILTERS_MAX (4 * MQTT_SUBSCRIPTIONS_MAX)
+
+static bool has_room(MqttSession *s, const Buf *codes)
+{
+        if (buf_len(codes) < FILTERS_MAX)
+                return true;
+        mqtt_session_end(s, MQTT_QUOTA_EXCEEDED, "too many topic filters in one packet");
+        return false;
+}
+
 static MqttReason subscribe_one(MqttSession *s, const MqttSubscription *wanted, uint32_t id,
                                 const char **text)
 {
@@ -44,9 +55,12 @@ void mqtt_session_on_subscribe(MqttSession *s, const MqttFrame *f)
         }
         _cleanup_buf_ Buf codes = BUF_INIT(s->config->maximum_packet_size);
         int r = 0;
-        for (Reader entries = p.entries; r >= 0 && mqtt_subscribe_next(&entries, &wanted);)
+        for (Reader entries = p.entries; r >= 0 && mqtt_subscribe_next(&entries, &wanted);) {
+                if (!has_room(s, &codes))
+                        return;
                 r = buf_append_u8(&codes, (uint8_t)subscribe_one(
                                                   s, &wanted, p.properties.subscription_id, &text));
+        }
         if (r >= 0)
                 r = mqtt_write_suback(s->out, &s->peer, p.packet_id, buf_view(&codes), text);
         mqtt_session_check_write(s, r);
@@ -64,6 +78,8 @@ void mqtt_session_on_unsubscribe(MqttSession *s, const MqttFrame *f)
         _cleanup_buf_ Buf codes = BUF_INIT(s->config->maximum_packet_size);
         int r = 0;
         for (Reader entries = p.entries; r >= 0 && mqtt_unsubscribe_next(&entries, &filter);) {
+                if (!has_room(s, &codes))
+                        return;
                 bool existed = mqtt_subscriptions_remove(&s->subscriptions, filter);
                 r = buf_append_u8(&codes, existed ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION_EXISTED);
         }

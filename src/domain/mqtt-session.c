@@ -35,6 +35,9 @@ MqttSession *mqtt_session_free(MqttSession *s)
 {
         if (!s)
                 return NULL;
+        /* Before the will is published: it may match a subscription of the session itself, and what
+         * is about to be freed takes no message and wakes nobody. */
+        s->state = MQTT_STATE_ENDED;
         mqtt_session_drop_inbound(s);
         mqtt_session_publish_will(s);
         mqtt_router_detach(s->router, &s->slot);

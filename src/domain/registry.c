@@ -7,6 +7,9 @@
 #include "base/list.h"
 #include "base/str.h"
 
+/* Of the log, for one device: it may connect every few seconds, not more often. */
+#define LINES_PER_MINUTE 30
+
 typedef struct Entry {
         DeviceState state;
         List changed;      /* in Registry.changed while the port has to hear of it */
@@ -81,6 +84,7 @@ static void state_init(DeviceState *state, const Device *d, usec_t now)
                 .reason = "never attested",
         };
         quota_init(&state->quota);
+        state->lines = RATELIMIT_INIT(USEC_PER_MIN, LINES_PER_MINUTE);
 }
 
 static Entry *entry_new(const Device *d, usec_t now)

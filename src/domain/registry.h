@@ -5,6 +5,7 @@
  * reload of the configuration: the state of a device that is still configured is kept. */
 
 #include "base/hashmap.h"
+#include "base/ratelimit.h"
 #include "domain/device.h"
 #include "domain/quota.h"
 
@@ -34,7 +35,8 @@ typedef struct DeviceState {
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */
         uint64_t messages_in, bytes_in, messages_refused;
-        Quota quota; /* what it may hand over */
+        Quota quota;     /* what it may hand over */
+        RateLimit lines; /* in the log that its connections and denials may cause */
 } DeviceState;
 
 typedef struct Registry Registry;

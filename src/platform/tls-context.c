@@ -81,31 +81,6 @@ int tls_context_new(const TlsServerConfig *config, const Credential *credential,
         return 0;
 }
 
-static const char *verify_word(long code)
-{
-        switch (code) {
-        case X509_V_ERR_CERT_HAS_EXPIRED:
-                return "expired";
-        case X509_V_ERR_CERT_NOT_YET_VALID:
-                return "not-yet-valid";
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-        case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-        case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-        case X509_V_ERR_CERT_UNTRUSTED:
-                return "unknown-ca";
-        case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-                return "bad-signature";
-        case X509_V_ERR_INVALID_PURPOSE:
-                return "wrong-purpose";
-        case X509_V_ERR_CERT_CHAIN_TOO_LONG:
-                return "chain-too-long";
-        default:
-                return "bad-certificate";
-        }
-}
-
 static const char *error_word(unsigned long e)
 {
         if (ERR_GET_LIB(e) != ERR_LIB_SSL)
@@ -147,7 +122,7 @@ void tls_explain(SSL *ssl, char *reason, size_t reason_size, char *detail, size_
         const char *text = ERR_reason_error_string(e);
         if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
             verified != X509_V_OK) {
-                snprintf(reason, reason_size, "%s", verify_word(verified));
+                snprintf(reason, reason_size, "%s", ossl_verify_word(verified));
                 snprintf(detail, detail_size, "%s", X509_verify_cert_error_string(verified));
         } else {
                 snprintf(reason, reason_size, "%s", error_word(e));

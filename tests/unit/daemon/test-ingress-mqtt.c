@@ -62,6 +62,7 @@ struct Gateway {
         char reason[64];
         int status;
         const char *command; /* published to dev1 when a session is there */
+        bool remove;         /* dev1 from the configuration, when something is submitted */
         char output[65536];
 };
 
@@ -142,6 +143,11 @@ void gateway_session_closed(Gateway *g, DeviceState *d)
         g->closed++;
 }
 
+bool gateway_may_log(Gateway *g, DeviceState *d)
+{
+        return true;
+}
+
 /* ---- running clients ---- */
 
 static void send_command(Gateway *g)
@@ -154,6 +160,18 @@ static void send_command(Gateway *g)
                 g->command = NULL;
 }
 
+static void on_removed(DeviceState *d, void *userdata)
+{
+        ingress_mqtt_forget(((Gateway *)userdata)->in, d);
+}
+
+/* As a reload does it: the device is freed right after. */
+static void remove_device(Gateway *g)
+{
+        g->remove = false;
+        assert_int_equal(registry_apply(g->registry, &g->devices[1], 1, 0, on_removed, g), 0);
+}
+
 /* Turns the loop until the child has ended. */
 static void wait_child(Gateway *g, pid_t child)
 {
@@ -163,6 +181,8 @@ static void wait_child(Gateway *g, pid_t child)
                 assert_true(sd_event_run(loop_sd_event(g->loop), 5 * USEC_PER_MSEC) >= 0);
                 if (g->command)
                         send_command(g);
+                if (g->remove && g->n_stored > 0)
+                        remove_device(g);
         }
 }
 
@@ -441,6 +461,54 @@ static void takes_over(void **state)
         assert_non_null(strstr(g->output, "DISCONNECT (142)")); /* 0x8e */
 }
 
+/* The will's only reader is the connection that is lost. */
+static void publishes_a_will(void **state)
+{
+        Gateway *g = *state;
+        run(g, "timeout -s KILL 1 mosquitto_sub $(tls) -i dev1/sub -V mqttv5 -q 1 -t gone "
+               "--will-topic gone --will-payload bye --will-qos 1");
+        assert_int_equal(g->n_stored, 1);
+        assert_string_equal(g->stored[0], "dev1/gone=bye 1");
+}
+
+/* 16 connections are enough for a device: there are places for others. */
+static void bounds_a_device(void **state)
+{
+        Gateway *g = *state;
+        unsigned opened = g->opened, refused = g->refused;
+        run(g, "for i in {1..18}; do sleep 3 | client -quiet -cert dev1.pem -key dev1.key & "
+               "sleep 0.05; done; wait");
+        assert_int_equal(g->opened - opened, 16);
+        assert_int_equal(g->refused - refused, 2);
+        assert_string_equal(g->reason, "too-many-connections");
+        assert_int_equal(run(g, "pub -q 1 -t a -m 1"), 0);
+}
+
+/* A reload takes the device away while it listens on one connection, has an unanswered message on
+ * another and has not said anything on a third. */
+static void forgets_a_device(void **state)
+{
+        Gateway *g = *state;
+        unsigned opened = g->opened;
+        g->delay = 300 * USEC_PER_MSEC;
+        g->remove = true;
+        run(g, "sub() { timeout 2 mosquitto_sub $(tls) -i dev1/sub \"$@\"; }\n"
+               "sub -V mqttv5 -t 'a/#' -d --will-topic a/b --will-payload bye & S=$!\n"
+               "sleep 4 | timeout 4 openssl s_client -quiet -connect localhost:$P -CAfile ca.pem "
+               "-cert dev1.pem -key dev1.key & T=$!; sleep 0.5\n"
+               "timeout 2 mosquitto_pub $(tls) -i dev1 -V mqttv5 -q 1 -t temp -m 1 -d; wait $S $T");
+        assert_true(g->opened >= opened + 3);
+        assert_int_equal(g->opened, g->closed);
+        assert_string_equal(g->stored[0], "dev1/temp=1 1");
+        assert_string_equal(g->stored[1], "dev1/a/b=bye 0");
+        assert_int_equal(g->n_stored, 2);
+        assert_non_null(strstr(g->output, "DISCONNECT (152)")); /* 0x98 */
+        assert_null(strstr(g->output, "PUBACK"));
+        assert_int_not_equal(run(g, "pub -q 1 -t a -m 1"), 0);
+        assert_string_equal(g->reason, "unknown-device");
+        assert_int_equal(registry_apply(g->registry, g->devices, 2, 0, NULL, NULL), 0);
+}
+
 static void tls_1_2_and_fibers(void **state)
 {
         Gateway *g = *state;
@@ -469,6 +537,9 @@ int main(void)
                 cmocka_unit_test_setup(delivers_within_the_device, reset),
                 cmocka_unit_test_setup(refuses_before_tls_is_up, reset),
                 cmocka_unit_test_setup(takes_over, reset),
+                cmocka_unit_test_setup(publishes_a_will, reset),
+                cmocka_unit_test_setup(bounds_a_device, reset),
+                cmocka_unit_test_setup(forgets_a_device, reset),
                 cmocka_unit_test_setup(tls_1_2_and_fibers, reset),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);

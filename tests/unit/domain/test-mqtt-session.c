@@ -523,7 +523,8 @@ static void takeover(void **state)
         assert_ended(&third, MQTT_QUOTA_EXCEEDED);
         client_close(&a);
         client_close(&third);
-        mqtt_router_end(router, "dev1", MQTT_ADMINISTRATIVE_ACTION, "gone");
+        mqtt_session_end(b.session, MQTT_ADMINISTRATIVE_ACTION, "gone");
+        mqtt_session_end(other.session, MQTT_ADMINISTRATIVE_ACTION, "gone");
         assert_ended(&b, MQTT_ADMINISTRATIVE_ACTION);
         assert_ended(&other, MQTT_ADMINISTRATIVE_ACTION);
         client_close(&b);
@@ -565,6 +566,45 @@ static void wills(void **state)
         client_close(&listener);
 }
 
+/* Thousands of filters in one packet would hold up everybody. */
+static void too_many_filters(void **state)
+{
+        static const char *const heads[] = { "82", "a2" };
+        static const char *const entries[] = { "0001'a' 00", "0001'a'" };
+        config.maximum_packet_size = 2048;
+        for (size_t k = 0; k < ELEMENTSOF(heads); k++) {
+                Client c;
+                for (unsigned n = 256; n <= 257; n++) {
+                        char hex[8192];
+                        size_t len = 2 + n * (k == 0 ? 4 : 3);
+                        int at = snprintf(hex, sizeof(hex), "%s %02zx %02zx 0001 ", heads[k],
+                                          len % 128 | 0x80, len / 128);
+                        for (unsigned i = 0; i < n; i++)
+                                at += snprintf(hex + at, sizeof(hex) - (size_t)at, "%s ",
+                                               entries[k]);
+                        open_connected(&c, CONNECT3, CONNACK3);
+                        feed(&c, hex);
+                        assert_int_equal(mqtt_session_has_ended(c.session), n > 256);
+                        client_close(&c);
+                }
+        }
+}
+
+/* Its subscriber is the session itself, which is being freed: nobody may be woken for it. */
+static void own_will(void **state)
+{
+        Client c;
+        open_connected(&c, "10 16 0004'MQTT'04 0e 003c 0004'dev1' 0001'w'0001'p'", CONNACK3);
+        feed(&c, "82 06 0001 0001'w' 01");
+        buf_clear(&c.out);
+        c.n_wakes = 0;
+        c.session = mqtt_session_free(c.session);
+        assert_int_equal(c.n_submitted, 1);
+        assert_int_equal(c.n_wakes, 0);
+        assert_out(&c, "");
+        client_close(&c);
+}
+
 static void deadlines(void **state)
 {
         Client c;
@@ -603,6 +643,7 @@ int main(void)
                 TEST(delivery),        TEST(delivery_forms),
                 TEST(slow_reader),     TEST(takeover),
                 TEST(takeover_storm),  TEST(wills),
+                TEST(own_will),        TEST(too_many_filters),
                 TEST(deadlines),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
