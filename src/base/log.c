@@ -2,6 +2,8 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/buf.h"
@@ -19,14 +21,18 @@ static const char *const level_names[] = {
 
 static void sink_stderr(int level, const LogField *fields, const char *message, void *userdata);
 
+/* Threads log too: the store's. The lock covers the sink while it runs. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static LogSink the_sink = sink_stderr;
 static void *the_sink_userdata;
-static int max_level = LOG_INFO;
+static atomic_int max_level = LOG_INFO;
 
 void log_set_sink(LogSink sink, void *userdata)
 {
+        pthread_mutex_lock(&lock);
         the_sink = sink ? sink : sink_stderr;
         the_sink_userdata = userdata;
+        pthread_mutex_unlock(&lock);
 }
 
 void log_set_max_level(int level)
@@ -54,7 +60,13 @@ static void append_field(Buf *line, const LogField *f)
         if (!value)
                 return;
         const char *quote = *value == '\0' || strpbrk(value, " \"") ? "\"" : "";
-        buf_printf(line, " %s=%s%s%s", f->key, quote, value, quote);
+        buf_printf(line, " %s=%s", f->key, quote);
+        for (const char *p = value; *p != '\0'; p++) {
+                if (*p == '"')
+                        buf_append_u8(line, '\\');
+                buf_append_u8(line, (uint8_t)*p);
+        }
+        buf_printf(line, "%s", quote);
 }
 
 /* One write a line, so that lines of several processes do not mix. */
@@ -75,7 +87,9 @@ static void sink_stderr(int level, const LogField *fields, const char *message, 
 
 static void emit(int level, const LogField *fields, const char *message)
 {
+        pthread_mutex_lock(&lock);
         the_sink(level, fields, message, the_sink_userdata);
+        pthread_mutex_unlock(&lock);
 }
 
 void log_message(int level, const LogField *fields, const char *format, ...)

@@ -14,7 +14,8 @@ typedef struct LogField {
         const char *value; /* NULL: the field is left out */
 } LogField;
 
-/* `fields` ends with a NULL key. `message` is one line without a newline. */
+/* `fields` ends with a NULL key. `message` is one line without a newline. Called from any thread,
+ * by one at a time; may not log itself. */
 typedef void (*LogSink)(int level, const LogField *fields, const char *message, void *userdata);
 
 void log_set_sink(LogSink sink, void *userdata);

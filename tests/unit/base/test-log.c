@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "../unit.h"
@@ -100,6 +101,37 @@ static void standard_error(void **state)
         assert_string_equal(line, "notice: Refused. DEVICE=dev1 REASON=\"two words\"\n");
 }
 
+static void quotes_are_escaped(void **state)
+{
+        char line[8192];
+        captured(LOG_FIELDS({ "REASON", "component \"application\" differs" }), "x", line,
+                 sizeof line);
+        assert_string_equal(line, "notice: x REASON=\"component \\\"application\\\" differs\"\n");
+}
+
+static void *log_much(void *userdata)
+{
+        for (unsigned i = 0; i < 1000; i++)
+                log_warning("from a thread");
+        return NULL;
+}
+
+/* The sink counts without a lock of its own; the thread sanitizer looks on. */
+static void threads_take_turns(void **state)
+{
+        Seen seen = { 0 };
+        pthread_t threads[2];
+        log_set_sink(sink, &seen);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, log_much, NULL), 0);
+        for (unsigned i = 0; i < 100; i++)
+                log_set_max_level(i % 2 ? LOG_INFO : LOG_NOTICE);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                pthread_join(threads[i], NULL);
+        assert_int_equal(seen.n, 2000);
+        log_set_sink(NULL, NULL);
+}
+
 /* Whatever a caller forgot to escape, a line stays a line and a terminal a terminal. */
 static void standard_error_is_one_line(void **state)
 {
@@ -113,7 +145,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(goes_to_the_sink),           cmocka_unit_test(levels),
                 cmocka_unit_test(long_messages_are_cut),      cmocka_unit_test(standard_error),
-                cmocka_unit_test(standard_error_is_one_line),
+                cmocka_unit_test(standard_error_is_one_line), cmocka_unit_test(quotes_are_escaped),
+                cmocka_unit_test(threads_take_turns),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
