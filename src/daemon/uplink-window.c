@@ -128,6 +128,16 @@ bool holds_blocks(const Holds *h, const char *device)
         return hold && hold->until != USEC_INFINITY;
 }
 
+/* A record of another kind may have a lower id than the one that was refused. */
+bool holds_keep(Holds *h, const char *device, uint64_t id)
+{
+        if (!holds_blocks(h, device))
+                return false;
+        Hold *hold = hashmap_get(h->devices, bytes_from_str(device));
+        hold->lowest = MIN(hold->lowest, id);
+        return true;
+}
+
 void holds_accept(Holds *h, const char *device)
 {
         if (hashmap_size(h->devices) == 0 || holds_blocks(h, device))

@@ -39,6 +39,8 @@ size_t holds_count(const Holds *h);
 /* The record `id` was refused: the device waits, each time twice as long. -ENOMEM */
 int holds_refuse(Holds *h, const char *device, uint64_t id, usec_t now);
 bool holds_blocks(const Holds *h, const char *device);
+/* Whether the record `id` has to wait with its device; if so its release will not pass it over. */
+bool holds_keep(Holds *h, const char *device, uint64_t id);
 /* A record of the device got through: its history is forgotten. */
 void holds_accept(Holds *h, const char *device);
 /* Lets go of those whose time has come: true, and `ret_lowest` the first id to look at again.

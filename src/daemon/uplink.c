@@ -58,13 +58,19 @@ static void note_error(Uplink *u, const char *text)
         u->stats.last_error_at = now_realtime();
 }
 
+static void delete_delivered(Uplink *u)
+{
+        int r = store_delete(u->store, u->delivered, u->n_delivered);
+        if (r < 0)
+                log_warning_errno(r, "Records will be sent again, ignoring");
+        u->n_delivered = 0;
+}
+
 static void forget(Uplink *u, uint64_t id)
 {
         u->delivered[u->n_delivered++] = id;
-        if (u->n_delivered == u->window_size) {
-                store_delete(u->store, u->delivered, u->n_delivered);
-                u->n_delivered = 0;
-        }
+        if (u->n_delivered == u->window_size)
+                delete_delivered(u);
         loop_defer(u->turn);
 }
 
@@ -181,7 +187,7 @@ static int publish(Uplink *u, const StoreRecord *r, int *ret_mid)
 static int send_record(Uplink *u, const StoreRecord *r)
 {
         int mid;
-        if (holds_blocks(&u->holds, r->device) || window_has(&u->window, r->id))
+        if (window_has(&u->window, r->id) || holds_keep(&u->holds, r->device, r->id))
                 return 0;
         int error = publish(u, r, &mid);
         if (error == -EMSGSIZE || error == -EINVAL) {
@@ -208,7 +214,8 @@ static void on_read(int error, const StoreRecord *records, size_t n, void *userd
         }
         /* Without a connection the news of its end is on its way. */
         if (error < 0 && error != -ENOTCONN) {
-                log_warning_errno(error, "Cannot send what is stored, trying again");
+                if (ratelimit_take(&u->complaints, now_boottime()))
+                        log_warning_errno(error, "Cannot send what is stored, trying again");
                 retry_later(u);
                 return;
         }
@@ -238,12 +245,7 @@ static void read_more(Uplink *u)
 static int on_turn(void *userdata)
 {
         Uplink *u = userdata;
-        if (u->n_delivered > 0) {
-                int r = store_delete(u->store, u->delivered, u->n_delivered);
-                if (r < 0)
-                        log_warning_errno(r, "Records will be sent again, ignoring");
-                u->n_delivered = 0;
-        }
+        delete_delivered(u);
         read_more(u);
         return 0;
 }
@@ -404,7 +406,7 @@ Uplink *uplink_free(Uplink *u)
         if (u->read)
                 store_op_cancel(u->read);
         if (u->n_delivered > 0)
-                store_delete(u->store, u->delivered, u->n_delivered);
+                delete_delivered(u);
         loop_source_free(u->turn);
         loop_source_free(u->timer);
         for (List *i; u->subscriptions.next && (i = list_first(&u->subscriptions));) {

@@ -2,6 +2,7 @@
 #include "../unit.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-event.h>
@@ -297,6 +298,32 @@ static void refused_by_acl(void **state)
         assert_int_equal(stats_of(f).held, 0);
 }
 
+/* A report overtakes telemetry, so that the first record refused is not the one with the lowest id:
+ * when the hold ends all of them go, without a new connection. */
+static void refused_out_of_order(void **state)
+{
+        Fixture *f = *state;
+        char extra[160];
+        unsigned counts[50] = { 0 };
+        snprintf(extra, sizeof(extra), "acl_file %s/acl", broker.directory);
+        write_acl("user gw-1\ntopic write site/a/gw/d1/#\n");
+        append_range(f, "d1", 0, 200);
+        append_range(f, "d2", 0, 50);
+        append(f, STORE_REPORT, "d2", "report", BYTES_LITERAL("x"));
+        broker_start(&broker, extra);
+        start(f);
+        PUMP_UNTIL(f, stats_of(f).delivered == 200);
+        assert_int_equal(stats_of(f).refused, 1);
+        PUMP_UNTIL(f, waiting(f) == 51);
+        write_acl("user gw-1\ntopic write site/#\n");
+        assert_int_equal(kill(broker.pid, SIGHUP), 0);
+        PUMP_UNTIL(f, waiting(f) == 0);
+        count_arrivals("d2", counts, 50);
+        for (unsigned i = 0; i < 50; i++)
+                assert_int_equal(counts[i], 1);
+        assert_int_equal(stats_of(f).attempts, 1);
+}
+
 static void too_large(void **state)
 {
         Fixture *f = *state;
@@ -382,9 +409,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(delivery),       TEST(receive_maximum),     TEST(broker_killed),
-                TEST(refused_by_acl), TEST(too_large),           TEST(too_large_for_puback),
-                TEST(commands_down),  TEST(freed_in_full_swing),
+                TEST(delivery),
+                TEST(receive_maximum),
+                TEST(broker_killed),
+                TEST(refused_by_acl),
+                TEST(refused_out_of_order),
+                TEST(too_large),
+                TEST(too_large_for_puback),
+                TEST(commands_down),
+                TEST(freed_in_full_swing),
         };
         return cmocka_run_group_tests_name("uplink", tests, group_setup, group_teardown);
 }
