@@ -48,9 +48,9 @@ char *usec_format_span(usec_t t, char ret[static USEC_FORMAT_MAX])
                 i++;
         int n = snprintf(ret, USEC_FORMAT_MAX, "%" PRIu64 "%s", t / units[i].usec, units[i].name);
 
-        /* Two units say enough for a person. */
+        /* Two units say enough for a person, and beside milliseconds one. */
         t %= units[i].usec;
-        if (++i < ELEMENTSOF(units) && t >= units[i].usec)
+        if (++i < ELEMENTSOF(units) - 1 && t >= units[i].usec)
                 snprintf(ret + n, USEC_FORMAT_MAX - (size_t)n, " %" PRIu64 "%s", t / units[i].usec,
                          units[i].name);
         return ret;

@@ -21,6 +21,7 @@ static void frame_done(RulesetFrame *f)
 {
         free(f->zones);
         free(f->uplinks);
+        free(f->doors);
         *f = (RulesetFrame){ 0 };
 }
 
@@ -42,10 +43,10 @@ static int frame_copy(const EnforcerSettings *s, RulesetFrame *ret)
                 .uplinks = calloc(s->n_uplinks + 1, sizeof(*f.uplinks)),
                 .n_uplinks = s->n_uplinks,
                 .masquerade = s->masquerade,
-                .mqtt_port = s->mqtt_port,
-                .coap_port = s->coap_port,
+                .doors = calloc(s->n_doors + 1, sizeof(*f.doors)),
+                .n_doors = s->n_doors,
         };
-        int r = f.zones && f.uplinks ? 0 : -ENOMEM;
+        int r = f.zones && f.uplinks && f.doors ? 0 : -ENOMEM;
 
         for (size_t i = 0; r == 0 && i < s->n_zones; i++) {
                 f.zones[i].services = s->zones[i].services;
@@ -53,6 +54,8 @@ static int frame_copy(const EnforcerSettings *s, RulesetFrame *ret)
         }
         for (size_t i = 0; r == 0 && i < s->n_uplinks; i++)
                 r = copy_word(f.uplinks[i], NFT_INTERFACE_MAX, s->uplinks[i]);
+        for (size_t i = 0; r == 0 && i < s->n_doors; i++)
+                f.doors[i] = s->doors[i];
         if (r < 0)
                 frame_done(&f);
         else

@@ -14,10 +14,11 @@ typedef struct Enforcer Enforcer;
 typedef struct EnforcerSettings {
         const Zone *zones;
         size_t n_zones;
-        char *const *uplinks; /* interfaces; none: anything that is no zone's */
+        char *const *uplinks; /* interfaces; none: nothing is forwarded */
         size_t n_uplinks;
         bool masquerade; /* what leaves a zone by an uplink, IPv4 and IPv6 */
-        uint16_t mqtt_port, coap_port;
+        const RulesetDoor *doors;
+        size_t n_doors;
 } EnforcerSettings;
 
 /* Opens netlink sockets: needs CAP_NET_ADMIN. Changes nothing yet. */

@@ -47,13 +47,16 @@ static int on_expiry(void *userdata)
 
 /* ---- parts ---- */
 
-static uint16_t listen_port(const Listens *l)
+static size_t add_doors(RulesetDoor *doors, size_t n, uint8_t protocol, const Listens *l)
 {
-        const struct sockaddr_storage *a = l->n > 0 ? &l->addresses[0].address : NULL;
-        if (!a)
-                return 0;
-        return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
-                                              : ((const struct sockaddr_in *)a)->sin_port);
+        for (size_t i = 0; i < l->n; i++) {
+                const struct sockaddr_storage *a = &l->addresses[i].address;
+                uint16_t port = a->ss_family == AF_INET6
+                                        ? ((const struct sockaddr_in6 *)a)->sin6_port
+                                        : ((const struct sockaddr_in *)a)->sin_port;
+                doors[n++] = (RulesetDoor){ protocol, ntohs(port) };
+        }
+        return n;
 }
 
 /* By the states that the devices will have under `s`: it need not be in force yet. */
@@ -73,14 +76,20 @@ static int load_states(Gateway *g, const EnforcerSettings *settings, const Setti
 
 int gateway_load_filter(Gateway *g, const Settings *s)
 {
+        _cleanup_free_ RulesetDoor *doors =
+                calloc(s->mqtt.listen.n + s->coap.listen.n + 1, sizeof(*doors));
+        if (!doors)
+                return -ENOMEM;
+        size_t n_doors = add_doors(doors, 0, IPPROTO_TCP, &s->mqtt.listen);
+        n_doors = add_doors(doors, n_doors, IPPROTO_UDP, &s->coap.listen);
         const EnforcerSettings settings = {
                 .zones = s->zones,
                 .n_zones = s->n_zones,
                 .uplinks = s->egress_uplink.words,
                 .n_uplinks = s->egress_uplink.n,
                 .masquerade = s->egress_masquerade,
-                .mqtt_port = listen_port(&s->mqtt.listen),
-                .coap_port = listen_port(&s->coap.listen),
+                .doors = doors,
+                .n_doors = n_doors,
         };
         return load_states(g, &settings, s);
 }

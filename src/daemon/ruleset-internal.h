@@ -10,6 +10,7 @@ typedef enum RulesetSet {
         SET_UPLINKS,
         SET_DHCP_ZONES,
         SET_PING_ZONES,
+        SET_DOORS,
         SET_SERVICES,
         SET_BOUND4,
         SET_BOUND6,
@@ -37,5 +38,4 @@ typedef enum RulesetSet {
 extern const NftSet ruleset_sets[_SET_MAX];
 
 /* Chains and rules; the sets must be in the batch already. */
-void ruleset_rules(NftBatch *b, bool uplinks, bool masquerade, uint16_t mqtt_port,
-                   uint16_t coap_port);
+void ruleset_rules(NftBatch *b, bool masquerade);

@@ -58,16 +58,7 @@ static void chains(NftBatch *b)
                 nft_add_chain(b, names[i]);
 }
 
-/* Without uplinks by name, everything that is no zone is one. */
-static void leaving(NftRule *r, bool uplinks)
-{
-        if (uplinks)
-                IN(SET_UPLINKS, OIFNAME);
-        else
-                nft_match_not_in(r, NFT_FIELDS(OIFNAME), &ruleset_sets[SET_ZONES]);
-}
-
-static void entrances(NftBatch *b, bool uplinks, bool masquerade)
+static void entrances(NftBatch *b, bool masquerade)
 {
         static const uint8_t unspecified[16];
 
@@ -96,7 +87,7 @@ static void entrances(NftBatch *b, bool uplinks, bool masquerade)
                 return;
         RULE ("postrouting") {
                 IN(SET_ZONES, IIFNAME);
-                leaving(r, uplinks);
+                IN(SET_UPLINKS, OIFNAME);
                 nft_rule_masquerade(r);
         }
 }
@@ -195,14 +186,6 @@ static void accept_allowed(NftBatch *b, const char *chain, RulesetSet open,
 static const RulesetSet allowed4[] = { SET_ALLOWED4, SET_ALLOWED4_RANGE };
 static const RulesetSet allowed6[] = { SET_ALLOWED6, SET_ALLOWED6_RANGE };
 
-static void go_if_related(NftBatch *b, const char *chain)
-{
-        RULE (chain) {
-                nft_match_state(r, NFT_STATE_RELATED);
-                nft_rule_goto(r, "related");
-        }
-}
-
 static void refuse_rest(NftBatch *b, const char *chain)
 {
         RULE (chain) {
@@ -210,7 +193,7 @@ static void refuse_rest(NftBatch *b, const char *chain)
         }
 }
 
-static void from_zone(NftBatch *b, bool uplinks)
+static void from_zone(NftBatch *b)
 {
         RULE ("from_zone") {
                 nft_rule_jump(r, "identify");
@@ -221,25 +204,30 @@ static void from_zone(NftBatch *b, bool uplinks)
                 nft_rule_count(r, "lateral");
                 nft_rule_goto(r, "denied");
         }
-        if (uplinks)
-                RULE ("from_zone") {
-                        nft_match_not_in(r, NFT_FIELDS(OIFNAME), &ruleset_sets[SET_UPLINKS]);
-                        nft_rule_goto(r, "refuse");
-                }
+        RULE ("from_zone") {
+                nft_match_not_in(r, NFT_FIELDS(OIFNAME), &ruleset_sets[SET_UPLINKS]);
+                nft_rule_goto(r, "refuse");
+        }
         RULE ("from_zone") {
                 nft_match_state(r, NFT_STATE_INVALID);
                 drop(r, "invalid");
         }
         accept_allowed(b, "from_zone", SET_OPEN4, allowed4, SADDR, DADDR, DPORT);
         accept_allowed(b, "from_zone", SET_OPEN6, allowed6, SADDR6, DADDR6, DPORT);
-        go_if_related(b, "from_zone");
         refuse_rest(b, "from_zone");
 }
 
 static void to_zone(NftBatch *b)
 {
         drop_quarantined_addresses(b, "to_zone", DADDR, DADDR6);
-        go_if_related(b, "to_zone");
+        RULE ("to_zone") {
+                nft_match_not_in(r, NFT_FIELDS(IIFNAME), &ruleset_sets[SET_UPLINKS]);
+                nft_rule_goto(r, "refuse");
+        }
+        RULE ("to_zone") {
+                nft_match_state(r, NFT_STATE_RELATED);
+                nft_rule_goto(r, "related");
+        }
         RULE ("to_zone") {
                 nft_match_state(r, NFT_STATE_ESTABLISHED);
                 nft_rule_goto(r, "answer");
@@ -292,14 +280,6 @@ static void accept_neighbours(NftBatch *b)
                 }
 }
 
-static void accept_number(NftBatch *b, NftField field, uint16_t value)
-{
-        RULE ("to_gateway") {
-                nft_match_number(r, field, value);
-                nft_rule_accept(r);
-        }
-}
-
 static void accept_ping(NftBatch *b, NftField type, uint16_t echo)
 {
         RULE ("to_gateway") {
@@ -319,7 +299,7 @@ static void accept_related_errors(NftBatch *b, uint16_t protocol)
         }
 }
 
-static void to_gateway(NftBatch *b, uint16_t mqtt_port, uint16_t coap_port)
+static void to_gateway(NftBatch *b)
 {
         accept_dhcp(b, 68, 67);
         accept_dhcp(b, 546, 547);
@@ -327,8 +307,10 @@ static void to_gateway(NftBatch *b, uint16_t mqtt_port, uint16_t coap_port)
         RULE ("to_gateway") {
                 nft_rule_jump(r, "identify");
         }
-        accept_number(b, NFT_FIELD_TCP_DPORT, mqtt_port);
-        accept_number(b, NFT_FIELD_UDP_DPORT, coap_port);
+        RULE ("to_gateway") {
+                IN(SET_DOORS, L4PROTO, DPORT);
+                nft_rule_accept(r);
+        }
         drop_quarantined(b, "to_gateway");
         RULE ("to_gateway") {
                 IN(SET_SERVICES, IIFNAME, L4PROTO, DPORT);
@@ -367,17 +349,16 @@ static void refuse(NftBatch *b)
         }
 }
 
-void ruleset_rules(NftBatch *b, bool uplinks, bool masquerade, uint16_t mqtt_port,
-                   uint16_t coap_port)
+void ruleset_rules(NftBatch *b, bool masquerade)
 {
         base_chains(b, masquerade);
         chains(b);
-        entrances(b, uplinks, masquerade);
+        entrances(b, masquerade);
         identify(b);
         own_ether(b);
-        from_zone(b, uplinks);
+        from_zone(b);
         to_zone(b);
         related(b);
-        to_gateway(b, mqtt_port, coap_port);
+        to_gateway(b);
         refuse(b);
 }

@@ -21,6 +21,7 @@ const NftSet ruleset_sets[_SET_MAX] = {
         [SET_UPLINKS] = { "uplinks", { IFACE }, 1 },
         [SET_DHCP_ZONES] = { "dhcp_zones", { IFACE }, 1 },
         [SET_PING_ZONES] = { "ping_zones", { IFACE }, 1 },
+        [SET_DOORS] = { "doors", { PROTO, PORT }, 2 },
         [SET_SERVICES] = { "services", { IFACE, PROTO, PORT }, 3 },
         [SET_BOUND4] = { "bound4", { IFACE, ETHER, IPV4 }, 3 },
         [SET_BOUND6] = { "bound6", { IFACE, ETHER, IPV6 }, 3 },
@@ -216,6 +217,15 @@ static int gather_interface(Gathering *g, const char *name)
         return gather(g, &e);
 }
 
+static int gather_door(Gathering *g, const RulesetDoor *d)
+{
+        NftElement e = { 0 };
+
+        nft_key_protocol(&e.key, d->protocol);
+        nft_key_port(&e.key, d->port);
+        return gather(g, &e);
+}
+
 static int gather_service(Gathering *g, const char *interface, uint8_t protocol, uint16_t port)
 {
         NftElement e = { 0 };
@@ -263,11 +273,13 @@ void ruleset_replace(NftBatch *b, const RulesetFrame *f, const EgressPlan *const
                 r = gather_zone(gs, &f->zones[i]);
         for (size_t i = 0; r == 0 && i < f->n_uplinks; i++)
                 r = gather_interface(&gs[SET_UPLINKS], f->uplinks[i]);
+        for (size_t i = 0; r == 0 && i < f->n_doors; i++)
+                r = gather_door(&gs[SET_DOORS], &f->doors[i]);
         for (size_t i = 0; i < n_plans; i++)
                 for (size_t j = 0; r == 0 && j < plans[i]->n_elements; j++)
                         r = gather_if_live(gs, &plans[i]->elements[j], now);
         flush(b, gs, r, nft_add_elements);
-        ruleset_rules(b, f->n_uplinks > 0, f->masquerade, f->mqtt_port, f->coap_port);
+        ruleset_rules(b, f->masquerade);
 }
 
 /* The kernel refuses to delete an element that has just expired, and takes an addition for no

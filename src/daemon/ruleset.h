@@ -14,14 +14,21 @@ typedef struct RulesetZone {
         unsigned services; /* ZONE_SERVICE_* */
 } RulesetZone;
 
+/* A port of the gateway that every host in a zone may reach, to attest. */
+typedef struct RulesetDoor {
+        uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP */
+        uint16_t port;
+} RulesetDoor;
+
 /* What of the table is the same for every device. */
 typedef struct RulesetFrame {
         RulesetZone *zones;
         size_t n_zones;
-        char (*uplinks)[NFT_INTERFACE_MAX]; /* none: anything that is no zone */
+        char (*uplinks)[NFT_INTERFACE_MAX]; /* none: nothing is forwarded */
         size_t n_uplinks;
         bool masquerade;
-        uint16_t mqtt_port, coap_port;
+        RulesetDoor *doors;
+        size_t n_doors;
 } RulesetFrame;
 
 /* Replaces the whole table by `frame` and the elements of `plans`. OPEN elements whose deadline is

@@ -105,7 +105,6 @@ typedef enum NftField {
         NFT_FIELD_L4PROTO,
         NFT_FIELD_TH_SPORT,
         NFT_FIELD_TH_DPORT,
-        NFT_FIELD_TCP_DPORT,
         NFT_FIELD_UDP_SPORT,
         NFT_FIELD_UDP_DPORT,
         NFT_FIELD_ICMP_TYPE,

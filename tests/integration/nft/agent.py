@@ -3,6 +3,7 @@
 """A host in a network namespace: does what test.py asks for, one JSON line each way."""
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ import time
 WAIT = 0.5  # seconds until "no answer"
 last_received = {}  # port: time of the last byte that a stream's server got
 streams = {}
+sockets = {}
 
 
 def family(address):
@@ -116,8 +118,34 @@ def do_stream(address, port):
     s.connect((address, port))
     s.settimeout(None)
     streams[port] = None
+    sockets[port] = s
     note = lambda now: streams.__setitem__(port, now)
     threading.Thread(target=stream, args=(s, note), daemon=True).start()
+
+
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total >> 16) + (total & 0xffff)
+    return ~((total >> 16) + total) & 0xffff
+
+
+def do_stream_port(port):
+    """The local port of the stream to `port`."""
+    return sockets[port].getsockname()[1]
+
+
+def do_stream_close(port):
+    sockets[port].shutdown(socket.SHUT_RDWR)
+
+
+def do_port_unreachable(peer, about, peer_port, port):
+    """Says to `peer` by ICMP that its packet for `about` did not arrive."""
+    inner = struct.pack("!BBHHHBBH4s4sHHI", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0,
+                        socket.inet_aton(peer), socket.inet_aton(about), peer_port, port, 0)
+    inner = inner[:10] + struct.pack("!H", checksum(inner[:20])) + inner[12:]
+    head = struct.pack("!BBHI", 3, 3, checksum(struct.pack("!BBHI", 3, 3, 0, 0) + inner), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+        s.sendto(head + inner, (peer, 0))
 
 
 def do_stream_last(port):

@@ -190,14 +190,17 @@ static void add_many(Tool *t, char **w, size_t n)
 
 static void load(Tool *t)
 {
+        static const RulesetDoor doors[] = { { IPPROTO_UDP, 5685 },
+                                             { IPPROTO_TCP, 8883 },
+                                             { IPPROTO_UDP, 5684 } };
         EnforcerSettings settings = {
                 .zones = t->zones,
                 .n_zones = t->n_zones,
                 .uplinks = t->uplinks,
                 .n_uplinks = t->n_uplinks,
                 .masquerade = t->masquerade,
-                .mqtt_port = 8883,
-                .coap_port = 5684,
+                .doors = doors,
+                .n_doors = ELEMENTSOF(doors),
         };
         const DeviceState **states = calloc(t->n_devices + 1, sizeof(*states));
         usec_t begin = now_boottime();

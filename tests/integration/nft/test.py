@@ -251,9 +251,10 @@ def test_gateway(h):
     cam, meter, lock, guest, up = h["cam"], h["meter"], h["lock"], h["guest"], h["up"]
     for name in ("cam", "meter", "lock", "guest"):
         gateway = "10.10.0.1" if name == "cam" else "10.20.0.1"
-        check("%s: MQTT and CoAP of the gateway" % name,
+        check("%s: MQTT and CoAP of the gateway, at each of its ports" % name,
               bool(h[name].tcp(address=gateway, port=8883)) and
-              bool(h[name].udp(address=gateway, port=5684)))
+              bool(h[name].udp(address=gateway, port=5684)) and
+              bool(h[name].udp(address=gateway, port=5685)))
     check("cam: MQTT over IPv6", bool(cam.tcp(address="fd00:10::1", port=8883)))
     check("cam: a zone's service", bool(cam.udp(address="10.10.0.1", port=53)))
     check("meter: another zone's service", not meter.udp(address="10.20.0.1", port=53))
@@ -270,6 +271,26 @@ def test_gateway(h):
               (p.returncode == 0) == want)
     check("the gateway can open a connection to a device",
           bool(h["gw"].tcp(address="10.10.0.10", port=443)))
+
+
+def errors_arrived():
+    """ICMP errors that the upstream host got."""
+    names, values = [line.split()[1:] for line in inside("up", "cat", "/proc/net/snmp").splitlines()
+                     if line.startswith("Icmp:")]
+    return int(values[names.index("InDestUnreachs")])
+
+
+def test_related(h):
+    """Errors about another device's connection are a way out for nobody."""
+    stream(h)
+    port = h["cam"].stream_port(port=5000)
+    before = errors_arrived()
+    for node in ("guest", "meter", "lock"):
+        h[node].port_unreachable(peer="192.0.2.10", about="10.10.0.10", peer_port=5000, port=port)
+    time.sleep(0.1)
+    check("a host cannot send ICMP errors about a device's connection",
+          errors_arrived() == before and is_open(h))
+    h["cam"].stream_close(port=5000)
 
 
 def test_foreign(h):
@@ -487,6 +508,27 @@ def test_many():
     t.finish()
 
 
+def test_ways_out(h):
+    """Configurations without an uplink, and without masquerade."""
+    t = Tool("gw", CONFIG.replace("uplink wan0\n", ""))
+    check("without an uplink nothing is forwarded", t.error == 0 and
+          not h["cam"].tcp(address="192.0.2.10", port=443) and
+          not h["cam"].tcp(address="2001:db8::10", port=443) and
+          not h["meter"].udp(address="198.51.100.7", port=5050))
+    check("and the gateway's ports stay", bool(h["cam"].tcp(address="10.10.0.1", port=8883)))
+    t.end()
+    t = Tool("gw", CONFIG.replace("uplink wan0", "uplink mgmt0"))
+    check("nor by an interface that is no uplink",
+          not h["cam"].tcp(address="192.0.2.10", port=443))
+    t.end()
+    t = Tool("gw", CONFIG.replace("masquerade\n", ""))
+    check("without masquerade devices show their own addresses",
+          h["cam"].tcp(address="192.0.2.10", port=443) == "10.10.0.10" and
+          h["cam"].tcp(address="2001:db8::10", port=443) == "fd00:10::10")
+    check("and nobody reaches in", not h["up"].tcp(address="10.10.0.10", port=443))
+    t.end()
+
+
 def test_refusals():
     t = Tool("gw", "zone a vlan10\nclass c\ndevice one a c - unattested - 10.0.0.1\n"
              "device two a c - unattested - 10.0.0.1\n")
@@ -524,7 +566,7 @@ def main():
         h["gw"].serve_tcp(address="0.0.0.0", port=port)
     h["gw"].serve_tcp(address="fd00:10::1", port=8883)
     for gateway in ("10.10.0.1", "10.20.0.1"):
-        for port in (53, 123, 5684):
+        for port in (53, 123, 5684, 5685):
             h["gw"].serve_udp(address=gateway, port=port)
     h["gw"].serve_udp(address="0.0.0.0", port=67)
     for port in (80, 443):
@@ -539,6 +581,7 @@ def main():
 
     test_allowed(t, h)
     test_gateway(h)
+    test_related(h)
     test_foreign(h)
     test_lateral(t, h)
     test_spoofing(t, h)
@@ -549,6 +592,7 @@ def main():
     test_refused_by_the_kernel(t, h)
     test_flushed(t, h)
     test_expiry(t, h)
+    test_ways_out(h)
     test_many()
     test_refusals()
     check("a foreign table is as it was", listing("gw", "operator") == foreign)

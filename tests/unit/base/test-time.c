@@ -12,6 +12,7 @@ static void spans(void **state)
                 { 1, "1us" },
                 { 999, "999us" },
                 { 850 * USEC_PER_MSEC, "850ms" },
+                { 243323, "243ms" },
                 { USEC_PER_SEC + 1, "1s" },
                 { 1500 * USEC_PER_MSEC, "1s 500ms" },
                 { 2 * USEC_PER_HOUR + 5 * USEC_PER_MIN + 3 * USEC_PER_SEC, "2h 5min" },
