@@ -11,19 +11,15 @@ static const EgressPlan *record_plan(const Record *c)
         return c->held ? &c->closed : c->queued ? &c->desired : &c->installed;
 }
 
-static void cut_connections(Enforcer *e, const Record *c)
+void enforcer_cut(Enforcer *e, const Record *c)
 {
-        size_t deleted;
-
         for (size_t i = 0; i < c->closed.n_elements; i++) {
                 const EgressElement *x = &c->closed.elements[i];
-                int r = -EAGAIN;
+                int r;
 
                 if (x->kind != EGRESS_CLAIMED)
                         continue;
-                for (unsigned tries = 0; tries < 16 && r == -EAGAIN; tries++)
-                        r = conntrack_forget(e->conntrack, x->address.family, x->address.addr,
-                                             &deleted);
+                r = conntrack_thread_forget(e->conntrack, x->address.family, x->address.addr);
                 if (r < 0) /* the filter drops their packets all the same */
                         log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "DEVICE", c->name }),
                                           "Cannot delete the connections of %s, ignoring", c->name);
@@ -35,6 +31,7 @@ static void settle(Enforcer *e, Record *c, bool tightens)
 {
         EgressPlan now_installed = { 0 };
 
+        c->loose = false;
         if (c->held) {
                 if (egress_plan_copy(&c->closed, &now_installed) < 0)
                         return; /* installed stays what it was: the next change is a rebuild */
@@ -46,7 +43,7 @@ static void settle(Enforcer *e, Record *c, bool tightens)
         egress_plan_done(&c->installed);
         c->installed = now_installed;
         if (tightens)
-                cut_connections(e, c);
+                enforcer_cut(e, c);
 }
 
 static int commit(NftBatch *b)
@@ -149,10 +146,32 @@ static int rebuild(Enforcer *e)
         if (r < 0)
                 return r;
         for (size_t i = 0; i < e->n_records; i++)
-                if (e->records[i].queued)
+                if (e->records[i].queued || e->records[i].held)
                         settle(e, &e->records[i], true);
         log_notice("The packet filter was built anew.");
         return 0;
+}
+
+/* Waits for the kernel: with a posture, or, where memory failed for that, with its closing. */
+static bool is_held_back(const Record *c)
+{
+        return c->held && (c->queued || c->loose);
+}
+
+static void arm_retry(Enforcer *e)
+{
+        bool any = false;
+
+        for (size_t i = 0; i < e->n_records; i++)
+                any = any || is_held_back(&e->records[i]);
+        if (!any) {
+                loop_timer_disarm(e->retry);
+                e->retry_delay = ENFORCER_RETRY_MIN;
+                return;
+        }
+        if (loop_timer_arm_relative(e->retry, e->retry_delay) < 0)
+                log_warning("Cannot arm a timer, ignoring");
+        e->retry_delay = MIN(2 * e->retry_delay, ENFORCER_RETRY_MAX);
 }
 
 /* The kernel does not take the device's posture: close it, and try again later. */
@@ -165,6 +184,8 @@ void enforcer_hold(Enforcer *e, Record *c, int error)
                 LOG_ERR, error, LOG_FIELDS({ "DEVICE", c->name }, { "REASON", "filter-refused" }),
                 "The packet filter did not take the posture of %s; it is closed", c->name);
         r = commit_one(e, c);
+        c->loose = r < 0;
+        arm_retry(e);
         if (r < 0)
                 log_message_errno(LOG_CRIT, r,
                                   LOG_FIELDS({ "DEVICE", c->name }, { "REASON", "filter-refused" }),
@@ -202,22 +223,6 @@ static void call_waiters(Enforcer *e)
         }
 }
 
-static void arm_retry(Enforcer *e)
-{
-        bool any = false;
-
-        for (size_t i = 0; i < e->n_records; i++)
-                any = any || (e->records[i].held && e->records[i].queued);
-        if (!any) {
-                loop_timer_disarm(e->retry);
-                e->retry_delay = ENFORCER_RETRY_MIN;
-                return;
-        }
-        if (loop_timer_arm_relative(e->retry, e->retry_delay) < 0)
-                log_warning("Cannot arm a timer, ignoring");
-        e->retry_delay = MIN(2 * e->retry_delay, ENFORCER_RETRY_MAX);
-}
-
 /* Together; if that fails the whole table; if that fails each alone, so that one device does not
  * close the others. */
 int enforcer_flush(void *userdata)
@@ -249,8 +254,13 @@ int enforcer_retry(void *userdata)
 {
         Enforcer *e = userdata;
 
-        for (size_t i = 0; i < e->n_records; i++)
-                if (e->records[i].queued)
-                        e->records[i].held = false;
+        for (size_t i = 0; i < e->n_records; i++) {
+                Record *c = &e->records[i];
+
+                if (c->queued)
+                        c->held = false;
+                else if (c->held && c->loose)
+                        c->loose = commit_one(e, c) < 0;
+        }
         return enforcer_flush(e);
 }

@@ -6,7 +6,7 @@
 #include "base/hashmap.h"
 #include "base/list.h"
 #include "daemon/enforcer.h"
-#include "platform/conntrack.h"
+#include "platform/conntrack-thread.h"
 
 #define ENFORCER_RETRY_MIN (1 * USEC_PER_SEC)
 #define ENFORCER_RETRY_MAX (60 * USEC_PER_SEC)
@@ -20,6 +20,7 @@ typedef struct Record {
         bool queued;
         bool held;  /* closed since the kernel refused, or memory failed */
         bool tried; /* in the present flush */
+        bool loose; /* held, and not closed yet: the kernel did not take that either */
 } Record;
 
 typedef struct Waiter {
@@ -34,7 +35,7 @@ typedef struct Waiter {
 struct Enforcer {
         Loop *loop;
         Nft *nft;
-        Conntrack *conntrack;
+        ConntrackThread *conntrack;
         LoopSource *flush; /* at the end of a turn */
         LoopSource *retry;
         usec_t retry_delay;
@@ -48,6 +49,8 @@ struct Enforcer {
 
 /* The whole table of `frame` and `records`; logs a refusal. */
 int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n);
+/* Deletes the connections of a device; soon, and elsewhere than on the loop. */
+void enforcer_cut(Enforcer *e, const Record *c);
 /* Closes a device that did not get the posture it was to have. */
 void enforcer_hold(Enforcer *e, Record *c, int error);
 /* Loop handlers: the end of a turn, and another try for devices that are held. */

@@ -88,7 +88,7 @@ int enforcer_new(Loop *loop, Enforcer **ret)
                 return -ENOMEM;
         r = nft_open(RULESET_TABLE, &e->nft);
         if (r == 0)
-                r = conntrack_open(&e->conntrack);
+                r = conntrack_thread_new(&e->conntrack);
         if (r == 0)
                 r = loop_add_deferred(loop, &e->flush, LOOP_FATAL, enforcer_flush, e);
         if (r == 0)
@@ -110,7 +110,7 @@ Enforcer *enforcer_free(Enforcer *e)
         hashmap_free(e->by_name);
         records_free(e->records, e->n_records);
         frame_done(&e->frame);
-        conntrack_free(e->conntrack);
+        conntrack_thread_free(e->conntrack);
         nft_free(e->nft);
         free(e);
         return NULL;
@@ -168,6 +168,41 @@ static void move_waiters(Enforcer *e, Hashmap *by_name)
                 loop_defer(e->flush);
 }
 
+static bool same_frame(const RulesetFrame *a, const RulesetFrame *b)
+{
+        return a->n_zones == b->n_zones && a->n_uplinks == b->n_uplinks &&
+               a->masquerade == b->masquerade &&
+               memcmp(a->zones, b->zones, a->n_zones * sizeof(*a->zones)) == 0 &&
+               memcmp(a->uplinks, b->uplinks, a->n_uplinks * sizeof(*a->uplinks)) == 0;
+}
+
+static bool tightens(const Record *from, const Record *to)
+{
+        EgressChange change;
+        bool tightens;
+
+        if (egress_diff(&from->installed, &to->installed, &change) < 0)
+                return true;
+        tightens = change.tightens;
+        egress_change_done(&change);
+        return tightens;
+}
+
+/* The table judges every packet, but a connection keeps the translation of addresses that it began
+ * with, and ICMP errors about it would still come in. */
+static void cut_after_load(Enforcer *e, const RulesetFrame *frame, const Hashmap *by_name)
+{
+        bool all = !same_frame(&e->frame, frame);
+
+        for (size_t i = 0; i < e->n_records; i++) {
+                const Record *from = &e->records[i];
+                const Record *to = hashmap_get(by_name, bytes_from_str(from->name));
+
+                if (all || !to || tightens(from, to))
+                        enforcer_cut(e, from);
+        }
+}
+
 int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceState *const *states,
                   size_t n)
 {
@@ -187,6 +222,7 @@ int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceSta
                 records_free(records, n);
                 return r;
         }
+        cut_after_load(e, &frame, by_name);
         move_waiters(e, by_name);
         records_free(e->records, e->n_records);
         frame_done(&e->frame);

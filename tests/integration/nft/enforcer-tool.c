@@ -7,6 +7,7 @@
  *   device NAME ZONE CLASS HARDWARE|- POSTURE LIFETIME|- [ADDRESS]...
  *   many N ZONE CLASS              N devices 100.64.x.y
  *   load                           -> "load ERROR MICROSECONDS"
+ *   clear                          forgets what stands above, for another load
  *   posture NAME POSTURE LIFETIME|-
  *   quarantine NAME on|off         -> "apply NAME ERROR MICROSECONDS"
  *   query NAME                     -> one line an element, "end"
@@ -215,6 +216,25 @@ static void load(Tool *t)
         free(states);
 }
 
+static void clear(Tool *t)
+{
+        for (size_t i = 0; i < t->n_zones; i++) {
+                free(t->zones[i].name);
+                free(t->zones[i].interface);
+        }
+        for (size_t i = 0; i < t->n_classes; i++) {
+                free(t->classes[i].name);
+                for (Posture p = 0; p < _POSTURE_MAX; p++)
+                        free(t->classes[i].egress[p].rules);
+        }
+        for (size_t i = 0; i < t->n_uplinks; i++)
+                free(t->uplinks[i]);
+        for (size_t i = 0; i < t->n_devices; i++)
+                free(t->devices[i].name);
+        t->n_zones = t->n_classes = t->n_uplinks = t->n_devices = 0;
+        t->masquerade = false;
+}
+
 static void applied(int error, void *userdata)
 {
         Timing *x = userdata;
@@ -318,6 +338,8 @@ static void run(Tool *t, char **w, size_t n)
                 add_device(t, w, n);
         else if (streq(w[0], "many"))
                 add_many(t, w, n);
+        else if (streq(w[0], "clear"))
+                clear(t);
         else if (streq(w[0], "load"))
                 load(t);
         else if (streq(w[0], "query") && n == 2)

@@ -108,6 +108,16 @@ class Tool(Child):
         _, error, microseconds = self.read().split()
         self.error, self.load_time = int(error), int(microseconds) / 1000
 
+    def load(self, config, before=""):
+        """Another configuration, and in the same turn what stands before it."""
+        self.write(before + "clear\n" + config + "load\n")
+        return int(self.read().split()[1])
+
+    def applied(self):
+        """The answer to something that was asked for before a load: device, error."""
+        _, name, error, _ = self.read().split()
+        return name, int(error)
+
     def apply(self, line):
         self.write(line + "\n")
         _, _, error, microseconds = self.read().split()
@@ -508,6 +518,43 @@ def test_many():
     t.finish()
 
 
+def test_reload(h):
+    """What a new configuration takes away ends at once, what it leaves goes on."""
+    five = CONFIG.replace("class cam", "class cam affirming tcp:192.0.2.10:5000")
+    t = Tool("gw", five)
+    stream(h)
+    check("reload: the same again leaves connections alone", t.load(five) == 0 and is_open(h))
+    wider = five.replace("class cam", "class cam affirming tcp:192.0.2.11:443")
+    check("reload: so does a wider rule", t.load(wider) == 0 and is_open(h) and
+          bool(h["cam"].tcp(address="192.0.2.11", port=443)))
+    for what, config in (("a rule that went", CONFIG),
+                         ("a device that went", re.sub("device cam.*\n", "", five)),
+                         ("an uplink that went", five.replace("uplink wan0\n", ""))):
+        t.load(five)
+        h["cam"].stream_close(port=5000)
+        stream(h)
+        check("reload: open before %s" % what, is_open(h))
+        error = t.load(config)
+        time.sleep(0.15)
+        check("reload: %s ends its connections, and none is left" % what, error == 0 and
+              not is_open(h) and t.forget("10.10.0.10") == (0, 0))
+    t.load(five)
+    h["cam"].stream_close(port=5000)
+    stream(h)
+    t.load(five.replace("masquerade\n", ""))
+    time.sleep(0.15)
+    check("reload: without masquerade no connection keeps its old translation", not is_open(h))
+    h["cam"].stream_close(port=5000)
+    t.load(five)
+    error = t.load(five, before="posture cam contraindicated -\n")
+    check("reload: a change that waits is in force with the load", error == 0 and
+          t.applied() == ("cam", 0))
+    error = t.load(re.sub("device cam.*\n", "", five), before="posture cam contraindicated -\n")
+    check("reload: a change of a device that goes is told so", error == 0 and
+          t.applied() == ("cam", -19))
+    t.finish()
+
+
 def test_ways_out(h):
     """Configurations without an uplink, and without masquerade."""
     t = Tool("gw", CONFIG.replace("uplink wan0\n", ""))
@@ -592,6 +639,7 @@ def main():
     test_refused_by_the_kernel(t, h)
     test_flushed(t, h)
     test_expiry(t, h)
+    test_reload(h)
     test_ways_out(h)
     test_many()
     test_refusals()
