@@ -25,6 +25,7 @@ struct Identity {
         IdentityFiles files;
         uint8_t point[P256_POINT_SIZE], ak_point[P256_POINT_SIZE];
         ESYS_TR key, ak, counter;
+        bool loaded; /* these are, over the present connection */
         bool has_policy;
         Policy policy;
         int policy_error; /* why there is none */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <tss2/tss2_mu.h>
 
+#include "base/log.h"
 #include "platform/crypto.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
@@ -62,6 +63,37 @@ static int load_keys(Identity *id, Reason *reason)
         return r;
 }
 
+/* The TPM went away, was reset or restarted, or it did not come back last time. */
+static int load_again(Identity *id, Reason *reason)
+{
+        if (id->loaded)
+                log_warning("The connection to the TPM is gone: connecting anew.");
+        id->loaded = false;
+        id->key = id->ak = id->counter = ESYS_TR_NONE;
+        Esys_Free(TAKE_PTR(id->ticket)); /* another run of the TPM does not take it */
+        int r = tpm_reconnect(id->tpm, reason);
+        if (r == 0)
+                r = load_keys(id, reason);
+        if (r < 0)
+                return r;
+        id->loaded = true;
+        log_notice("The TPM is back, and the identity is loaded into it again.");
+        return 0;
+}
+
+/* Its turn at a TPM in which the identity is loaded. tpm_unlock() ends it. */
+static int take_tpm(Identity *id, Reason *reason)
+{
+        int r = tpm_lock(id->tpm, reason);
+        if (r < 0)
+                return r;
+        if (!id->loaded || tpm_broken(id->tpm))
+                r = load_again(id, reason);
+        if (r < 0)
+                tpm_unlock(id->tpm);
+        return r;
+}
+
 /* Does it belong to this identity, and did the operator sign it? */
 static int check_policy(const Identity *id, const Policy *p, Reason *reason)
 {
@@ -113,6 +145,7 @@ int identity_open(const char *tcti, const char *state_directory, Identity **ret,
                 r = tpm_provider_key(id->point, sign_for_provider, id, &id->pkey, reason);
         if (r < 0)
                 return r;
+        id->loaded = true;
         load_policy(id);
         identity_load_certificate(id);
         *ret = TAKE_PTR(id);
@@ -181,7 +214,7 @@ static int sign_locked(Identity *id, const uint8_t digest[static POLICY_DIGEST_S
 int identity_sign(Identity *id, const uint8_t digest[static POLICY_DIGEST_SIZE],
                   uint8_t ret[static P256_SIGNATURE_SIZE], Reason *reason)
 {
-        int r = tpm_lock(id->tpm, reason);
+        int r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         r = sign_locked(id, digest, ret, reason);
@@ -259,7 +292,7 @@ int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *
         TPM2B_DATA qualifying;
         int r = to_qualifying(nonce, &qualifying, reason);
         if (r == 0)
-                r = tpm_lock(id->tpm, reason);
+                r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         r = 1;
@@ -279,7 +312,7 @@ int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason
         _cleanup_esys_ TPMT_SIGNATURE *signature = NULL;
         int r = to_qualifying(nonce, &qualifying, reason);
         if (r == 0)
-                r = tpm_lock(id->tpm, reason);
+                r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         TSS2_RC rc =
@@ -294,7 +327,7 @@ int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason
 
 int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason)
 {
-        int r = tpm_lock(id->tpm, reason);
+        int r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         r = identity_tpm_read_pcrs(id->tpm, mask, ret, reason);
@@ -304,7 +337,7 @@ int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reas
 
 int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason)
 {
-        int r = tpm_lock(id->tpm, reason);
+        int r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         r = identity_tpm_read_counter(id->tpm, id->counter, ret, reason);
@@ -325,7 +358,7 @@ int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
 {
         int r = check_policy(id, p, reason);
         if (r == 0)
-                r = tpm_lock(id->tpm, reason); /* nobody is in the middle of the old one */
+                r = take_tpm(id, reason); /* nobody is in the middle of the old one */
         if (r < 0)
                 return r;
         r = write_policy(id, p, reason);
@@ -341,7 +374,7 @@ int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
 
 int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason)
 {
-        int r = tpm_lock(id->tpm, reason);
+        int r = take_tpm(id, reason);
         if (r < 0)
                 return r;
         TSS2_RC rc = Esys_NV_Increment(tpm_esys(id->tpm), ESYS_TR_RH_OWNER, id->counter, PASSWORD);

@@ -11,6 +11,9 @@
  *   policy.json                                 the signed policy in force
  *   identity.crt                                PEM, leaf first, then the chain
  *
+ * When the connection to the TPM is lost, the call under way fails with -EIO; the next one connects
+ * anew and loads the keys again, and fails where that does.
+ *
  * Calls that use the TPM yield on a fiber once identity_attach() was called, and block elsewhere;
  * off a fiber they fail with -EBUSY while a fiber uses the TPM. */
 

@@ -19,11 +19,14 @@
 #define RESPONSE_MAX  4096 /* what the kernel's driver and tpm2-tss allow */
 #define HEADER_SIZE   10   /* tag, size, response code: TPM 2.0 Library Part 1, 18.4 */
 #define TCTI_MAGIC    0x73616c6c79706f72ULL
-#define CONNECT_PAUSE 20 /* ms between attempts while a unix socket's backlog is full */
+#define CONNECT_PAUSE (20 * USEC_PER_MSEC) /* between attempts while a backlog is full */
 
 struct Tcti {
         TSS2_TCTI_CONTEXT_COMMON_V2 common; /* first: tpm2-tss casts */
         TSS2_TCTI_CONTEXT *foreign;
+        char *config;
+        struct sockaddr_storage address; /* of a socket: a name is looked up once, at start */
+        socklen_t address_len;
         int fd;
         bool socket, broken;
         Loop *loop;
@@ -53,11 +56,12 @@ static int on_timeout(void *userdata)
         return 0;
 }
 
+/* `events` may be 0: only time passes. */
 static int wait_on_loop(Tcti *t, unsigned events, usec_t deadline)
 {
         Wait w = { .fiber = fiber_current() };
         _cleanup_(loop_source_freep) LoopSource *io = NULL, *timer = NULL;
-        int r = loop_add_io(t->loop, &io, t->fd, events, LOOP_FATAL, on_ready, &w);
+        int r = events ? loop_add_io(t->loop, &io, t->fd, events, LOOP_FATAL, on_ready, &w) : 0;
         if (r < 0)
                 return r;
         r = loop_add_timer(t->loop, &timer, LOOP_FATAL, on_timeout, &w);
@@ -218,52 +222,58 @@ static void tcti_finalize(TSS2_TCTI_CONTEXT *context)
         /* tcti_free() does it. */
 }
 
-/* A connect() that is under way, or a backlog that is full, may last for ever: bound both. */
-static int connect_by(int fd, const struct sockaddr *address, socklen_t len, usec_t deadline)
+/* As long as a unix socket's backlog is full. */
+static void pause_connecting(Tcti *t)
 {
-        while (connect(fd, address, len) < 0) {
+        if (t->loop && fiber_current())
+                wait_on_loop(t, 0, usec_add(now_boottime(), CONNECT_PAUSE));
+        else
+                poll(NULL, 0, (int)(CONNECT_PAUSE / USEC_PER_MSEC));
+}
+
+/* A connect() that is under way, or a backlog that is full, may last for ever: bound both. */
+static int connect_by(Tcti *t, usec_t deadline)
+{
+        while (connect(t->fd, (struct sockaddr *)&t->address, t->address_len) < 0) {
                 if (errno == EINPROGRESS) {
                         int error = 0;
                         socklen_t size = sizeof(error);
-                        int r = wait_in_poll(fd, POLLOUT, deadline);
+                        int r = wait_ready(t, true, deadline);
                         if (r < 0)
                                 return r;
-                        return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno
-                                                                                       : -error;
+                        return getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno
+                                                                                          : -error;
                 }
                 if (errno != EAGAIN && errno != EINTR)
                         return -errno;
                 if (now_boottime() >= deadline)
                         return -ETIMEDOUT;
-                poll(NULL, 0, CONNECT_PAUSE);
+                pause_connecting(t);
         }
         return 0;
 }
 
-static int connect_new(const struct sockaddr *address, socklen_t len, int *ret)
+static int connect_socket(Tcti *t)
 {
-        _cleanup_close_ int fd =
-                socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
+        t->fd = socket(t->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (t->fd < 0)
                 return -errno;
-        int r = connect_by(fd, address, len, now_boottime() + TCTI_CONNECT_TIMEOUT);
-        if (r < 0)
-                return r;
-        *ret = TAKE_FD(fd);
-        return 0;
+        return connect_by(t, usec_add(now_boottime(), TCTI_CONNECT_TIMEOUT));
 }
 
-static int open_unix(const char *path, int *ret)
+static int find_unix(Tcti *t, const char *path)
 {
         struct sockaddr_un a = { .sun_family = AF_UNIX };
         if (isempty(path) || strlen(path) >= sizeof(a.sun_path))
                 return -EINVAL;
         memcpy(a.sun_path, path, strlen(path) + 1);
-        return connect_new((struct sockaddr *)&a, sizeof(a), ret);
+        memcpy(&t->address, &a, sizeof(a));
+        t->address_len = sizeof(a);
+        return 0;
 }
 
 /* "host=H,port=P"; port 2321 when it is left out. */
-static int open_tcp(const char *config, int *ret)
+static int find_tcp(Tcti *t, const char *config)
 {
         char host[256] = "", port[8] = "2321";
         int used = 0;
@@ -279,9 +289,10 @@ static int open_tcp(const char *config, int *ret)
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
         if (getaddrinfo(host, port, &hints, &list) != 0)
                 return -EHOSTUNREACH;
-        int r = connect_new(list->ai_addr, list->ai_addrlen, ret);
+        memcpy(&t->address, list->ai_addr, list->ai_addrlen);
+        t->address_len = list->ai_addrlen;
         freeaddrinfo(list);
-        return r;
+        return 0;
 }
 
 static int open_device(const char *path, int *ret)
@@ -302,27 +313,51 @@ static int open_foreign(Tcti *t, const char *config, Reason *reason)
         return 0;
 }
 
-static int open_own(Tcti *t, const char *config, Reason *reason)
+/* Once: what the string means. */
+static int find_socket(Tcti *t, const char *config)
 {
-        const char *s;
-        int r;
-        if ((s = startswith(config, "device:"))) {
-                r = open_device(s, &t->fd);
-        } else {
-                t->socket = true;
-                s = startswith(config, "swtpm:");
-                const char *path = startswith(s, "path=");
-                r = path ? open_unix(path, &t->fd) : open_tcp(s, &t->fd);
-        }
+        const char *path = startswith(config, "path=");
+        return path ? find_unix(t, path) : find_tcp(t, config);
+}
+
+static int open_own(Tcti *t, Reason *reason)
+{
+        const char *device = startswith(t->config, "device:");
+        int r = 0;
+        if (!device && t->address_len == 0)
+                r = find_socket(t, startswith(t->config, "swtpm:"));
+        if (r == 0)
+                r = device ? open_device(device, &t->fd) : connect_socket(t);
         if (r == -EINVAL)
                 return reason_set(reason, r,
                                   "\"%s\" is not understood: device:PATH, swtpm:path=PATH or "
                                   "swtpm:host=HOST,port=PORT",
-                                  config);
+                                  t->config);
         if (r < 0)
-                return reason_set(reason, r, "Cannot open the TPM at \"%s\": %s", config,
+                return reason_set(reason, r, "Cannot open the TPM at \"%s\": %s", t->config,
                                   strerror(-r));
         return 0;
+}
+
+bool tcti_broken(const Tcti *t)
+{
+        struct pollfd p = { .fd = t->fd, .events = POLLIN | POLLRDHUP };
+        if (t->broken || !t->socket)
+                return t->broken;
+        return poll(&p, 1, 0) > 0; /* nobody has asked anything: it is the end */
+}
+
+int tcti_reconnect(Tcti *t, Reason *reason)
+{
+        closep(&t->fd);
+        t->fd = -1;
+        t->have = 0;
+        t->error.text[0] = 0;
+        int r = open_own(t, reason);
+        t->broken = r < 0;
+        if (r < 0)
+                t->error = *reason;
+        return r;
 }
 
 int tcti_new(const char *config, Tcti **ret, Reason *reason)
@@ -342,8 +377,11 @@ int tcti_new(const char *config, Tcti **ret, Reason *reason)
                 .getPollHandles = tcti_poll_handles,
                 .setLocality = tcti_locality,
         };
+        if (!(t->config = strdup(config)))
+                return reason_set(reason, -ENOMEM, "Out of memory");
         bool own = startswith(config, "device:") || startswith(config, "swtpm:");
-        int r = own ? open_own(t, config, reason) : open_foreign(t, config, reason);
+        t->socket = startswith(config, "swtpm:");
+        int r = own ? open_own(t, reason) : open_foreign(t, config, reason);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(t);
@@ -358,6 +396,7 @@ Tcti *tcti_free(Tcti *t)
                 Tss2_TctiLdr_Finalize(&t->foreign);
         if (t->fd >= 0)
                 close(t->fd);
+        free(t->config);
         free(t);
         return NULL;
 }

@@ -32,6 +32,13 @@ void tcti_attach(Tcti *t, Loop *loop);
 /* How long to wait for an answer from now on. */
 void tcti_set_timeout(Tcti *t, usec_t timeout);
 
+/* No command can go this way any more: one stopped in the middle, or the other side has closed.
+ * Between two commands only. */
+bool tcti_broken(const Tcti *t);
+/* Connects anew, to the address that tcti_new() found. On a fiber it yields to the loop. Errors as
+ * of tcti_new(); it stays broken then. */
+int tcti_reconnect(Tcti *t, Reason *reason);
+
 TSS2_TCTI_CONTEXT *tcti_context(Tcti *t);
 /* A TPM of our own without a resource manager: what is loaded in it was leaked by us. */
 bool tcti_is_socket(const Tcti *t);

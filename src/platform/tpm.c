@@ -101,6 +101,18 @@ static int start_socket_tpm(Tpm *t, Reason *reason)
         return 0;
 }
 
+/* On a connection that has just begun. */
+static int start(Tpm *t, Reason *reason)
+{
+        tcti_set_timeout(t->tcti, FIRST_ANSWER_TIMEOUT);
+        TSS2_RC rc = Esys_Initialize(&t->esys, tcti_context(t->tcti), NULL);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(t, reason, rc, "Cannot talk to the TPM");
+        int r = tcti_is_socket(t->tcti) ? start_socket_tpm(t, reason) : 0;
+        tcti_set_timeout(t->tcti, TCTI_ANSWER_TIMEOUT);
+        return r;
+}
+
 int tpm_open(const char *tcti, Tpm **ret, Reason *reason)
 {
         _cleanup_(tpm_freep) Tpm *t = calloc(1, sizeof(*t));
@@ -111,16 +123,10 @@ int tpm_open(const char *tcti, Tpm **ret, Reason *reason)
          */
         setenv("TSS2_LOG", "all+NONE", 0);
         int r = tcti_new(tcti, &t->tcti, reason);
+        if (r == 0)
+                r = start(t, reason);
         if (r < 0)
                 return r;
-        tcti_set_timeout(t->tcti, FIRST_ANSWER_TIMEOUT);
-        TSS2_RC rc = Esys_Initialize(&t->esys, tcti_context(t->tcti), NULL);
-        if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(t, reason, rc, "Cannot talk to the TPM");
-        r = tcti_is_socket(t->tcti) ? start_socket_tpm(t, reason) : 0;
-        if (r < 0)
-                return r;
-        tcti_set_timeout(t->tcti, TCTI_ANSWER_TIMEOUT);
         *ret = TAKE_PTR(t);
         return 0;
 }
@@ -185,6 +191,18 @@ void tpm_unlock(Tpm *t)
         t->next = LIST_ENTRY(first, Waiter, node)->fiber;
         int r = loop_defer(t->hand_over);
         assert(r >= 0); /* fails only in a process that was forked off */
+}
+
+bool tpm_broken(const Tpm *t)
+{
+        return !t->esys || tcti_broken(t->tcti);
+}
+
+int tpm_reconnect(Tpm *t, Reason *reason)
+{
+        Esys_Finalize(&t->esys);
+        int r = tcti_reconnect(t->tcti, reason);
+        return r < 0 ? r : start(t, reason);
 }
 
 ESYS_CONTEXT *tpm_esys(Tpm *t)

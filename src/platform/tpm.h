@@ -24,7 +24,10 @@ int tpm_attach(Tpm *t, Loop *loop);
 /* Waits for the turn of this fiber. Off a fiber there is no waiting: -EBUSY when it is in use. */
 int tpm_lock(Tpm *t, Reason *reason) _warn_unused_;
 void tpm_unlock(Tpm *t);
-/* For whoever holds the lock. */
+/* For whoever holds the lock. After a reconnection, which waits on the loop when on a fiber, all
+ * that was loaded is gone. While it is broken tpm_esys() must not be used. */
+bool tpm_broken(const Tpm *t);
+int tpm_reconnect(Tpm *t, Reason *reason);
 ESYS_CONTEXT *tpm_esys(Tpm *t);
 
 /* Sets a sentence "`what`: why" for a response code and returns the errno it stands for:

@@ -41,7 +41,18 @@ static pid_t fork_bound(void)
         return pid;
 }
 
-static void start_swtpm(Lab *lab)
+static int connect_unix(const char *path)
+{
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+                return fd;
+        close(fd);
+        return -1;
+}
+
+void lab_start_tpm(Lab *lab)
 {
         char state[128], server[128];
         snprintf(state, sizeof(state), "dir=%s", lab->directory);
@@ -54,9 +65,12 @@ static void start_swtpm(Lab *lab)
                        NULL);
                 _exit(127);
         }
-        for (int i = 0; access(lab_path(lab, "tpm"), F_OK) < 0; i++) {
+        for (int fd = -1, i = 0; fd < 0; i++) {
                 assert_true(i < 500);
                 poll(NULL, 0, 10);
+                fd = connect_unix(lab_path(lab, "tpm"));
+                if (fd >= 0)
+                        close(fd);
         }
 }
 
@@ -102,7 +116,7 @@ int lab_setup(void **state)
         assert_non_null(mkdtemp(lab->directory));
         snprintf(lab->state, sizeof(lab->state), "%s/state", lab->directory);
         snprintf(lab->operator_path, sizeof(lab->operator_path), "%s/operator.key", lab->directory);
-        start_swtpm(lab);
+        lab_start_tpm(lab);
         lab->operator_key = key_new();
         FILE *f = fopen(lab->operator_path, "w");
         assert_int_equal(PEM_write_PrivateKey(f, lab->operator_key, NULL, NULL, 0, NULL, NULL), 1);
@@ -123,6 +137,13 @@ static void stop(pid_t pid)
                 return;
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
+}
+
+void lab_stop_tpm(Lab *lab)
+{
+        stop(lab->swtpm);
+        lab->swtpm = 0;
+        unlink(lab_path(lab, "tpm"));
 }
 
 int lab_teardown(void **state)
@@ -157,14 +178,6 @@ static size_t read_message(int fd, uint8_t buf[static 4096])
                 return 0;
         size_t size = (size_t)buf[2] << 24 | (size_t)buf[3] << 16 | (size_t)buf[4] << 8 | buf[5];
         return size >= 10 && size <= 4096 && read_exactly(fd, buf + 10, size - 10) ? size : 0;
-}
-
-static int connect_unix(const char *path)
-{
-        struct sockaddr_un a = { .sun_family = AF_UNIX };
-        snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        return connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0 ? fd : -1;
 }
 
 static void relay_connection(int client, int tpm, unsigned ms, uint32_t code)

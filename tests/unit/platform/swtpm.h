@@ -25,6 +25,10 @@ int lab_setup(void **state);
 int lab_teardown(void **state);
 
 /* Delays the answer of each command with this code by `ms`; 0: of all. */
+/* The software TPM goes away, with all that was loaded; it comes back in the state that a reset
+ * leaves. lab_setup() has started it. */
+void lab_stop_tpm(Lab *lab);
+void lab_start_tpm(Lab *lab);
 void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code);
 
 /* A path below the lab's directory; holds until the next eight calls. */

@@ -14,6 +14,7 @@
 
 #include "base/str.h"
 #include "platform/crypto.h"
+#include "platform/fiber.h"
 #include "platform/file.h"
 #include "platform/identity-internal.h"
 #include "platform/tpm-templates.h"
@@ -558,24 +559,76 @@ static void test_csr(void **state)
         assert_int_equal(identity_csr(id, "gw", bad, 1, &pem, &reason), -EINVAL);
 }
 
+typedef struct Restart {
+        Lab *lab;
+        Identity *id;
+        Loop *loop;
+} Restart;
+
+static void restart_tpm(void *userdata)
+{
+        Restart *t = userdata;
+        static IdentityAttestation a;
+        Reason reason = { 0 };
+        assert_int_equal(identity_check(t->id, &reason), 0);
+        lab_stop_tpm(t->lab);
+        for (int i = 0; i < 3; i++) {
+                assert_true(identity_check(t->id, &reason) < 0);
+                assert_non_null(strstr(reason.text, "Cannot open the TPM at"));
+        }
+        lab_start_tpm(t->lab);
+        if (identity_check(t->id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        /* And when nobody noticed that it was away. */
+        lab_stop_tpm(t->lab);
+        lab_start_tpm(t->lab);
+        if (identity_certify(t->id, BYTES_LITERAL("nonce"), &a, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(identity_quote(t->id, BYTES_LITERAL("nonce"), &a, &reason), 0);
+        verify_attestation(t->id, &a);
+        for (int i = 0; i < 5; i++) /* no slot is lost */
+                assert_int_equal(identity_check(t->id, &reason), 0);
+        loop_exit(t->loop, 0);
+}
+
+/* The TPM is restarted under a daemon that runs on. */
+static void test_tpm_restart(void **state)
+{
+        Restart t = { .lab = *state };
+        Reason reason = { 0 };
+        lab_stop_tpm(t.lab); /* its PCRs are zero from here on, as after each restart below */
+        lab_start_tpm(t.lab);
+        lab_create_identity(t.lab, true);
+        t.id = open_identity(t.lab);
+        assert_int_equal(loop_new(&t.loop), 0);
+        assert_int_equal(identity_attach(t.id, t.loop), 0);
+        assert_int_equal(fiber_spawn(restart_tpm, &t), 0);
+        assert_int_equal(loop_run(t.loop), 0);
+        identity_free(t.id);
+        loop_free(t.loop);
+
+        /* Another TPM in its place: its keys do not load there, and nothing signs. */
+        Identity *id = open_identity(t.lab);
+        lab_stop_tpm(t.lab);
+        unlink(lab_path(t.lab, "tpm2-00.permall"));
+        lab_start_tpm(t.lab);
+        assert_int_equal(identity_check(id, &reason), -EIO);
+        assert_non_null(strstr(reason.text, "does not belong to this TPM"));
+        assert_true(identity_check(id, &reason) < 0);
+        identity_free(id);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sign),
-                cmocka_unit_test(test_files),
-                cmocka_unit_test(test_no_policy),
-                cmocka_unit_test(test_exists),
-                cmocka_unit_test(test_pcr_change),
-                cmocka_unit_test(test_retired),
-                cmocka_unit_test(test_forged_policy),
-                cmocka_unit_test(test_no_other_way),
-                cmocka_unit_test(test_quote),
-                cmocka_unit_test(test_certify),
-                cmocka_unit_test(test_damaged_files),
-                cmocka_unit_test(test_weak_key),
-                cmocka_unit_test(test_certificates),
-                cmocka_unit_test(test_csr),
-                cmocka_unit_test(test_foreign_counter),
+                cmocka_unit_test(test_sign),          cmocka_unit_test(test_files),
+                cmocka_unit_test(test_no_policy),     cmocka_unit_test(test_exists),
+                cmocka_unit_test(test_pcr_change),    cmocka_unit_test(test_retired),
+                cmocka_unit_test(test_forged_policy), cmocka_unit_test(test_no_other_way),
+                cmocka_unit_test(test_quote),         cmocka_unit_test(test_certify),
+                cmocka_unit_test(test_tpm_restart),   cmocka_unit_test(test_damaged_files),
+                cmocka_unit_test(test_weak_key),      cmocka_unit_test(test_certificates),
+                cmocka_unit_test(test_csr),           cmocka_unit_test(test_foreign_counter),
         };
         return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
 }

@@ -242,13 +242,85 @@ static void test_fiber(void **state)
         run_on_fiber(BYTES(good, 0), 0, TSS2_TCTI_RC_IO_ERROR);
 }
 
+typedef struct Busy {
+        Server server;
+        Tcti *tcti;
+        Loop *loop;
+        LoopSource *timer;
+        unsigned ticks, waiting;
+        int result;
+} Busy;
+
+static void reconnect(void *userdata)
+{
+        Busy *b = userdata;
+        Reason reason;
+        b->result = tcti_reconnect(b->tcti, &reason);
+        loop_exit(b->loop, 0);
+}
+
+/* The loop turns; after a while there is room in the backlog. */
+static int on_full(void *userdata)
+{
+        Busy *b = userdata;
+        if (++b->ticks >= 10)
+                while (b->waiting > 0) {
+                        close(accept(b->server.listener, NULL, NULL));
+                        b->waiting--;
+                }
+        return loop_timer_arm(b->timer, now_boottime() + 20 * USEC_PER_MSEC);
+}
+
+static int connect_to(const Server *s)
+{
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        memcpy(a.sun_path, s->path, strlen(s->path) + 1);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+                return fd;
+        close(fd);
+        return -1;
+}
+
+/* Connecting anew to a TPM that does not take the connection yet does not hold up the loop. */
+static void test_reconnect(void **state)
+{
+        Busy b = { .result = 1 };
+        Reason reason = { 0 };
+        int fds[8], n = 0;
+        server_listen(&b.server);
+        assert_int_equal(tcti_new(b.server.config, &b.tcti, &reason), 0);
+        assert_false(tcti_broken(b.tcti));
+        close(accept(b.server.listener, NULL, NULL));
+        assert_true(tcti_broken(b.tcti));
+        while (n < 8 && (fds[n] = connect_to(&b.server)) >= 0)
+                n++;
+        assert_in_range(n, 1, 7);
+        b.waiting = (unsigned)n;
+        assert_int_equal(loop_new(&b.loop), 0);
+        tcti_attach(b.tcti, b.loop);
+        assert_int_equal(loop_add_timer(b.loop, &b.timer, LOOP_FATAL, on_full, &b), 0);
+        assert_int_equal(loop_timer_arm(b.timer, now_boottime()), 0);
+        assert_int_equal(fiber_spawn(reconnect, &b), 0);
+        assert_int_equal(b.result, 1); /* it waits, on its fiber */
+        assert_int_equal(loop_run(b.loop), 0);
+        assert_int_equal(b.result, 0);
+        assert_true(b.ticks >= 10);
+        assert_false(tcti_broken(b.tcti));
+        for (int i = 0; i < n; i++)
+                close(fds[i]);
+        loop_source_free(b.timer);
+        tcti_free(b.tcti);
+        loop_free(b.loop);
+        server_stop(&b.server);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_answers),
-                cmocka_unit_test(test_connect_deadline),
-                cmocka_unit_test(test_config),
-                cmocka_unit_test(test_fiber),
+                cmocka_unit_test(test_answers),   cmocka_unit_test(test_connect_deadline),
+                cmocka_unit_test(test_config),    cmocka_unit_test(test_fiber),
+                cmocka_unit_test(test_reconnect),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
