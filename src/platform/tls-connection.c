@@ -88,6 +88,7 @@ TlsConnection *tls_connection_free(TlsConnection *c)
         buf_done(&c->in);
         buf_done(&c->out);
         s->n_connections--;
+        s->n_strangers -= c->stranger;
         tls_server_release(s, c->stage == TLS_HANDSHAKE);
         free(c);
         return NULL;
@@ -251,7 +252,14 @@ static void read_open(TlsConnection *c)
 static void refuse(TlsConnection *c, const char *reason, const char *detail)
 {
         TlsServer *s = c->server;
-        linger(c); /* the alert is on its way */
+        /* However many are refused, they do not take the places of those who are let in. */
+        if (s->n_strangers < s->config.handshakes_max) {
+                c->stranger = true;
+                s->n_strangers++;
+                linger(c); /* the alert is on its way */
+        } else {
+                die(c);
+        }
         s->port->refused(&c->peer, reason, detail, s->userdata);
 }
 

@@ -24,6 +24,7 @@ struct TlsServer {
         List connections, ready;
         List deadlines[2]; /* of handshakes, of goodbyes: each in order of time */
         size_t n_connections, n_handshakes;
+        size_t n_strangers; /* refused, and lingering */
 };
 
 typedef enum TlsStage {
@@ -47,6 +48,7 @@ struct TlsConnection {
         const TlsHandler *handler;
         void *userdata;
         usec_t deadline;
+        bool stranger; /* one of n_strangers */
         bool want_write, held_up, stopped, again, eof;
         bool key_in_tpm; /* so that its handshake needs a fiber */
         bool on_fiber;   /* its handshake runs on a fiber: hands off */

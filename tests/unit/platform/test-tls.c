@@ -200,6 +200,26 @@ static void too_many(void **state)
         bench_close(&b);
 }
 
+/* Those who are refused and do not go take no place from others. */
+static void strangers(void **state)
+{
+        Bench b;
+        int fds[9];
+        bench_open(&b, 4, 2);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+                fds[i] = dial(&b);
+                assert_int_equal(write(fds[i], "GET / HTTP/1.0\r\n\r\n", 18), 18);
+                turn(&b, 20 * USEC_PER_MSEC);
+        }
+        assert_int_equal(tls_server_connections(b.server), 2);
+        assert_int_equal(b.too_many, 0);
+        turn(&b, 3300 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 0);
+        for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+                close(fds[i]);
+        bench_close(&b);
+}
+
 typedef struct Client {
         SSL_CTX *ctx;
         SSL *ssl;
@@ -309,9 +329,9 @@ static void stop_and_goodbye(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(silent_peers),     cmocka_unit_test(deadlines_hold_under_load),
-                cmocka_unit_test(too_many),         cmocka_unit_test(slow_reader),
-                cmocka_unit_test(stop_and_goodbye),
+                cmocka_unit_test(silent_peers), cmocka_unit_test(deadlines_hold_under_load),
+                cmocka_unit_test(too_many),     cmocka_unit_test(strangers),
+                cmocka_unit_test(slow_reader),  cmocka_unit_test(stop_and_goodbye),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
