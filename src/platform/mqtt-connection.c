@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/ratelimit.h"
 #include "platform/fiber.h"
 #include "platform/mqtt-tls.h"
 
@@ -46,6 +47,7 @@ struct MqttConnection {
         bool abandoned; /* freed while busy: the fiber cleans up */
         bool up, down, report_up;
         MqttLimits limits;
+        RateLimit refusals; /* that are logged: a broker may send any number */
         char reason[512];
 };
 
@@ -164,8 +166,9 @@ static void on_message(struct mosquitto *m, void *userdata, const struct mosquit
 static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, const int *granted,
                           const mosquitto_property *properties)
 {
+        MqttConnection *c = userdata;
         for (int i = 0; i < n; i++)
-                if (granted[i] >= 0x80)
+                if (granted[i] >= 0x80 && ratelimit_take(&c->refusals, now_boottime()))
                         log_warning("The upstream broker refused a subscription: %s",
                                     mosquitto_reason_string(granted[i]));
 }
@@ -406,6 +409,7 @@ int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *cre
         c->userdata = userdata;
         c->credential = credential_ref(credential);
         c->fd = -1;
+        c->refusals = RATELIMIT_INIT(USEC_PER_MIN, 5);
         c->keep_alive = MAX(config->keep_alive, 5);
         int r = set_address(c, address);
         if (r == 0)
