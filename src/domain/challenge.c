@@ -22,18 +22,35 @@ struct Challenges {
         Slot slots[];
 };
 
+static bool table_size(size_t capacity, size_t *ret)
+{
+        return !__builtin_mul_overflow(capacity, sizeof(Slot), ret) &&
+               !__builtin_add_overflow(*ret, sizeof(Challenges), ret);
+}
+
 int challenges_new(size_t capacity, int (*random)(void *p, size_t len), Challenges **ret)
 {
         size_t size;
-        if (__builtin_mul_overflow(capacity, sizeof(Slot), &size) ||
-            __builtin_add_overflow(size, sizeof(Challenges), &size))
-                return -ENOMEM;
-        Challenges *c = calloc(1, size);
+        Challenges *c = table_size(capacity, &size) ? calloc(1, size) : NULL;
         if (!c)
                 return -ENOMEM;
         c->random = random;
         c->capacity = capacity;
         *ret = c;
+        return 0;
+}
+
+int challenges_reserve(Challenges **c, size_t capacity)
+{
+        size_t before = (*c)->capacity, size;
+        if (capacity <= before)
+                return 0;
+        Challenges *grown = table_size(capacity, &size) ? realloc(*c, size) : NULL;
+        if (!grown)
+                return -ENOMEM;
+        memset(&grown->slots[before], 0, (capacity - before) * sizeof(Slot));
+        grown->capacity = capacity;
+        *c = grown;
         return 0;
 }
 

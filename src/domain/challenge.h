@@ -24,6 +24,9 @@ typedef struct Challenges Challenges;
  * or returns a negative errno. 0 or -ENOMEM. */
 int challenges_new(size_t capacity, int (*random)(void *p, size_t len), Challenges **ret);
 Challenges *challenges_free(Challenges *c);
+/* Makes room for `capacity` nonces; what is out stays out, and a table never shrinks. 0, or -ENOMEM
+ * and the table is as before. */
+int challenges_reserve(Challenges **c, size_t capacity);
 DEFINE_CLEANUP(Challenges, challenges_free)
 
 /* Gives `peer` a new nonce of `len` bytes that is good until `now` + `lifetime`. 0;

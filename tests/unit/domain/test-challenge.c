@@ -155,6 +155,24 @@ static void full_of_own(void **state)
         assert_true(consume(c, "dev1", &n, 3 * S));
 }
 
+/* More devices after a reload: what was given out before is still good. */
+static void room_for_more(void **state)
+{
+        _cleanup_(challenges_freep) Challenges *c = setup(1);
+        uint8_t n[CHALLENGE_NONCE_MAX];
+        Nonce first = issue(c, "dev1", S);
+
+        assert_int_equal(challenges_issue(c, "dev2", 32, TTL, S, n), -EAGAIN);
+        assert_int_equal(challenges_reserve(&c, 3), 0);
+        assert_int_equal(challenges_reserve(&c, 2), 0);
+        Nonce second = issue(c, "dev2", S), third = issue(c, "dev3", S);
+        assert_int_equal(challenges_issue(c, "dev4", 32, TTL, S, n), -EAGAIN);
+        assert_int_equal(challenges_reserve(&c, SIZE_MAX), -ENOMEM);
+        assert_true(consume(c, "dev1", &first, 2 * S));
+        assert_true(consume(c, "dev2", &second, 2 * S));
+        assert_true(consume(c, "dev3", &third, 2 * S));
+}
+
 static void no_randomness(void **state)
 {
         _cleanup_(challenges_freep) Challenges *c = setup(2);
@@ -176,6 +194,7 @@ int main(void)
                 cmocka_unit_test(own_oldest_goes),
                 cmocka_unit_test(full),
                 cmocka_unit_test(full_of_own),
+                cmocka_unit_test(room_for_more),
                 cmocka_unit_test(no_randomness),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
