@@ -294,6 +294,47 @@ static int parse_instance_id(const ConfigKey *k, const char *value, void *field)
         return 0;
 }
 
+static void reset_client_ids(void *field)
+{
+        Device *d = field;
+        d->n_client_ids = 0;
+        memset(d->client_ids, 0, sizeof d->client_ids);
+}
+
+/* RFC 9783 section 4.1.2: a signed 32-bit number, and never 0. */
+static int parse_client_id(const char *word, int32_t *ret)
+{
+        bool negative = word[0] == '-';
+        uint32_t v;
+        if (parse_u32(word + negative, 1, (uint32_t)INT32_MAX + negative, &v) < 0)
+                return -EINVAL;
+        *ret = (int32_t)(negative ? -(int64_t)v : (int64_t)v);
+        return 0;
+}
+
+static int parse_client_ids(const ConfigKey *k, const char *value, void *field)
+{
+        Device *d = field;
+        int32_t ids[DEVICE_CLIENT_IDS_MAX];
+        size_t n = d->n_client_ids;
+        memcpy(ids, d->client_ids, sizeof ids);
+        for (;;) {
+                _cleanup_free_ char *word = NULL;
+                int r = next_word(&value, &word);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        break;
+                if (n >= DEVICE_CLIENT_IDS_MAX)
+                        return -ERANGE;
+                if (parse_client_id(word, &ids[n++]) < 0)
+                        return -EINVAL;
+        }
+        memcpy(d->client_ids, ids, sizeof ids);
+        d->n_client_ids = n;
+        return 0;
+}
+
 const ConfigType config_pin = { "a SHA-256 in 64 hexadecimal digits", parse_pin, reset_pin };
 const ConfigType config_mac = { "the address of one device such as 02:00:5e:10:00:01", parse_mac,
                                 reset_mac };
@@ -301,3 +342,5 @@ const ConfigType config_addresses = { "at most 8 IPv4 or IPv6 addresses", parse_
                                       reset_addresses, NULL, true };
 const ConfigType config_instance_id = { "33 bytes in 66 hexadecimal digits, the first of them 01",
                                         parse_instance_id, reset_instance_id };
+const ConfigType config_client_ids = { "at most 8 integers other than 0, of 32 bits",
+                                       parse_client_ids, reset_client_ids, NULL, true };

@@ -143,7 +143,11 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "Its PSA Instance ID, 33 bytes in hexadecimal digits." },
                 { "AttestationKey", &config_path, D(attestation_key), 0, 0, NULL,
                   "PEM file with the public key that its attestation tokens are signed with. Goes\n"
-                  "with InstanceID=." },
+                  "with InstanceID=. Without it the key that the reference values enrol for that\n"
+                  "InstanceID= counts." },
+                { "ClientIDs", &config_client_ids, D(device), 0, 0, NULL,
+                  "The callers on the device that may ask for a token (its client id claim), at most\n"
+                  "8; negative ones are of its less trusted side. Without any all may." },
         } },
 };
 /* clang-format on */

@@ -46,7 +46,7 @@ typedef enum ConfigSectionId {
         _SECTION_MAX,
 } ConfigSectionId;
 
-#define CONFIG_KEYS_MAX 8
+#define CONFIG_KEYS_MAX 9
 
 typedef struct ConfigSection {
         const char *name;
@@ -75,4 +75,4 @@ extern const ConfigType config_text, config_path, config_topic, config_topic_lev
         config_boolean, config_number, config_bytes32, config_bytes64, config_span, config_seconds,
         config_pcrs, config_words, config_paths, config_interface, config_interfaces,
         config_listens, config_services, config_attestation, config_postures, config_egress,
-        config_pin, config_mac, config_addresses, config_instance_id;
+        config_pin, config_mac, config_addresses, config_instance_id, config_client_ids;

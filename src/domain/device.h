@@ -74,6 +74,8 @@ typedef struct Class {
 
 #define DEVICE_ADDRESSES_MAX 8
 
+#define DEVICE_CLIENT_IDS_MAX 8
+
 typedef struct DeviceAddress {
         uint8_t family; /* 4 or 6 */
         uint8_t addr[16];
@@ -93,11 +95,14 @@ typedef struct Device {
         bool has_hardware_address;
         DeviceAddress addresses[DEVICE_ADDRESSES_MAX];
         size_t n_addresses;
-        /* Its enrolled attestation identity (PSA): Instance ID, IAK and permitted client ids. */
+        /* Its enrolled attestation identity (PSA): Instance ID, IAK, and which callers on it may
+         * ask for tokens (none listed: any). */
         uint8_t instance_id[33];
         bool has_instance_id;
         void *attestation_key;              /* PublicKey of the daemon's binding; NULL without */
         uint8_t attestation_key_sha256[32]; /* of its SubjectPublicKeyInfo: which key that is */
+        int32_t client_ids[DEVICE_CLIENT_IDS_MAX];
+        size_t n_client_ids;
         char *origin;                       /* "devices.d/dev1.conf": for messages */
 } Device;
 

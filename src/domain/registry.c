@@ -185,7 +185,9 @@ static bool same_attestation_identity(const Device *a, const Device *b)
                memcmp(a->instance_id, b->instance_id, sizeof a->instance_id) == 0 &&
                !a->attestation_key == !b->attestation_key &&
                memcmp(a->attestation_key_sha256, b->attestation_key_sha256,
-                      sizeof a->attestation_key_sha256) == 0;
+                      sizeof a->attestation_key_sha256) == 0 &&
+               a->n_client_ids == b->n_client_ids &&
+               memcmp(a->client_ids, b->client_ids, sizeof a->client_ids) == 0;
 }
 
 #define ENROLLED_ANEW "enrolled anew by the configuration"

@@ -112,10 +112,12 @@ static void reload_keeps_state(void **state)
 /* Who enrols another key, identity or class under a name starts from nothing. */
 static void another_identity_starts_again(void **state)
 {
-        for (unsigned what = 0; what < 4; what++) {
+        for (unsigned what = 0; what < 5; what++) {
                 Heard h;
                 _cleanup_(registry_freep) Registry *r = new_registry(&h);
                 Device a = device("a", "a", 0), b = a;
+                if (what == 4)
+                        b.client_ids[b.n_client_ids++] = -1;
                 if (what == 0)
                         b.class = &cameras;
                 if (what == 1)
