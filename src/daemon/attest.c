@@ -14,6 +14,7 @@
 #include "base/hashmap.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/ratelimit.h"
 #include "base/str.h"
 #include "daemon/evidence.h"
 #include "daemon/gateway.h"
@@ -29,6 +30,9 @@
 /* Reports that may be between judgement and answer: each holds a copy of its evidence. */
 #define IN_FLIGHT_MAX 64
 #define NONCES_MIN    64
+/* Log lines about evidence that is not accepted: a device must not fill the journal with them. */
+#define FAILURES_BURST    20
+#define FAILURES_INTERVAL (10 * USEC_PER_SEC)
 
 struct Attest {
         Gateway *gateway;
@@ -38,6 +42,7 @@ struct Attest {
         List in_flight;
         size_t n_in_flight;
         LoopSource *deferred; /* starts the fibers and answers what was decided at once */
+        RateLimit failures;
 };
 
 typedef enum Step {
@@ -55,6 +60,7 @@ struct EvidenceTicket {
         EvidenceOutcome outcome;
         Verdict verdict;
         Posture posture;
+        usec_t expires;      /* CLOCK_BOOTTIME, of the verdict */
         const char *failure; /* a constant, instead of the verdict's reason */
         AttestRecord *record;
         EvidenceDone done;
@@ -93,6 +99,8 @@ DEFINE_CLEANUP(AttestRecord, record_free)
 
 static void ticket_free(EvidenceTicket *t)
 {
+        if (t->step == STEP_ENFORCE)
+                enforcer_cancel(t->attest->gateway->enforcer, t);
         list_remove(&t->in_flight);
         t->attest->n_in_flight--;
         record_free(t->record);
@@ -101,17 +109,19 @@ static void ticket_free(EvidenceTicket *t)
 
 /* ---- judge ---- */
 
-/* A CMW record carries the type of what is inside; other formats are the evidence itself. False
- * for what is no CMW. */
-static bool unwrap(uint16_t *content_format, Bytes *body)
+/* A CMW record carries the type of what is inside; other formats are the evidence itself. What is
+ * kept, and goes upstream, is the inside. False for what is no CMW. */
+static bool unwrap(AttestRecord *r)
 {
-        CmwRecord record;
-        if (*content_format != SALLYPORT_CF_CMW_CBOR)
+        CmwRecord cmw;
+        if (r->content_format != SALLYPORT_CF_CMW_CBOR)
                 return true;
-        if (cmw_record_read(*body, &record) != CMW_OK)
+        if (cmw_record_read(BYTES(r->evidence, r->evidence_len), &cmw) != CMW_OK)
                 return false;
-        *content_format = record.content_format;
-        *body = record.value;
+        r->content_format = cmw.content_format;
+        r->evidence_len = cmw.value.len;
+        if (cmw.value.len > 0)
+                memmove(r->evidence, cmw.value.data, cmw.value.len);
         return true;
 }
 
@@ -152,6 +162,8 @@ static int appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Ver
                         BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0),
                 .key = key,
                 .verify = verify,
+                .client_ids = d->client_ids,
+                .n_client_ids = d->n_client_ids,
         };
         return appraisal_psa(evidence, &enrolment, a->references, now_realtime(), ret);
 }
@@ -168,20 +180,18 @@ static void judge(EvidenceTicket *t)
         Attest *a = t->attest;
         AttestRecord *record = t->record;
         const Device *d = t->device->device;
-        Bytes body = BYTES(record->evidence, record->evidence_len);
-        uint16_t format = record->content_format;
         PsaEvidence evidence;
         const char *why = NULL;
 
-        if (!unwrap(&format, &body))
+        if (!unwrap(record))
                 return decide(t, EVIDENCE_MALFORMED, "not a CMW record");
-        if (!is_psa(format))
+        if (!is_psa(record->content_format))
                 return decide(t, EVIDENCE_UNSUPPORTED,
                               "this media type of evidence is not appraised here");
         if (d->class->attestation != ATTESTATION_PSA)
                 return decide(t, EVIDENCE_UNSUPPORTED,
                               "devices of this class are not attested (Attestation=none)");
-        if (!psa_evidence_read(body, &evidence, &why))
+        if (!psa_evidence_read(BYTES(record->evidence, record->evidence_len), &evidence, &why))
                 return decide(t, EVIDENCE_MALFORMED, why);
         /* Whatever becomes of the report: its nonce is used up now. */
         if (!challenges_consume(a->challenges, d->name, evidence.claims.nonce,
@@ -222,9 +232,10 @@ static int enforce(EvidenceTicket *t)
 {
         Gateway *g = t->attest->gateway;
         usec_t now = loop_now(g->loop);
-        usec_t expires = usec_add(now, t->device->device->class->verdict_lifetime);
+        t->expires = usec_add(now, t->device->device->class->verdict_lifetime);
         log_verdict(t);
-        registry_set_posture(g->registry, t->device, t->posture, t->verdict.reason, expires, now);
+        registry_set_posture(g->registry, t->device, t->posture, t->verdict.reason, t->expires,
+                             now);
         return enforcer_apply(g->enforcer, t->device, on_enforced, t);
 }
 
@@ -243,7 +254,7 @@ static int make_ear(EvidenceTicket *t, char **ret, Reason *reason)
 {
         Attest *a = t->attest;
         _cleanup_buf_ Buf jwt = BUF_INIT(16 * 1024);
-        usec_t now = now_realtime();
+        usec_t now = now_realtime(), boottime = now_boottime();
         EarSubmod submod = {
                 .name = t->record->device,
                 .status = t->verdict.tier,
@@ -254,7 +265,7 @@ static int make_ear(EvidenceTicket *t, char **ret, Reason *reason)
         Ear ear = {
                 .nonce = BYTES(t->record->nonce, t->record->nonce_len),
                 .issued = now,
-                .expires = usec_add(now, t->device->device->class->verdict_lifetime),
+                .expires = usec_add(now, t->expires > boottime ? t->expires - boottime : 0),
                 .developer = "sallyport",
                 .build = SALLYPORT_VERSION,
                 .submods = &submod,
@@ -276,9 +287,10 @@ static void on_fiber(void *userdata)
         if (t->device) {
                 int r = make_ear(t, &t->record->ear, &reason);
                 if (r < 0)
-                        log_message_errno(
-                                LOG_WARNING, r, LOG_FIELDS({ "DEVICE", t->record->device }),
-                                "Cannot sign the attestation result of %s", t->record->device);
+                        log_message_errno(LOG_WARNING, r,
+                                          LOG_FIELDS({ "DEVICE", t->record->device }),
+                                          "Cannot sign the attestation result of %s%s%s",
+                                          t->record->device, *reason.text ? ": " : "", reason.text);
         }
         t->step = STEP_ANSWER;
         loop_defer(t->attest->deferred);
@@ -297,14 +309,23 @@ static void keep_record(Attest *a, EvidenceTicket *t)
 {
         Bytes name = bytes_from_str(t->record->device);
         record_free(hashmap_remove(a->records, name));
-        if (hashmap_put(a->records, name, t->record) < 0)
+        int r = hashmap_put(a->records, name, t->record);
+        if (r < 0) {
+                log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", t->record->device }),
+                                  "The verdict on %s does not go upstream", t->record->device);
                 return;
-        report_device(a->gateway, t->record->device);
-        t->record = NULL;
+        }
+        report_device(a->gateway, TAKE_PTR(t->record));
 }
 
-static void log_failure(const EvidenceTicket *t)
+static void log_failure(EvidenceTicket *t)
 {
+        RateLimit *limit = &t->attest->failures;
+        if (!ratelimit_take(limit, loop_now(t->attest->gateway->loop)))
+                return;
+        uint64_t suppressed = ratelimit_suppressed(limit);
+        if (suppressed > 0)
+                log_warning("%llu more reports were not accepted", (unsigned long long)suppressed);
         log_message(LOG_WARNING,
                     LOG_FIELDS({ "DEVICE", t->record->device },
                                { "REASON", evidence_outcome_to_string(t->outcome) }),
@@ -408,7 +429,7 @@ void evidence_ticket_cancel(EvidenceTicket *t)
                 t->done = NULL;
 }
 
-const AttestRecord *attest_record(const Attest *a, const char *device)
+AttestRecord *attest_record(const Attest *a, const char *device)
 {
         return hashmap_get(a->records, bytes_from_str(device));
 }
@@ -435,6 +456,11 @@ void attest_set_references(Attest *a, ReferenceSet *set)
         a->references = set;
 }
 
+int attest_reserve(Attest *a, size_t n_devices)
+{
+        return challenges_reserve(&a->challenges, n_devices * CHALLENGE_PER_PEER);
+}
+
 int attest_load_references(Attest *a, const char *const *paths, size_t n)
 {
         ReferenceSet *set = NULL;
@@ -451,6 +477,7 @@ int attest_new(Gateway *g, Attest **ret)
         if (!a)
                 return -ENOMEM;
         a->gateway = g;
+        a->failures = RATELIMIT_INIT(FAILURES_INTERVAL, FAILURES_BURST);
         list_init(&a->in_flight);
         a->records = hashmap_new();
         if (!a->records)

@@ -30,7 +30,8 @@ typedef struct EvidenceResult {
         EvidenceOutcome outcome;
         Posture posture;    /* when appraised */
         const char *reason; /* one line */
-        Bytes ear;          /* EAR as a compact JWT, when appraised; holds during the call */
+        Bytes ear;          /* EAR as a compact JWT, when appraised; empty: the TPM did not sign */
+                            /* it, the verdict is in force all the same. Holds during the call */
 } EvidenceResult;
 
 typedef void (*EvidenceDone)(const EvidenceResult *result, void *userdata);

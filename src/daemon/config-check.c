@@ -233,7 +233,8 @@ static void finish_device(Config *c, ConfigObject *o, Unique *u)
         if (!d->certificate_name && !d->spki_pinned)
                 missing(c, o, "CertificateName", ", and neither is CertificateSPKI=");
         /* A CoRIM may bring the key for an Instance ID. */
-        if (d->has_instance_id && !o->device.attestation_key && c->settings->reference_values.n == 0)
+        if (d->has_instance_id && !o->device.attestation_key &&
+            c->settings->reference_values.n == 0)
                 missing(c, o, "AttestationKey", ", but InstanceID= is");
         if (o->device.attestation_key && !d->has_instance_id)
                 missing(c, o, "InstanceID", ", but AttestationKey= is");

@@ -20,6 +20,7 @@ typedef struct AttestRecord {
         size_t nonce_len;
         usec_t received; /* CLOCK_REALTIME */
         usec_t issued;   /* CLOCK_BOOTTIME, when the nonce was given out */
+        bool due;        /* upstream has still to hear of it: set and taken back by daemon/report */
 } AttestRecord;
 
 int attest_new(Gateway *g, Attest **ret);
@@ -36,4 +37,6 @@ void attest_set_references(Attest *a, ReferenceSet *set);
 /* A device is no longer configured: its records go, its report in flight is answered. */
 void attest_forget(Attest *a, const DeviceState *d);
 /* NULL when the device has not been judged. Holds until the loop turns. */
-const AttestRecord *attest_record(const Attest *a, const char *device);
+AttestRecord *attest_record(const Attest *a, const char *device);
+/* Room for the nonces of this many devices: before a reload brings more. 0 or -ENOMEM. */
+int attest_reserve(Attest *a, size_t n_devices);

@@ -108,8 +108,12 @@ static void on_appraised(const EvidenceResult *result, void *userdata)
         CoapTicket *t = o->ticket;
         coap_operation_free(o);
         uint8_t code = evidence_code(result->outcome);
-        if (result->outcome == EVIDENCE_APPRAISED)
+        if (result->outcome == EVIDENCE_APPRAISED && result->ear.len > 0)
                 coap_reply_fresh(t, code, COAP_FORMAT_EAT_JWT, result->ear);
+        else if (result->outcome == EVIDENCE_APPRAISED)
+                coap_reply_problem(t, COAPSERVER_CODE(5, 0),
+                                   "The evidence was appraised, its result could not be signed.",
+                                   result->reason);
         else
                 coap_reply_problem(t, code, "The evidence was not appraised.", result->reason);
 }

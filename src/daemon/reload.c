@@ -59,6 +59,8 @@ static int prepare(Gateway *g, Change *c, Reason *reason)
                 return reason_set(reason, r, "the reference values cannot be used");
         r = find_disconnects(g, c);
         if (r >= 0)
+                r = attest_reserve(g->attest, s->n_devices);
+        if (r >= 0)
                 r = registry_prepare(g->registry, s->devices, s->n_devices, loop_now(g->loop));
         if (r < 0)
                 return reason_set(reason, r, "the devices cannot be taken over");

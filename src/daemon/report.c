@@ -23,12 +23,9 @@
 struct Reports {
         Gateway *gateway;
         LoopSource *deferred;
-        /* Whose record the next report shows. */
-        char devices[RELAY_DEVICES_MAX][DEVICE_NAME_MAX + 1];
-        size_t n_devices;
         bool wanted;              /* also without a device: upstream asked */
         bool running;             /* a fiber is at it */
-        uint8_t nonce[NONCE_MAX]; /* upstream's, good for one report */
+        uint8_t nonce[NONCE_MAX]; /* upstream's, until all that is due was shown with it */
         size_t nonce_len;
         uint8_t boot_id[BOOT_ID_SIZE];
 };
@@ -67,18 +64,61 @@ static int copy_record(AttestRecord *dst, const AttestRecord *src)
         return 0;
 }
 
-/* Upstream's nonce proves to upstream that the report is fresh; without one the gateway takes its
- * own and the claims say whose it is by what upstream asked. */
-static int choose_nonce(Reports *r, Composition *c)
+/* Upstream's nonce proves to upstream that the report is fresh; a report that upstream has not
+ * asked for carries one of the gateway's own. */
+static int choose_nonce(const Reports *r, Composition *c)
 {
         c->nonce_len = r->nonce_len;
         if (r->nonce_len > 0) {
                 memcpy(c->nonce, r->nonce, r->nonce_len);
-                r->nonce_len = 0;
                 return 0;
         }
         c->nonce_len = NONCE_DEFAULT;
         return crypto_random(c->nonce, c->nonce_len);
+}
+
+static AttestRecord *record_at(const Gateway *g, size_t i)
+{
+        return attest_record(g->attest, registry_at(g->registry, i)->device->name);
+}
+
+static bool any_due(const Gateway *g)
+{
+        for (size_t i = 0; i < registry_size(g->registry); i++) {
+                const AttestRecord *record = record_at(g, i);
+                if (record && record->due)
+                        return true;
+        }
+        return false;
+}
+
+/* As many of those that are due as one report holds. */
+static int take_records(const Gateway *g, Composition *c)
+{
+        for (size_t i = 0; i < registry_size(g->registry); i++) {
+                AttestRecord *record = record_at(g, i);
+                if (!record || !record->due)
+                        continue;
+                if (c->n_records == RELAY_DEVICES_MAX)
+                        return 0;
+                int r = copy_record(&c->records[c->n_records], record);
+                if (r < 0)
+                        return r;
+                c->n_records++;
+                record->due = false;
+        }
+        return 0;
+}
+
+/* What a report that failed was to show waits for the next one. */
+static void give_back(const Composition *c)
+{
+        for (size_t i = 0; i < c->n_records; i++) {
+                AttestRecord *record =
+                        attest_record(c->reports->gateway->attest, c->records[i].device);
+                if (record)
+                        record->due = true;
+        }
 }
 
 static int compose(Reports *r, Composition **ret)
@@ -88,17 +128,16 @@ static int compose(Reports *r, Composition **ret)
                 return -ENOMEM;
         c->reports = r;
         int k = choose_nonce(r, c);
-        for (size_t i = 0; i < r->n_devices && k >= 0; i++) {
-                const AttestRecord *record = attest_record(r->gateway->attest, r->devices[i]);
-                if (record && (k = copy_record(&c->records[c->n_records], record)) >= 0)
-                        c->n_records++;
-        }
-        r->n_devices = 0;
-        r->wanted = false;
+        if (k >= 0)
+                k = take_records(r->gateway, c);
         if (k < 0) {
+                give_back(c);
                 composition_free(c);
                 return k;
         }
+        r->wanted = false;
+        if (!any_due(r->gateway))
+                r->nonce_len = 0;
         *ret = c;
         return 0;
 }
@@ -228,12 +267,17 @@ static void on_fiber(void *userdata)
         int k = make_report(c, &report, &reason);
         if (k >= 0)
                 k = store_report(r->gateway, buf_view(&report));
-        if (k < 0)
-                log_error_errno(k, "Cannot make the attestation report for upstream%s%s",
+        bool more = r->wanted || (k >= 0 && any_due(r->gateway));
+        if (k < 0) {
+                log_error_errno(k,
+                                "Cannot make the attestation report for upstream, the next one "
+                                "will show what it was to show%s%s",
                                 *reason.text ? ": " : "", reason.text);
+                give_back(c);
+        }
         composition_free(c);
         r->running = false;
-        if (r->wanted || r->n_devices > 0)
+        if (more)
                 loop_defer(r->deferred);
 }
 
@@ -251,35 +295,22 @@ static int on_turn(void *userdata)
         r->running = true;
         if (fiber_spawn(on_fiber, c) < 0) {
                 log_error("Cannot begin an attestation report: out of memory");
+                give_back(c);
                 composition_free(c);
                 r->running = false;
         }
         return 0;
 }
 
-static void add_device(Reports *r, const char *device)
+void report_device(Gateway *g, AttestRecord *record)
 {
-        for (size_t i = 0; i < r->n_devices; i++)
-                if (streq(r->devices[i], device))
-                        return;
-        if (r->n_devices == RELAY_DEVICES_MAX) {
-                log_warning("More than %d devices wait for one report; %s is left out, ignoring",
-                            RELAY_DEVICES_MAX, device);
-                return;
-        }
-        snprintf(r->devices[r->n_devices++], sizeof(r->devices[0]), "%s", device);
-}
-
-void report_device(Gateway *g, const char *device)
-{
-        add_device(g->reports, device);
+        record->due = true;
         loop_defer(g->reports->deferred);
 }
 
-/* The member "nonce" of the object that upstream sends; empty for anything else. */
-static Bytes nonce_member(Bytes payload)
+/* The member "nonce" of the object that upstream sends; empty when it has none. */
+static Bytes nonce_member(Reader r)
 {
-        Reader r = cbor_open(payload, CBOR_DEPTH);
         size_t n = cbor_map(&r);
         for (size_t i = 0; i < n && reader_ok(&r); i++) {
                 bool wanted = bytes_equal(cbor_text(&r), BYTES_LITERAL("nonce"));
@@ -290,12 +321,11 @@ static Bytes nonce_member(Bytes payload)
         return BYTES(NULL, 0);
 }
 
-/* {"nonce": bstr, ...} or the plain bytes. */
+/* {"nonce": bstr, ...} or the plain bytes: what is a CBOR map is no plain nonce. */
 static bool read_nonce(Bytes payload, Bytes *ret)
 {
-        Bytes nonce = nonce_member(payload);
-        if (!nonce.data)
-                nonce = payload;
+        Reader r = cbor_open(payload, CBOR_DEPTH);
+        Bytes nonce = cbor_peek(&r) == CBOR_MAP ? nonce_member(r) : payload;
         if (nonce.len < NONCE_MIN || nonce.len > NONCE_MAX)
                 return false;
         *ret = nonce;
@@ -306,6 +336,11 @@ static void on_nonce(const char *topic, const MqttClientMessage *message, void *
 {
         Reports *r = userdata;
         Bytes nonce;
+        if (message->retained) {
+                log_warning("Upstream sent a nonce that its broker keeps (retained): it says "
+                            "nothing of when it was made, ignoring");
+                return;
+        }
         if (!read_nonce(message->payload, &nonce)) {
                 log_warning("Upstream sent a nonce that is not %d to %d bytes, ignoring", NONCE_MIN,
                             NONCE_MAX);
@@ -315,9 +350,9 @@ static void on_nonce(const char *topic, const MqttClientMessage *message, void *
         r->nonce_len = nonce.len;
         r->wanted = true;
         for (size_t i = 0; i < registry_size(r->gateway->registry); i++) {
-                const char *name = registry_at(r->gateway->registry, i)->device->name;
-                if (attest_record(r->gateway->attest, name))
-                        add_device(r, name);
+                AttestRecord *record = record_at(r->gateway, i);
+                if (record)
+                        record->due = true;
         }
         loop_defer(r->deferred);
 }

@@ -3,15 +3,18 @@
 
 /* The composite report to upstream: what the devices showed and what the gateway itself is, in one
  * signed message, into the store. It goes out after every verdict, and whenever upstream sends a
- * nonce to <prefix>/<gateway>/gateway/rats/nonce (CBOR {"nonce": bstr} or 8 to 64 plain bytes). */
+ * nonce to <prefix>/<gateway>/gateway/rats/nonce (CBOR {"nonce": bstr} or 8 to 64 plain bytes).
+ * What does not fit into one report follows in others, with the same nonce. */
 
 #include "base/bytes.h"
 
 typedef struct Gateway Gateway;
 typedef struct Reports Reports;
+typedef struct AttestRecord AttestRecord;
 
 int reports_new(Gateway *g, Reports **ret);
 Reports *reports_free(Reports *r);
 
-/* A device was judged: its record goes upstream. Reports that wait for the TPM are merged. */
-void report_device(Gateway *g, const char *device);
+/* A device was judged: its record goes upstream. Reports that wait for the TPM are merged; those
+ * that failed go with the next one. */
+void report_device(Gateway *g, AttestRecord *record);

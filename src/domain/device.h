@@ -103,7 +103,7 @@ typedef struct Device {
         uint8_t attestation_key_sha256[32]; /* of its SubjectPublicKeyInfo: which key that is */
         int32_t client_ids[DEVICE_CLIENT_IDS_MAX];
         size_t n_client_ids;
-        char *origin;                       /* "devices.d/dev1.conf": for messages */
+        char *origin; /* "devices.d/dev1.conf": for messages */
 } Device;
 
 /* What a peer's address is compared by: an IPv4 address mapped into IPv6 counts as IPv4. */
