@@ -20,6 +20,9 @@
 #define REFUSALS_BURST    20
 #define REFUSALS_INTERVAL (10 * USEC_PER_SEC)
 #define STATUS_INTERVAL   (10 * USEC_PER_SEC)
+/* How long the TPM may take to finish what it began, and how often that is looked at. */
+#define STOP_MAX   (5 * USEC_PER_SEC)
+#define STOP_PAUSE (10 * USEC_PER_MSEC)
 
 /* ---- postures ---- */
 
@@ -311,9 +314,21 @@ static int on_status(void *userdata)
         return loop_timer_arm_relative(g->status, STATUS_INTERVAL);
 }
 
+/* A fiber in the middle of a command would be left there by the end of the loop. */
+static int on_stop(void *userdata)
+{
+        Gateway *g = userdata;
+        if (identity_busy(g->identity) && now_boottime() < g->stop_until)
+                return loop_timer_arm_relative(g->stop, STOP_PAUSE);
+        loop_exit(g->loop, 0);
+        return 0;
+}
+
 static int start(Gateway *g)
 {
         int r = loop_add_timer(g->loop, &g->expiry, LOOP_FATAL, on_expiry, g);
+        if (r >= 0)
+                r = loop_add_timer(g->loop, &g->stop, LOOP_FATAL, on_stop, g);
         if (r >= 0)
                 r = loop_add_timer(g->loop, &g->status, LOOP_FATAL, on_status, g);
         if (r < 0)
@@ -355,6 +370,26 @@ int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **re
         return 0;
 }
 
+void gateway_stop(Gateway *g)
+{
+        if (g->stop_until == 0)
+                g->stop_until = usec_add(now_boottime(), STOP_MAX);
+        if (loop_timer_arm_relative(g->stop, 0) < 0)
+                loop_exit(g->loop, 0);
+}
+
+/* A fiber that will never run again may still be inside of it: then it is left to the end of the
+ * process. */
+static void let_go_of_identity(Gateway *g)
+{
+        if (g->identity && identity_busy(g->identity)) {
+                log_warning("The TPM did not answer in time, leaving it as it is");
+                return;
+        }
+        credential_unref(g->client_credential);
+        identity_free(g->identity);
+}
+
 /* From the doors inwards; the packet filter's table stays. */
 Gateway *gateway_free(Gateway *g)
 {
@@ -369,12 +404,12 @@ Gateway *gateway_free(Gateway *g)
         attest_free(g->attest);
         reports_free(g->reports);
         submissions_free(g->submissions);
-        credential_unref(g->client_credential);
-        identity_free(g->identity);
+        let_go_of_identity(g);
         enforcer_free(g->enforcer);
         registry_free(g->registry);
         loop_source_free(g->expiry);
         loop_source_free(g->status);
+        loop_source_free(g->stop);
         settings_free(g->settings);
         free(g);
         return NULL;

@@ -41,6 +41,8 @@ typedef struct Gateway {
         Bus *bus;
         LoopSource *expiry; /* postures that run out */
         LoopSource *status; /* the line in systemctl status */
+        LoopSource *stop;   /* waits for the TPM before the loop ends */
+        usec_t stop_until;  /* CLOCK_BOOTTIME, 0: not stopping */
         usec_t started;     /* CLOCK_BOOTTIME */
         RateLimit refusals; /* log lines about peers that were refused */
         uint64_t refused;   /* peers */
@@ -50,6 +52,8 @@ typedef struct Gateway {
 /* Brings up everything: the settings are taken over. Blocks on disk and TPM, which is
  * right at start alone. 0, or a negative errno that was logged with what to do about it. */
 int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **ret);
+/* Ends the loop as soon as nobody is in the middle of using the TPM, or after some seconds. */
+void gateway_stop(Gateway *g);
 Gateway *gateway_free(Gateway *g);
 DEFINE_CLEANUP(Gateway, gateway_free)
 

@@ -85,7 +85,7 @@ static int on_stop(int signo, void *userdata)
         Gateway *g = userdata;
         log_info("Stopping");
         notify_stopping();
-        loop_exit(g->loop, 0);
+        gateway_stop(g);
         return 0;
 }
 

@@ -176,6 +176,11 @@ int identity_attach(Identity *id, Loop *loop)
         return tpm_attach(id->tpm, loop);
 }
 
+bool identity_busy(const Identity *id)
+{
+        return tpm_busy(id->tpm);
+}
+
 static bool take_number(const TPM2B_ECC_PARAMETER *n, uint8_t *ret)
 {
         const size_t size = P256_SIGNATURE_SIZE / 2;

@@ -51,6 +51,8 @@ int identity_open(const char *tcti, const char *state_directory, Identity **ret,
 Identity *identity_free(Identity *id);
 DEFINE_CLEANUP(Identity, identity_free)
 int identity_attach(Identity *id, Loop *loop);
+/* Whether a fiber is in the middle of using it. */
+bool identity_busy(const Identity *id);
 
 /* Signs a SHA-256 digest: r || s.
  *   -ENOKEY       no policy is installed

@@ -166,6 +166,11 @@ int tpm_attach(Tpm *t, Loop *loop)
         return 0;
 }
 
+bool tpm_busy(const Tpm *t)
+{
+        return t->locked;
+}
+
 int tpm_lock(Tpm *t, Reason *reason)
 {
         if (!t->locked) {

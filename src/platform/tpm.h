@@ -20,6 +20,8 @@ Tpm *tpm_free(Tpm *t);
 DEFINE_CLEANUP(Tpm, tpm_free)
 /* From now on users on fibers yield to the loop. 0 or a negative errno. */
 int tpm_attach(Tpm *t, Loop *loop);
+/* Whether somebody holds the TPM now: a fiber, when it is asked from the loop. */
+bool tpm_busy(const Tpm *t);
 
 /* Waits for the turn of this fiber. Off a fiber there is no waiting: -EBUSY when it is in use. */
 int tpm_lock(Tpm *t, Reason *reason) _warn_unused_;

@@ -83,6 +83,7 @@ static void test_queue(void **state)
         for (int i = 0; i < 4; i++)
                 assert_int_equal(fiber_spawn(use, &q), 0);
         /* Off a fiber, and while somebody has it: not now. */
+        assert_true(tpm_busy(q.tpm));
         assert_int_equal(tpm_lock(q.tpm, &reason), -EBUSY);
         assert_int_equal(loop_run(q.loop), 0);
         assert_string_equal(q.order, "aaabbbcccddd");
