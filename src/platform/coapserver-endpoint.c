@@ -2,8 +2,12 @@
 /* libcoap's sockets, which it does not hand out and does not look after. */
 #include "platform/coapserver-internal.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -101,4 +105,33 @@ void coapserver_clear_errors(CoapServer *s)
                     error != 0)
                         s->stats.socket_errors++;
         }
+}
+
+static bool is_its_own_broadcast(const struct ifaddrs *i)
+{
+        if (!(i->ifa_flags & IFF_BROADCAST) || !i->ifa_addr || !i->ifa_broadaddr ||
+            i->ifa_addr->sa_family != AF_INET)
+                return false;
+        const struct sockaddr_in *a = (const struct sockaddr_in *)i->ifa_addr;
+        const struct sockaddr_in *b = (const struct sockaddr_in *)i->ifa_broadaddr;
+        return a->sin_addr.s_addr == b->sin_addr.s_addr;
+}
+
+/* libcoap (since 4.3.2) takes a request to a broadcast address for a multicast one and drops it.
+ * For an address that has none (`ip addr add` without `brd`) libc says that it is its own
+ * broadcast address, and every request to it would vanish. This stands in front of libc's
+ * getifaddrs() for the whole process: such an entry loses its broadcast flag. */
+__attribute__((visibility("default"))) int getifaddrs(struct ifaddrs **ret)
+{
+        int (*libc)(struct ifaddrs **) = NULL;
+        *(void **)&libc = dlsym(RTLD_NEXT, "getifaddrs");
+        if (!libc) {
+                errno = ENOSYS;
+                return -1;
+        }
+        int r = libc(ret);
+        for (struct ifaddrs *i = r == 0 ? *ret : NULL; i; i = i->ifa_next)
+                if (is_its_own_broadcast(i))
+                        i->ifa_flags &= ~(unsigned)IFF_BROADCAST;
+        return r;
 }

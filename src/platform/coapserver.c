@@ -10,6 +10,7 @@
  *   sessions, the callback for names is skipped on resumption: coapserver-dtls.c.
  * - Bursts overflow the socket, an error on it keeps the epoll set readable for ever, others may
  *   share its port: coapserver-endpoint.c.
+ * - Requests to an address without a broadcast address are dropped: coapserver-endpoint.c.
  * - A session is used after it was closed inside a callback: nothing is sent or closed there.
  * - Sending on a session that was closed makes libcoap open a client handshake to the device: the
  *   peer ends with COAP_EVENT_DTLS_CLOSED and nothing is sent for it after that.
