@@ -154,27 +154,73 @@ static void show_certificate(const json_t *c)
         view_field("", "key sha256:%s", view_string(c, "spki_sha256", "?"));
 }
 
-static void show_rules(const json_t *rules)
+static void show_rule(const char *name, const json_t *rule)
 {
-        size_t i;
-        const json_t *rule;
-        if (json_array_size(rules) == 0) {
-                view_field("egress", "%s", "nothing: the gateway's own ports alone");
+        _cleanup_free_ char *state = NULL;
+        const char *tone = view_true(rule, "live") ? view_toned(TONE_GOOD, "open")
+                                                   : view_toned(TONE_BAD, "closed");
+        bool expires = json_is_number(json_object_get(rule, "expires_seconds"));
+        if (asprintf(&state, "%s%s%s", tone, expires ? " for " : "",
+                     expires ? view_span(rule, "expires_seconds") : "") < 0)
                 return;
+        view_field(name, "%s to %s: %s; %lld packets, %s", view_string(rule, "from", "?"),
+                   view_string(rule, "allows", "?"), state,
+                   (long long)view_integer(rule, "packets"),
+                   view_size(view_integer(rule, "bytes")));
+}
+
+/* Where it may go beyond the gateway, as the kernel has it now. */
+static void show_egress(const json_t *w)
+{
+        const json_t *rules = json_object_get(w, "rules"), *rule;
+        const char *door = "the gateway's own ports";
+        size_t i;
+        if (!view_true(w, "filter_read"))
+                view_field("egress", "%s",
+                           view_toned(TONE_BAD, "unknown: the packet filter cannot be read"));
+        else if (view_true(w, "held"))
+                view_field("egress", "%s, %s alone: the kernel refused its posture; trying again",
+                           view_toned(TONE_BAD, "held"), door);
+        else if (view_true(w, "closed"))
+                view_field("egress", "%s: %s alone, to attest", view_toned(TONE_BAD, "closed"),
+                           door);
+        else if (json_array_size(rules) == 0)
+                view_field("egress", "none in this posture: %s and its zone's services", door);
+        json_array_foreach((json_t *)rules, i, rule) show_rule(i == 0 ? "egress" : "", rule);
+}
+
+static void show_drops(const json_t *w)
+{
+        static const struct {
+                const char *key, *why;
+        } causes[] = {
+                { "refused", "no rule allows them" },
+                { "quarantined", "it is closed" },
+                { "spoofed", "somebody else used its address" },
+        };
+        const char *name = "dropped";
+        for (size_t i = 0; i < ELEMENTSOF(causes); i++) {
+                const json_t *d = json_object_get(json_object_get(w, "dropped"), causes[i].key);
+                json_int_t packets = view_integer(d, "packets");
+                if (packets == 0)
+                        continue;
+                view_field(name, "%lld packet%s, %s: %s", (long long)packets,
+                           packets == 1 ? "" : "s", view_size(view_integer(d, "bytes")),
+                           causes[i].why);
+                name = "";
         }
-        json_array_foreach((json_t *)rules, i, rule)
-        {
-                bool live = view_true(rule, "live");
-                view_field(i == 0 ? "egress" : "", "%-32s %s%s%s, %lld packets, %lld bytes",
-                           view_string(rule, "allows", "?"),
-                           live ? view_toned(TONE_GOOD, "open") : view_toned(TONE_BAD, "closed"),
-                           json_object_get(rule, "expires_seconds") ? " for " : "",
-                           json_object_get(rule, "expires_seconds")
-                                   ? view_span(rule, "expires_seconds")
-                                   : "",
-                           (long long)view_integer(rule, "packets"),
-                           (long long)view_integer(rule, "bytes"));
-        }
+        if (*name && json_object_get(w, "dropped"))
+                view_field(name, "%s", "nothing");
+}
+
+static void show_seen(const json_t *w)
+{
+        if (isempty(json_string_value(json_object_get(w, "peer"))))
+                view_field("seen", "%s", "never since the daemon started");
+        else
+                view_field("seen", "%s over %s, %s ago; %lld sessions", view_string(w, "peer", "?"),
+                           view_string(w, "transport", "?"), view_span(w, "last_seen_seconds"),
+                           (long long)view_integer(w, "sessions"));
 }
 
 static void show_why(const json_t *w)
@@ -186,24 +232,20 @@ static void show_why(const json_t *w)
         if (view_true(w, "quarantined"))
                 view_field("quarantine", "%s: %s", view_toned(TONE_BAD, "by the operator"),
                            view_string(w, "quarantine_reason", "no reason given"));
-        if (json_object_get(w, "expires_seconds"))
+        if (json_is_number(json_object_get(w, "expires_seconds")))
                 view_field("until", "in %s, then unattested", view_span(w, "expires_seconds"));
         show_certificate(json_object_get(w, "certificate"));
         view_field("belongs to", "zone %s on %s, class %s, attestation %s",
                    view_string(w, "zone", "?"), view_string(w, "interface", "?"),
                    view_string(w, "class", "?"), view_string(w, "attestation", "?"));
-        view_field("seen", "%s over %s, %s ago, %lld sessions", view_string(w, "peer", "nowhere"),
-                   view_string(w, "transport", "nothing"), view_span(w, "last_seen_seconds"),
-                   (long long)view_integer(w, "sessions"));
+        show_seen(w);
         view_field("telemetry", "%s; %lld messages taken, %lld refused",
                    view_true(w, "telemetry") ? view_toned(TONE_GOOD, "taken")
                                              : view_toned(TONE_BAD, "refused in this posture"),
                    (long long)view_integer(w, "messages_in"),
                    (long long)view_integer(w, "messages_refused"));
-        show_rules(json_object_get(w, "rules"));
-        view_field("dropped", "%lld packets, %lld bytes",
-                   (long long)view_integer(w, "dropped_packets"),
-                   (long long)view_integer(w, "dropped_bytes"));
+        show_egress(w);
+        show_drops(w);
         view_field("configured", "in %s", view_string(w, "origin", "?"));
 }
 

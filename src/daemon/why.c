@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/why.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "base/str.h"
@@ -58,24 +59,58 @@ static const EnforcerElement *find_open(const EnforcerElement *elements, size_t 
         return NULL;
 }
 
+static const char *format_address(const DeviceAddress *a, char ret[static INET6_ADDRSTRLEN])
+{
+        return inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->addr, ret, INET6_ADDRSTRLEN);
+}
+
 /* An allowance counts while the device's address is open. */
 static json_t *rule(const EnforcerElement *e, const EnforcerElement *open)
 {
-        char allows[EGRESS_RULE_FORMAT_MAX];
+        char allows[EGRESS_RULE_FORMAT_MAX], from[INET6_ADDRSTRLEN];
         bool live = e->present && open && open->present;
         json_t *left = live && open->left != USEC_INFINITY
                                ? json_real((double)open->left / (double)USEC_PER_SEC)
                                : json_null();
-        return json_pack("{s:s, s:b, s:I, s:I, s:o}", "allows",
+        return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o}", "from",
+                         format_address(&e->element.address, from), "allows",
                          egress_rule_format(&e->element.rule, allows), "live", live, "packets",
                          (json_int_t)e->count.packets, "bytes", (json_int_t)e->count.bytes,
                          "expires_seconds", left);
 }
 
+/* Packets of the device, or that claimed to be it, which the kernel dropped; one number a cause. */
+typedef struct Drops {
+        NftCount spoofed, refused, quarantined;
+} Drops;
+
+static void add_count(NftCount *sum, const NftCount *c)
+{
+        sum->packets += c->packets;
+        sum->bytes += c->bytes;
+}
+
+static void add_drops(json_t *why, const Drops *d)
+{
+        const struct {
+                const char *name;
+                const NftCount *count;
+        } causes[] = { { "refused", &d->refused },
+                       { "quarantined", &d->quarantined },
+                       { "spoofed", &d->spoofed } };
+        json_t *drops = json_object();
+        for (size_t i = 0; i < ELEMENTSOF(causes); i++)
+                json_object_set_new(drops, causes[i].name,
+                                    json_pack("{s:I, s:I}", "packets",
+                                              (json_int_t)causes[i].count->packets, "bytes",
+                                              (json_int_t)causes[i].count->bytes));
+        json_object_set_new(why, "dropped", drops);
+}
+
 static void add_filter(json_t *why, const EnforcerElement *elements, size_t n)
 {
         json_t *rules = json_array();
-        json_int_t packets = 0, bytes = 0;
+        Drops drops = { 0 };
         bool closed = false;
         for (size_t i = 0; i < n; i++) {
                 const EnforcerElement *e = &elements[i];
@@ -85,14 +120,14 @@ static void add_filter(json_t *why, const EnforcerElement *elements, size_t n)
                                               rule(e, find_open(elements, n, &e->element.address)));
                         break;
                 case EGRESS_REFUSED:
+                        add_count(&drops.refused, &e->count);
+                        break;
                 case EGRESS_CLAIMED:
-                        packets += (json_int_t)e->count.packets;
-                        bytes += (json_int_t)e->count.bytes;
+                        add_count(&drops.spoofed, &e->count);
                         break;
                 case EGRESS_QUARANTINED:
                 case EGRESS_QUARANTINED_ETHER:
-                        packets += (json_int_t)e->count.packets;
-                        bytes += (json_int_t)e->count.bytes;
+                        add_count(&drops.quarantined, &e->count);
                         closed = closed || e->present;
                         break;
                 case EGRESS_BOUND:
@@ -106,9 +141,8 @@ static void add_filter(json_t *why, const EnforcerElement *elements, size_t n)
                 }
         }
         json_object_set_new(why, "rules", rules);
-        json_object_set_new(why, "dropped_packets", json_integer(packets));
-        json_object_set_new(why, "dropped_bytes", json_integer(bytes));
         json_object_set_new(why, "closed", json_boolean(closed));
+        add_drops(why, &drops);
 }
 
 static void query_filter(Gateway *g, const DeviceState *d, json_t *why)
@@ -116,7 +150,9 @@ static void query_filter(Gateway *g, const DeviceState *d, json_t *why)
         EnforcerElement *elements = NULL;
         size_t n = 0;
         bool held = false;
-        if (enforcer_query(g->enforcer, d->device->name, &elements, &n, &held) < 0)
+        int r = enforcer_query(g->enforcer, d->device->name, &elements, &n, &held);
+        json_object_set_new(why, "filter_read", json_boolean(r >= 0));
+        if (r < 0)
                 return;
         add_filter(why, elements, n);
         json_object_set_new(why, "held", json_boolean(held));

@@ -264,6 +264,16 @@ def why(lab):
     lab.show_lines(said, 30)
     for word in ("dev3 is warning", '"application"', "matches no reference", "gateway's own ports"):
         check(word in said, f'it does not say: {word}')
+    lab.run("gw", "sallyportctl", "quarantine", "dev3", "inspection")
+    try:
+        lab.run("dev3", "ping", "-c1", "-W1", "198.51.100.7", ok=False, quiet=True)
+        said = lab.run("gw", "sallyportctl", "why", "dev3").stdout
+        lab.show_lines(said, 30)
+        for word in ("by the operator: inspection", "closed: the gateway's own ports alone",
+                     "it is closed"):
+            check(word in said, f'it does not say: {word}')
+    finally:
+        lab.run("gw", "sallyportctl", "release", "dev3")
 
 
 class Publisher:
