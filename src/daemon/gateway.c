@@ -127,6 +127,8 @@ static int start_identity(Gateway *g)
                                        "This gateway has no identity yet (sallyportctl identity "
                                        "init): %s",
                                        reason.text);
+        if (r == -ENODEV)
+                return log_error_errno(r, "The TPM is not there (TCTI= names it): %s", reason.text);
         if (r < 0)
                 return log_error_errno(r, "Cannot open the identity: %s", reason.text);
         r = identity_check(g->identity, &reason);
@@ -223,7 +225,7 @@ static int resolve_tls_key(Gateway *g, TlsKeyMode *ret)
         return 0;
 }
 
-static int open_doors(Gateway *g, bool with_coap)
+static int open_doors(Gateway *g, bool minted)
 {
         const Settings *s = g->settings;
         const IngressMqttSettings mqtt = {
@@ -236,7 +238,9 @@ static int open_doors(Gateway *g, bool with_coap)
         int r = ingress_mqtt_new(g, g->loop, &mqtt, &g->mqtt);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the MQTT door");
-        if (!with_coap) {
+        if (s->coap.listen.n == 0)
+                return 0;
+        if (!minted) {
                 log_notice("CoAP stays closed: it needs a minted key (TLSKey=), and the identity's "
                            "certificate is not that of a CA");
                 return 0;
@@ -307,9 +311,11 @@ static int on_status(void *userdata)
                 uplink_stats(g->uplink, &uplink);
         for (size_t i = 0; i < registry_size(g->registry); i++)
                 sessions += registry_at(g->registry, i)->sessions;
-        notify_status("%zu devices, %zu sessions; upstream %s; %llu records waiting",
+        notify_status("devices %zu, sessions %zu; %s; messages waiting %llu",
                       registry_size(g->registry), sessions,
-                      uplink.connected ? "connected" : "disconnected",
+                      !g->uplink         ? "no upstream"
+                      : uplink.connected ? "upstream connected"
+                                         : "upstream disconnected",
                       (unsigned long long)store.records);
         return loop_timer_arm_relative(g->status, STATUS_INTERVAL);
 }
@@ -340,7 +346,7 @@ static int start(Gateway *g)
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the control interface");
         loop_timer_arm_relative(g->status, 0);
-        log_info("sallyport %s is up: gateway %s, %zu devices, %s key", SALLYPORT_VERSION,
+        log_info("sallyport %s is up: gateway %s, devices %zu, %s key", SALLYPORT_VERSION,
                  g->settings->name, registry_size(g->registry),
                  g->tls_key == TLS_KEY_MINTED ? "minted" : "TPM");
         notify_ready();

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -18,12 +19,11 @@ static void help(void)
 {
         printf("sallyportd [OPTIONS...]\n\n"
                "The sallyport gateway daemon. It runs in the foreground.\n\n"
-               "  -c --config FILE   read this file, and FILE.d/*.conf and devices.d/*.conf "
-               "beside\n"
-               "                     it (default: " SALLYPORT_SYSCONFDIR "/sallyport.conf)\n"
-               "     --check         check the configuration, say what is wrong, and exit\n"
-               "  -h --help          show this and exit\n"
-               "     --version       show the version and exit\n\n"
+               "  -c --config FOLDER  where sallyport.conf, sallyport.conf.d/ and devices.d/ are\n"
+               "                      (default: " SALLYPORT_SYSCONFDIR ")\n"
+               "     --check          check the configuration, say what is wrong, and exit\n"
+               "  -h --help           show this and exit\n"
+               "     --version        show the version and exit\n\n"
                "Signals: SIGHUP reloads the configuration, SIGTERM stops.\n"
                "See sallyportd(8), sallyport.conf(5), sallyportctl(1).\n");
 }
@@ -96,6 +96,33 @@ static int on_reload(int signo, void *userdata)
         return 0;
 }
 
+/* Trying again mends the rest: a TPM that is not there yet, an address that is not up. */
+static bool needs_a_person(int error)
+{
+        switch (error) {
+        case -EINVAL:       /* a file that is named in the configuration */
+        case -ENOENT:       /* no identity, or a file that is not there */
+        case -ENOKEY:       /* no policy */
+        case -EBADMSG:      /* a policy that is not the operator's */
+        case -EKEYREJECTED: /* PCRs that he has not signed */
+        case -EKEYREVOKED:  /* a policy that he retired */
+                return true;
+        default:
+                return false;
+        }
+}
+
+/* The journal looks up whose message it is after it has read it: of a process that is gone by then
+ * the unit is not known, and neither systemctl status nor journalctl -u would show why. */
+static int leave(int error)
+{
+        static const struct timespec moment = { .tv_nsec = 300 * 1000 * 1000 };
+        if (error >= 0)
+                return EXIT_SUCCESS;
+        nanosleep(&moment, NULL);
+        return needs_a_person(error) ? EXIT_INVALID : EXIT_FAILURE;
+}
+
 static int run(const char *config, Settings *settings)
 {
         _cleanup_(loop_freep) Loop *loop = NULL;
@@ -133,14 +160,14 @@ int main(int argc, char **argv)
         journal_setup();
         r = startup_load(options.config, &settings);
         if (r < 0)
-                return EXIT_INVALID;
+                return leave(-EINVAL);
         if (options.check) {
-                printf("%s: no errors, %zu zones, %zu classes, %zu devices\n", options.config,
+                printf("%s: no errors; zones %zu, classes %zu, devices %zu\n", options.config,
                        settings->n_zones, settings->n_classes, settings->n_devices);
                 settings_free(settings);
                 return EXIT_SUCCESS;
         }
         log_set_max_level(settings->log_level);
         block_signals();
-        return run(options.config, settings) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return leave(run(options.config, settings));
 }

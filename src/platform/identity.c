@@ -137,8 +137,11 @@ int identity_open(const char *tcti, const char *state_directory, Identity **ret,
         int r = identity_files_read(id->directory, &id->files, reason);
         if (r == 0)
                 r = check_files(id, reason);
-        if (r == 0)
-                r = tpm_open(tcti, &id->tpm, reason);
+        if (r < 0)
+                return r;
+        r = tpm_open(tcti, &id->tpm, reason);
+        if (r == -ENOENT) /* its device or socket: there is an identity */
+                r = -ENODEV;
         if (r == 0)
                 r = load_keys(id, reason);
         if (r == 0)

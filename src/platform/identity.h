@@ -45,6 +45,7 @@ typedef struct IdentityParams {
 int identity_create(const IdentityParams *params, Reason *reason);
 
 /* Loads everything into the TPM and checks that it is ours. Blocks. -ENOENT: there is none yet.
+ * -ENODEV: the TPM is not there.
  * Policy and certificate may be missing or broken still: see below. */
 int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason);
 /* Every fiber that uses it has ended, every credential and key of it is gone. */
