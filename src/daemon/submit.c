@@ -2,6 +2,8 @@
 #include "daemon/submit.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/list.h"
 #include "base/log.h"
@@ -114,6 +116,24 @@ static SubmitOutcome judge(Gateway *g, const Submission *s)
         return SUBMIT_STORED;
 }
 
+/* A device that sends on and on must not fill the journal, nor may it hush another one. */
+static void log_refused(Gateway *g, DeviceState *d, SubmitOutcome outcome)
+{
+        if (!ratelimit_take(&d->refusals, loop_now(g->loop)))
+                return;
+        uint64_t n = ratelimit_suppressed(&d->refusals);
+        char more[64] = "";
+        if (n > 0)
+                snprintf(more, sizeof(more), "; %" PRIu64 " more were refused without a line", n);
+        log_message(LOG_WARNING,
+                    LOG_FIELDS({ "DEVICE", d->device->name },
+                               { "REASON", submit_outcome_to_string(outcome) },
+                               { "POSTURE", posture_to_string(device_state_effective(d)) }),
+                    "A message of %s was not taken: %s (posture %s%s)%s", d->device->name,
+                    submit_outcome_to_string(outcome), posture_to_string(d->posture),
+                    d->quarantined ? ", quarantined" : "", more);
+}
+
 static void decide_later(Submissions *s, SubmitTicket *t, SubmitOutcome outcome)
 {
         t->outcome = outcome;
@@ -152,6 +172,7 @@ int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userd
                 s->device->bytes_in += s->payload.len;
         } else {
                 s->device->messages_refused++;
+                log_refused(g, s->device, outcome);
                 decide_later(g->submissions, t, outcome);
         }
         s->device->last_seen = loop_now(g->loop);

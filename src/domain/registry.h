@@ -35,8 +35,9 @@ typedef struct DeviceState {
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */
         uint64_t messages_in, bytes_in, messages_refused;
-        Quota quota;     /* what it may hand over */
-        RateLimit lines; /* in the log that its connections and denials may cause */
+        Quota quota;        /* what it may hand over */
+        RateLimit lines;    /* in the log that its connections and denials may cause */
+        RateLimit refusals; /* log lines about what was not taken */
 } DeviceState;
 
 typedef struct Registry Registry;

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 
 from lab import check, wait_until
@@ -91,17 +92,32 @@ def removed_device(lab, subscriber, ruleset):
     lab.stop(subscriber)
 
 
+def in_quarantine(rules):
+    """Is dev2 in the set of devices that are closed?"""
+    return re.search(r"set quarantined4 \{[^}]*elements[^}]*10\.20\.0\.12", rules)
+
+
 def reloads(lab):
     return sum(e["MESSAGE"].startswith("Reloaded") for e in lab.journal(PRIORITY="6"))
 
 
-def quarantine_survives(lab, device):
+def quarantine_survives(lab, device, post, ruleset):
+    """In the kernel, at the door and over a reload."""
     lab.run("gw", "sallyportctl", "quarantine", "dev2", "smells of smoke")
+    check(in_quarantine(ruleset(lab)), "the filter does not have dev2 in quarantine")
+    before = len(lab.journal(DEVICE="dev2", REASON="denied"))
+    refused = lab.run("dev2", *post, ok=False)
+    check(refused.stderr.startswith("4.03"), f"its telemetry is answered {refused.stderr}")
+    entries = wait_until(lambda: lab.journal(DEVICE="dev2", REASON="denied")[before:], 5)
+    check(entries, "the journal does not tell that its telemetry was denied")
+    lab.say(f"journal: {entries[-1]['MESSAGE']}")
     before = reloads(lab)
     lab.run("gw", "bash", "-c", "kill -HUP $(cat /run/daemon.pid)")
     check(wait_until(lambda: reloads(lab) > before, 5), "SIGHUP does not reload")
     why = device(lab, "dev2")
     check(why["quarantined"] and why["quarantine_reason"] == "smells of smoke",
           "the quarantine is gone after a reload")
+    check(in_quarantine(ruleset(lab)), "the filter lost dev2's quarantine in a reload")
     lab.run("gw", "sallyportctl", "release", "dev2")
+    check(wait_until(lambda: not in_quarantine(ruleset(lab)), 2), "the filter does not release")
     check(not device(lab, "dev2")["quarantined"], "dev2 is not released")

@@ -366,7 +366,8 @@ def reloaded(lab):
     reload.refused_as_a_whole(lab, subscriber, device)
     reload.removed_device(lab, subscriber, ruleset)
     reload.reload(lab)
-    reload.quarantine_survives(lab, device)
+    reload.quarantine_survives(lab, device, coap("dev2", "post", "/t/level", "-e", "7",
+                                                 gateway="10.20.0.1"), ruleset)
     mqtt_telemetry(lab)
 
 
@@ -374,15 +375,19 @@ def measured(lab):
     """The gateway's machine runs something else (a PCR changed): the daemon refuses to start"""
     lab.service("stop", "daemon")
     lab.run("gw", "tpm2_pcrextend", "-T", "swtpm:path=/run/tpm/sock", "7:sha256=" + "5a" * 32)
-    p = lab.run("gw", "setpriv", "--reuid=sallyport", "--regid=sallyport", "--init-groups",
-                "--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "sallyportd",
-                ok=False)
+    daemon = ["setpriv", "--reuid=sallyport", "--regid=sallyport", "--init-groups",
+              "--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin", "sallyportd"]
+    p = lab.run("gw", *daemon, ok=False)
     said = (p.stderr + p.stdout).strip()
     lab.show_lines("\n".join(said.splitlines()[-3:]))
-    check(p.returncode not in (0, 124), "it started")
+    check(p.returncode == 2, f"it ended with {p.returncode}, not 2: only a person can mend this")
     check("PCR" in said, "it does not say that a PCR changed")
     # A reboot into the old state, and all is well again.
     lab.service("stop", "swtpm")
+    lab.run("gw", "rm", "-f", "/run/tpm/sock", quiet=True)
+    p = lab.run("gw", *daemon, ok=False, quiet=True)
+    check(p.returncode == 1, f"without a TPM it ended with {p.returncode}, not 1: it may come yet")
+    check("TPM is not there" in p.stderr + p.stdout, "it does not say that there is no TPM")
     lab.service("start", "swtpm")
     lab.service("start", "daemon")
     lab.say("after a reboot into the measured state the daemon starts")
