@@ -21,7 +21,9 @@ static int ask(const char *method, const char *const *args, unsigned n_args, jso
 
 static void show_upstream(const json_t *u)
 {
-        if (view_true(u, "connected"))
+        if (!json_object_get(u, "address"))
+                view_field("upstream", "%s", "none is configured: everything stays in the store");
+        else if (view_true(u, "connected"))
                 view_field("upstream", "%s to %s for %s; %lld in flight, %lld delivered",
                            view_toned(TONE_GOOD, "connected"), view_string(u, "address", "?"),
                            view_span(u, "state_seconds"), (long long)view_integer(u, "in_flight"),
@@ -38,7 +40,7 @@ static void show_store(const json_t *s)
         if (records == 0)
                 view_field("store", "empty; %s on disk", view_size(view_integer(s, "disk_bytes")));
         else
-                view_field("store", "%lld records (%s) wait, the oldest for %s; %s on disk",
+                view_field("store", "%lld waiting (%s), the oldest for %s; %s on disk",
                            (long long)records, view_size(view_integer(s, "bytes")),
                            view_span(s, "oldest_seconds"),
                            view_size(view_integer(s, "disk_bytes")));
@@ -48,8 +50,8 @@ static void show_device_counts(const json_t *d)
 {
         static const char *const postures[] = { "affirming", "warning", "contraindicated",
                                                 "unattested" };
-        printf("  %-10s %lld, %lld sessions", "devices", (long long)view_integer(d, "total"),
-               (long long)view_integer(d, "sessions"));
+        printf("  %-10s %lld configured; sessions %lld", "devices",
+               (long long)view_integer(d, "total"), (long long)view_integer(d, "sessions"));
         for (size_t i = 0; i < ELEMENTSOF(postures); i++) {
                 json_int_t n = view_integer(d, postures[i]);
                 if (n > 0)
@@ -123,7 +125,7 @@ static void show_devices(const json_t *devices)
                                                               : view_posture_tone(posture),
                                   padded),
                        view_string(d, "zone", "?"), view_string(d, "class", "?"),
-                       view_string(d, "peer", "-"), view_span(d, "last_seen_seconds"));
+                       view_string(d, "peer", "-"), view_ago(d, "last_seen_seconds"));
         }
 }
 
@@ -223,14 +225,30 @@ static void show_seen(const json_t *w)
                            (long long)view_integer(w, "sessions"));
 }
 
-static void show_why(const json_t *w)
+static void show_headline(const json_t *w)
 {
         const char *posture = view_string(w, "posture", "?");
-        printf("%s is %s for %s\n", view_string(w, "device", "?"),
+        printf("%s is %s%s for %s\n", view_string(w, "device", "?"),
+               view_true(w, "quarantined") ? view_toned(TONE_BAD, "quarantined, and ") : "",
                view_toned(view_posture_tone(posture), posture), view_span(w, "posture_seconds"));
+}
+
+static void show_seen(const json_t *w)
+{
+        if (!json_object_get(w, "last_seen_seconds"))
+                view_field("seen", "%s", "never since the daemon started");
+        else
+                view_field("seen", "%s over %s, %s; sessions %lld", view_string(w, "peer", "?"),
+                           view_string(w, "transport", "?"), view_ago(w, "last_seen_seconds"),
+                           (long long)view_integer(w, "sessions"));
+}
+
+static void show_why(const json_t *w)
+{
+        show_headline(w);
         view_field("because", "%s", view_string(w, "reason", "it has not been attested"));
         if (view_true(w, "quarantined"))
-                view_field("quarantine", "%s: %s", view_toned(TONE_BAD, "by the operator"),
+                view_field("quarantine", "by the operator: %s",
                            view_string(w, "quarantine_reason", "no reason given"));
         if (json_is_number(json_object_get(w, "expires_seconds")))
                 view_field("until", "in %s, then unattested", view_span(w, "expires_seconds"));
@@ -241,7 +259,7 @@ static void show_why(const json_t *w)
         show_seen(w);
         view_field("telemetry", "%s; %lld messages taken, %lld refused",
                    view_true(w, "telemetry") ? view_toned(TONE_GOOD, "taken")
-                                             : view_toned(TONE_BAD, "refused in this posture"),
+                                             : view_toned(TONE_BAD, "refused as it is"),
                    (long long)view_integer(w, "messages_in"),
                    (long long)view_integer(w, "messages_refused"));
         show_egress(w);

@@ -86,11 +86,26 @@ const char *view_span(const json_t *object, const char *key)
         char text[USEC_FORMAT_MAX];
         const json_t *value = json_object_get(object, key);
         if (!json_is_number(value))
-                return "never";
+                return "";
         double seconds = json_number_value(value);
         char *s = slot();
-        snprintf(s, SLOT_SIZE, "%s",
-                 usec_format_span((usec_t)((seconds < 0 ? 0 : seconds) * 1e6), text));
+        usec_t span = (usec_t)((seconds < 0 ? 0 : seconds) * 1e6);
+        /* A person looks at it: microseconds are noise. */
+        if (span >= USEC_PER_SEC)
+                span -= span % USEC_PER_SEC;
+        else if (span >= USEC_PER_MSEC)
+                span -= span % USEC_PER_MSEC;
+        snprintf(s, SLOT_SIZE, "%s", span == 0 ? "0s" : usec_format_span(span, text));
+        return s;
+}
+
+const char *view_ago(const json_t *object, const char *key)
+{
+        const char *span = view_span(object, key);
+        if (isempty(span))
+                return "never";
+        char *s = slot();
+        snprintf(s, SLOT_SIZE, "%s ago", span);
         return s;
 }
 

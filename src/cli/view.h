@@ -29,8 +29,10 @@ void view_field(const char *name, const char *format, ...) _printf_(2, 3);
 const char *view_string(const json_t *object, const char *key, const char *otherwise);
 json_int_t view_integer(const json_t *object, const char *key);
 bool view_true(const json_t *object, const char *key);
-/* Seconds as "2h 5min"; "never" for a missing member. Holds until the eighth next call. */
+/* Seconds as "2h 5min"; "" for a missing member. Holds until the eighth next call. */
 const char *view_span(const json_t *object, const char *key);
+/* The same as "2h 5min ago"; "never" for a missing member. */
+const char *view_ago(const json_t *object, const char *key);
 /* Bytes as "12.3 MiB". Holds until the eighth next call. */
 const char *view_size(json_int_t bytes);
 
