@@ -2,7 +2,6 @@
 /* From what was read to Settings: what follows from other keys, and what must fit together. */
 #include <errno.h>
 #include <limits.h>
-#include <netinet/in.h>
 
 #include "base/hashmap.h"
 #include "base/str.h"
@@ -59,26 +58,6 @@ static void finish_upstream(Config *c)
         set_default(c, &s->upstream.client_id, strempty(s->name));
 }
 
-static uint16_t port_of(const ListenAddress *l)
-{
-        const struct sockaddr_storage *a = &l->address;
-        return ntohs(a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_port
-                                              : ((const struct sockaddr_in *)a)->sin_port);
-}
-
-/* The packet filter opens one port for each protocol. */
-static void check_ports(Config *c, const ConfigObject *o, const Listens *l)
-{
-        for (size_t i = 1; i < l->n; i++) {
-                if (port_of(&l->addresses[i]) == port_of(&l->addresses[0]))
-                        continue;
-                config_error(c, config_origin(o, "Listen"), o, "Listen",
-                             "ports %u and %u: all of its addresses take the same port",
-                             port_of(&l->addresses[0]), port_of(&l->addresses[i]));
-                return;
-        }
-}
-
 static void finish_gateway(Config *c)
 {
         Settings *s = c->settings;
@@ -91,8 +70,6 @@ static void finish_gateway(Config *c)
         if (s->mqtt.listen.n == 0 && s->coap.listen.n == 0)
                 config_error(c, config_origin(mqtt, "Listen"), mqtt, "Listen",
                              "empty here and in [CoAP]: no device could connect");
-        check_ports(c, mqtt, &s->mqtt.listen);
-        check_ports(c, &c->gateway[SECTION_COAP], &s->coap.listen);
 }
 
 static bool is_uplink(const Settings *s, const char *interface)

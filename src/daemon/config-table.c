@@ -46,8 +46,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         } },
         [SECTION_MQTT] = { "MQTT", false, "MQTT over mutual TLS, for devices.", {
                 { "Listen", &config_listens, S(mqtt.listen), 0, 0, "8883",
-                  "Where to listen; a port alone means all addresses. May be given several times, with\n"
-                  "the same port; empty: MQTT is off." },
+                  "Where to listen; a port alone means all addresses. May be given several times;\n"
+                  "empty: MQTT is off." },
                 { "MinimumTLS", &config_tls_minimum, S(mqtt.minimum_tls), 0, 0, "1.3",
                   "The oldest version of TLS that is accepted." },
                 { "MaximumPacketSize", &config_bytes32, S(mqtt.maximum_packet_size), KIB, 16 * MIB,
@@ -59,8 +59,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         } },
         [SECTION_COAP] = { "CoAP", false, "CoAP over DTLS with client certificates, for devices.", {
                 { "Listen", &config_listens, S(coap.listen), 0, 0, "5684",
-                  "Where to listen; a port alone means all addresses. May be given several times, with\n"
-                  "the same port; empty: CoAP is off." },
+                  "Where to listen; a port alone means all addresses. May be given several times;\n"
+                  "empty: CoAP is off." },
                 { "MaximumSessions", &config_number, S(coap.maximum_sessions), 1, 65536, "2048",
                   "DTLS sessions at once, of all devices together." },
         } },

@@ -150,7 +150,8 @@ static int set_quarantine(Gateway *g, const char *name, bool on, const char *rea
                 *ret_message = "the reason is too long: one line of less than 160 bytes";
                 return -EINVAL;
         }
-        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", name }, { "REASON", isempty(reason) ? NULL : reason }),
+        log_message(LOG_NOTICE,
+                    LOG_FIELDS({ "DEVICE", name }, { "REASON", isempty(reason) ? NULL : reason }),
                     "%s is %s by the operator%s%s", name, on ? "quarantined" : "released",
                     isempty(reason) ? "" : ": ", reason);
         registry_set_quarantine(g->registry, d, on, reason, loop_now(g->loop));

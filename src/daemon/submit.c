@@ -2,11 +2,10 @@
 #include "daemon/submit.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 
 #include "base/list.h"
 #include "base/log.h"
+#include "daemon/admission.h"
 #include "daemon/gateway.h"
 #include "daemon/submissions.h"
 
@@ -119,19 +118,15 @@ static SubmitOutcome judge(Gateway *g, const Submission *s)
 /* A device that sends on and on must not fill the journal, nor may it hush another one. */
 static void log_refused(Gateway *g, DeviceState *d, SubmitOutcome outcome)
 {
-        if (!ratelimit_take(&d->refusals, loop_now(g->loop)))
+        if (!gateway_may_log(g, d))
                 return;
-        uint64_t n = ratelimit_suppressed(&d->refusals);
-        char more[64] = "";
-        if (n > 0)
-                snprintf(more, sizeof(more), "; %" PRIu64 " more were refused without a line", n);
         log_message(LOG_WARNING,
                     LOG_FIELDS({ "DEVICE", d->device->name },
                                { "REASON", submit_outcome_to_string(outcome) },
                                { "POSTURE", posture_to_string(device_state_effective(d)) }),
-                    "A message of %s was not taken: %s (posture %s%s)%s", d->device->name,
+                    "A message of %s was not taken: %s (posture %s%s)", d->device->name,
                     submit_outcome_to_string(outcome), posture_to_string(d->posture),
-                    d->quarantined ? ", quarantined" : "", more);
+                    d->quarantined ? ", quarantined" : "");
 }
 
 static void decide_later(Submissions *s, SubmitTicket *t, SubmitOutcome outcome)

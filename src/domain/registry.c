@@ -82,7 +82,6 @@ static void state_init(DeviceState *state, const Device *d, usec_t now)
                 .since = now,
                 .expires = USEC_INFINITY,
                 .reason = "never attested",
-                .refusals = RATELIMIT_INIT(USEC_PER_MIN, 5),
         };
         quota_init(&state->quota);
         state->lines = RATELIMIT_INIT(USEC_PER_MIN, LINES_PER_MINUTE);

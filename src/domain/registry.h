@@ -35,9 +35,8 @@ typedef struct DeviceState {
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */
         uint64_t messages_in, bytes_in, messages_refused;
-        Quota quota;        /* what it may hand over */
-        RateLimit lines;    /* in the log that its connections and denials may cause */
-        RateLimit refusals; /* log lines about what was not taken */
+        Quota quota;     /* what it may hand over */
+        RateLimit lines; /* in the log that its connections and denials may cause */
 } DeviceState;
 
 typedef struct Registry Registry;

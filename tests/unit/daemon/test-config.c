@@ -169,7 +169,7 @@ static void everything(void **state)
             "[Gateway]\nName=gw1\nLogLevel=debug\nStateDirectory=/s\n"
             "[TPM]\nTCTI=swtpm:port=2321\nPCRs=0 23\n"
             "[Identity]\nTLSKey=minted\nLeafLifetime=2h\nNames=gw.example 192.0.2.1\n"
-            "[MQTT]\nListen=192.0.2.1:8883\nListen=[2001:db8::1]:8883\nMinimumTLS=1.2\n"
+            "[MQTT]\nListen=192.0.2.1:8883\nListen=[2001:db8::1]:1\nMinimumTLS=1.2\n"
             "MaximumPacketSize=1M\nMaximumConnections=5\nKeepAlive=1min 30s\n"
             "[CoAP]\nListen=\nMaximumSessions=7\n"
             "[Devices]\nCA=/ca.pem\n"
@@ -335,16 +335,6 @@ static void what_does_not_fit_together(void **state)
                 "well\n"
                 "/sallyport.conf:16: Class plain2/Egress: never holds with Attestation=none, "
                 "EgressUnattested= would\n");
-}
-
-/* The packet filter opens one port a protocol: another would be a door that is shut from outside.
- */
-static void one_port(void **state)
-{
-        put("sallyport.conf", SITE "[MQTT]\nListen=192.0.2.1:8883 [2001:db8::1]:8884\n"
-                                   "[CoAP]\nListen=192.0.2.1:1 [2001:db8::1]:1\n");
-        assert_errors("/sallyport.conf:9: MQTT/Listen: ports 8883 and 8884: all of its addresses "
-                      "take the same port\n");
 }
 
 static void device_errors(void **state)
@@ -578,7 +568,6 @@ int main(void)
 {
         umask(022);
         const struct CMUnitTest tests[] = {
-                TEST(one_port),
                 TEST(defaults),
                 TEST(everything),
                 TEST(telemetry_by_default),
