@@ -220,8 +220,8 @@ static void show_seen(const json_t *w)
         if (isempty(json_string_value(json_object_get(w, "peer"))))
                 view_field("seen", "%s", "never since the daemon started");
         else
-                view_field("seen", "%s over %s, %s ago; %lld sessions", view_string(w, "peer", "?"),
-                           view_string(w, "transport", "?"), view_span(w, "last_seen_seconds"),
+                view_field("seen", "%s over %s, %s; sessions %lld", view_string(w, "peer", "?"),
+                           view_string(w, "transport", "?"), view_ago(w, "last_seen_seconds"),
                            (long long)view_integer(w, "sessions"));
 }
 
@@ -231,16 +231,6 @@ static void show_headline(const json_t *w)
         printf("%s is %s%s for %s\n", view_string(w, "device", "?"),
                view_true(w, "quarantined") ? view_toned(TONE_BAD, "quarantined, and ") : "",
                view_toned(view_posture_tone(posture), posture), view_span(w, "posture_seconds"));
-}
-
-static void show_seen(const json_t *w)
-{
-        if (!json_object_get(w, "last_seen_seconds"))
-                view_field("seen", "%s", "never since the daemon started");
-        else
-                view_field("seen", "%s over %s, %s; sessions %lld", view_string(w, "peer", "?"),
-                           view_string(w, "transport", "?"), view_ago(w, "last_seen_seconds"),
-                           (long long)view_integer(w, "sessions"));
 }
 
 static void show_why(const json_t *w)
