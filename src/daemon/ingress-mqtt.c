@@ -17,7 +17,8 @@
 #define PACKETS_TURN        25 /* of one peer, then the others */
 #define SESSIONS_PER_DEVICE 8
 #define PEERS_PER_DEVICE    (2 * SESSIONS_PER_DEVICE) /* before CONNECT, and old ones after it */
-#define HANDSHAKES_MAX      64
+#define HANDSHAKES_MAX      256
+#define HANDSHAKES_PER_PEER 16
 #define HANDSHAKE_TIMEOUT   (10 * USEC_PER_SEC)
 #define TICK                USEC_PER_SEC
 
@@ -347,6 +348,7 @@ static int start_server(IngressMqtt *in, const IngressMqttSettings *settings)
                 .tls12 = !settings->minimum_tls_1_3,
                 .connections_max = settings->maximum_connections,
                 .handshakes_max = HANDSHAKES_MAX,
+                .handshakes_per_address = HANDSHAKES_PER_PEER,
                 .handshake_timeout = HANDSHAKE_TIMEOUT,
                 /* A whole packet, and what was read along with its end. */
                 .input_max = settings->maximum_packet_size + (size_t)32 * 1024,

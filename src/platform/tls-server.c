@@ -124,9 +124,38 @@ static void unmap(struct sockaddr_storage *peer)
         memcpy(&v4->sin_addr, v6.sin6_addr.s6_addr + 12, 4);
 }
 
+static bool same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+        if (a->ss_family != b->ss_family)
+                return false;
+        if (a->ss_family == AF_INET)
+                return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+                       ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+        return IN6_ARE_ADDR_EQUAL(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                                  &((const struct sockaddr_in6 *)b)->sin6_addr);
+}
+
+/* Those with a deadline: in the handshake or on their way out. */
+static size_t count_unfinished(const TlsServer *s, const struct sockaddr_storage *peer)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < ELEMENTSOF(s->deadlines); i++)
+                LIST_FOREACH (j, &s->deadlines[i])
+                        n += same_address(&LIST_ENTRY(j, TlsConnection, timed)->peer, peer);
+        return n;
+}
+
 static void take(TlsServer *s, int fd, struct sockaddr_storage *peer)
 {
         unmap(peer);
+        if (s->config.handshakes_per_address > 0 &&
+            count_unfinished(s, peer) >= s->config.handshakes_per_address) {
+                close(fd);
+                s->port->refused(peer, "too-many-handshakes",
+                                 "this address has enough connections without a session",
+                                 s->userdata);
+                return;
+        }
         if (s->n_connections >= s->config.connections_max) {
                 close(fd);
                 s->port->refused(peer, "too-many-connections", "MaximumConnections= is reached",

@@ -23,6 +23,9 @@ typedef struct TlsServerConfig {
         bool tls12;             /* 1.2 too */
         size_t connections_max;
         size_t handshakes_max; /* at a time; accepting waits for them */
+        /* Of these, and of connections that are being closed, how many of one address: a slow peer
+         * must not keep the others waiting. 0: no bound of its own. */
+        size_t handshakes_per_address;
         usec_t handshake_timeout;
         size_t input_max, output_max; /* bytes, for each connection */
 } TlsServerConfig;

@@ -27,7 +27,7 @@ typedef struct Bench {
         X509 *certificate; /* of both sides, and its own authority */
         char trust[64];
         uint16_t port;
-        unsigned timeouts, too_many, established, closed, drained;
+        unsigned timeouts, too_many, too_many_of_one, established, closed, drained;
         TlsConnection *connection;
         size_t received;
         TlsInput answer;
@@ -73,6 +73,7 @@ static void on_refused(const struct sockaddr_storage *peer, const char *reason, 
         Bench *b = userdata;
         b->timeouts += strcmp(reason, "timeout") == 0;
         b->too_many += strcmp(reason, "too-many-connections") == 0;
+        b->too_many_of_one += strcmp(reason, "too-many-handshakes") == 0;
 }
 
 static const TlsServerPort port = { .established = on_established, .refused = on_refused };
@@ -97,7 +98,8 @@ static void make_certificate(Bench *b)
         fclose(f);
 }
 
-static void bench_open(Bench *b, size_t connections_max, size_t handshakes_max)
+static void bench_open_bounded(Bench *b, size_t connections_max, size_t handshakes_max,
+                               size_t handshakes_per_address)
 {
         Reason reason;
         *b = (Bench){ .answer = TLS_INPUT_MORE };
@@ -106,6 +108,7 @@ static void bench_open(Bench *b, size_t connections_max, size_t handshakes_max)
                 .trust_file = b->trust,
                 .connections_max = connections_max,
                 .handshakes_max = handshakes_max,
+                .handshakes_per_address = handshakes_per_address,
                 .handshake_timeout = USEC_PER_SEC,
                 .input_max = 65536,
                 .output_max = 4 << 20,
@@ -119,6 +122,11 @@ static void bench_open(Bench *b, size_t connections_max, size_t handshakes_max)
         assert_int_equal(tls_server_set_credential(b->server, c), 0);
         assert_int_equal(
                 tls_server_listen(b->server, (const struct sockaddr *)&a, sizeof(a), &b->port), 0);
+}
+
+static void bench_open(Bench *b, size_t connections_max, size_t handshakes_max)
+{
+        bench_open_bounded(b, connections_max, handshakes_max, 0);
 }
 
 static void bench_close(Bench *b)
@@ -217,6 +225,27 @@ static void strangers(void **state)
         assert_int_equal(tls_server_connections(b.server), 0);
         for (size_t i = 0; i < ELEMENTSOF(fds); i++)
                 close(fds[i]);
+        bench_close(&b);
+}
+
+/* A peer that does not finish its handshakes waits for itself, not the others for it. */
+static void too_many_of_one_address(void **state)
+{
+        Bench b;
+        bench_open_bounded(&b, 10, 10, 2);
+        int fds[3] = { dial(&b), dial(&b), dial(&b) };
+        turn(&b, 200 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 2);
+        assert_int_equal(b.too_many_of_one, 1);
+        close(fds[0]);
+        turn(&b, 100 * USEC_PER_MSEC);
+        int again = dial(&b);
+        turn(&b, 100 * USEC_PER_MSEC);
+        assert_int_equal(tls_server_connections(b.server), 2);
+        assert_int_equal(b.too_many_of_one, 1);
+        close(again);
+        close(fds[1]);
+        close(fds[2]);
         bench_close(&b);
 }
 
@@ -329,9 +358,13 @@ static void stop_and_goodbye(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(silent_peers), cmocka_unit_test(deadlines_hold_under_load),
-                cmocka_unit_test(too_many),     cmocka_unit_test(strangers),
-                cmocka_unit_test(slow_reader),  cmocka_unit_test(stop_and_goodbye),
+                cmocka_unit_test(silent_peers),
+                cmocka_unit_test(deadlines_hold_under_load),
+                cmocka_unit_test(too_many),
+                cmocka_unit_test(strangers),
+                cmocka_unit_test(too_many_of_one_address),
+                cmocka_unit_test(slow_reader),
+                cmocka_unit_test(stop_and_goodbye),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
