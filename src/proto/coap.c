@@ -50,7 +50,8 @@ const char *coap_topic_outcome_to_string(CoapTopicOutcome o)
         case COAP_TOPIC_TOO_LONG:
                 return "The topic is too long or too deep.";
         case COAP_TOPIC_INVALID:
-                return "The topic holds wildcards, slashes, control characters or invalid UTF-8.";
+                return "The topic holds wildcards, slashes, \".\", \"..\" or characters that are "
+                       "not allowed.";
         case COAP_TOPIC_RESERVED:
                 return "Topics below rats and cmd are reserved.";
         }
@@ -61,6 +62,9 @@ static CoapTopicOutcome check_segment(Bytes segment)
 {
         if (segment.len == 0)
                 return COAP_TOPIC_EMPTY;
+        /* RFC 7252 section 5.10.1: a Uri-Path is never "." or "..". */
+        if (bytes_equal(segment, BYTES_LITERAL(".")) || bytes_equal(segment, BYTES_LITERAL("..")))
+                return COAP_TOPIC_INVALID;
         if (memchr(segment.data, '/', segment.len) || !topic_name_valid(segment))
                 return COAP_TOPIC_INVALID;
         return COAP_TOPIC_OK;

@@ -20,7 +20,7 @@ typedef enum CoapTopicOutcome {
         COAP_TOPIC_OK,
         COAP_TOPIC_EMPTY,    /* no segment, or an empty one */
         COAP_TOPIC_TOO_LONG, /* longer or deeper than a topic may be */
-        COAP_TOPIC_INVALID,  /* not UTF-8, a control character, a wildcard or a slash in it */
+        COAP_TOPIC_INVALID,  /* not UTF-8, a control character, a wildcard, a slash, "." or ".." */
         COAP_TOPIC_RESERVED, /* begins with what belongs to attestation or commands */
 } CoapTopicOutcome;
 /* A sentence for the peer. */
