@@ -63,9 +63,6 @@ static void finish_gateway(Config *c)
         Settings *s = c->settings;
         finish_names(c);
         finish_upstream(c);
-        if (!s->devices_ca)
-                missing(c, &c->gateway[SECTION_DEVICES], "CA",
-                        ": name the PEM file with the CA of the devices' certificates");
         const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
         if (s->mqtt.listen.n == 0 && s->coap.listen.n == 0)
                 config_error(c, config_origin(mqtt, "Listen"), mqtt, "Listen",

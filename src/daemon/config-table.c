@@ -65,8 +65,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "DTLS sessions at once, of all devices together." },
         } },
         [SECTION_DEVICES] = { "Devices", false, "Whom this gateway lets in; the devices themselves are in devices.d/.", {
-                { "CA", &config_path, S(devices_ca), 0, 0, NULL,
-                  "PEM file with the CA certificates that devices' certificates chain to. Must be set." },
+                { "CA", &config_path, S(devices_ca), 0, 0, "/etc/sallyport/devices.pem",
+                  "PEM file with the CA certificates that devices' certificates chain to." },
         } },
         [SECTION_UPSTREAM] = { "Upstream", false, "The MQTT server that takes what devices send.", {
                 { "Address", &config_host_port, S(upstream), 0, 0, NULL,

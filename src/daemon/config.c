@@ -144,7 +144,7 @@ static ConfigObject *named_object(Config *c, const ConfigSection *s, const char 
         if (!device_name_valid(name)) {
                 config_error(c, origin, NULL, NULL,
                              "[%s %s]: expected a name of 1 to 64 letters, digits, '.', '_' and "
-                             "'-' other than gateway, rats and cmd",
+                             "'-', the first a letter or digit, other than gateway, rats and cmd",
                              s->name, name);
                 return NULL;
         }
@@ -328,7 +328,8 @@ static ConfigObject *device_of_file(Config *c, const char *name, const char *fil
         if (len > DEVICE_NAME_MAX || !device_name_valid(device)) {
                 config_error(c, (ConfigOrigin){ file, 0 }, NULL, NULL,
                              "the file's name is not that of a device: expected 1 to 64 letters, "
-                             "digits, '.', '_' and '-' other than gateway, rats and cmd");
+                             "digits, '.', '_' and '-', the first a letter or digit, other than "
+                             "gateway, rats and cmd");
                 return NULL;
         }
         return add_object(c, &config_sections[SECTION_DEVICE], device, (ConfigOrigin){ file, 0 });

@@ -35,8 +35,7 @@ bool device_name_valid(const char *s)
                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                       "0123456789._-";
         size_t len = strlen(s);
-        if (len == 0 || len > DEVICE_NAME_MAX || strspn(s, allowed) != len || *s == '.' ||
-            *s == '-')
+        if (len == 0 || len > DEVICE_NAME_MAX || strspn(s, allowed) != len || strchr("._-", *s))
                 return false;
         for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
                 if (streq(s, reserved[i]))

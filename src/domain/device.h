@@ -21,8 +21,8 @@ const char *posture_to_string(Posture p);
 int posture_from_string(const char *s);
 
 #define DEVICE_NAME_MAX 64
-/* A device's, zone's or class's name: 1 to 64 of [A-Za-z0-9._-], not starting with '.' or '-',
- * and none of the reserved "gateway", "rats", "cmd". It stands in topics, files and rules. */
+/* A device's, zone's or class's name: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit, and
+ * none of the reserved "gateway", "rats", "cmd". It stands in topics, files, rules and labels. */
 bool device_name_valid(const char *s);
 
 /* One allowance: a destination that a device may open connections to. */

@@ -24,10 +24,11 @@ static void names(void **state)
         longest[DEVICE_NAME_MAX] = '\0';
         assert_true(device_name_valid(longest));
 
-        static const char *const good[] = { "dev1", "a", "9", "_x", "Pump-3.hall_B", "gateway2" };
+        static const char *const good[] = { "dev1", "a", "9", "x_", "Pump-3.hall_B", "gateway2" };
         static const char *const bad[] = {
-                "",     ".hidden", "-x",  "a/b",         "a b", "a+", "#",    "$",      "gateway",
-                "rats", "cmd",     "d\n", "caf\xc3\xa9", ".",   "..", "a\\b", "x\x01y", "a:b",
+                "",   ".hidden", "-x",     "a/b", "a b",    "a+",          "#",
+                "$",  "gateway", "rats",   "cmd", "d\n",    "caf\xc3\xa9", ".",
+                "..", "a\\b",    "x\x01y", "a:b", "__lead",
         };
         for (size_t i = 0; i < ELEMENTSOF(good); i++)
                 assert_true(device_name_valid(good[i]));
