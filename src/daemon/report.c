@@ -208,7 +208,6 @@ static ParsecEvidence key_attestation(const Shown *s)
         };
 }
 
-/* The chain without the root: who verifies has that one already. */
 static size_t relay_chain(const Shown *s, Bytes chain[static RELAY_CHAIN_MAX])
 {
         size_t n = MIN(s->n_chain, (size_t)RELAY_CHAIN_MAX);
@@ -244,6 +243,13 @@ static int make_report(Composition *c, Buf *ret, Reason *reason)
         return r < 0 ? r : sign_envelope(g, &envelope, ret, reason);
 }
 
+/* The report itself is gone then; its devices are in the next one that upstream asks for. */
+static void on_stored(int error, uint64_t id, void *userdata)
+{
+        if (error < 0)
+                log_error_errno(error, "An attestation report could not be stored");
+}
+
 static int store_report(Gateway *g, Bytes report)
 {
         StoreRecord record = {
@@ -255,7 +261,7 @@ static int store_report(Gateway *g, Bytes report)
                 .received = now_realtime(),
                 .payload = report,
         };
-        return store_append(g->store, &record, NULL, NULL, NULL);
+        return store_append(g->store, &record, on_stored, NULL, NULL);
 }
 
 static void on_fiber(void *userdata)

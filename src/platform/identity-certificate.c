@@ -217,11 +217,20 @@ int identity_certificate(const Identity *id, IdentityCertificate *ret, Reason *r
         return 0;
 }
 
+/* A root at the end of the chain is left out: who verifies has that one already, or must not take
+ * it from here. */
+static size_t chain_without_root(const Identity *id)
+{
+        size_t n = 1 + (size_t)sk_X509_num(id->chain);
+        X509 *last = n > 1 ? sk_X509_value(id->chain, (int)n - 2) : NULL;
+        return last && X509_self_signed(last, 0) == 1 ? n - 1 : n;
+}
+
 int identity_chain_der(const Identity *id, uint8_t ***ret, size_t **ret_lens, size_t *ret_n)
 {
         if (!id->leaf)
                 return -ENOENT;
-        size_t n = 1 + (size_t)sk_X509_num(id->chain);
+        size_t n = chain_without_root(id);
         uint8_t **ders = calloc(n, sizeof(*ders));
         _cleanup_free_ size_t *lens = calloc(n, sizeof(*lens));
         bool good = ders && lens;

@@ -125,7 +125,8 @@ int identity_install_certificate(Identity *id, const char *path, const char *ca_
                                  Reason *reason);
 /* -ENOENT without a certificate; -EBADMSG when the file is damaged or for another key. */
 int identity_certificate(const Identity *id, IdentityCertificate *ret, Reason *reason);
-/* A new DER array of the chain, leaf first: for x5chain. Free each and the array. */
+/* A new DER array of the chain, leaf first, without the root: for x5chain. Free each and the
+ * array. */
 int identity_chain_der(const Identity *id, uint8_t ***ret, size_t **ret_lens, size_t *ret_n);
 
 /* Key in the TPM + certificate: for the upstream, and for TLSKey=tpm. -ENOENT, -EBADMSG. */
