@@ -101,7 +101,8 @@ const char *view_span(const json_t *object, const char *key)
 
 const char *view_ago(const json_t *object, const char *key)
 {
-        const char *span = view_span(object, key);
+        char span[USEC_FORMAT_MAX];
+        snprintf(span, sizeof(span), "%s", view_span(object, key));
         if (isempty(span))
                 return "never";
         char *s = slot();
