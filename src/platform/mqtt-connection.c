@@ -6,7 +6,9 @@
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
 #include <netdb.h>
+#include <openssl/err.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +97,14 @@ static void set_down_errno(MqttConnection *c, int error)
         set_down_loss(c, error > 0 ? text : "connection lost");
 }
 
+/* What the socket said, or 0: an error of the socket below TLS is a TLS error to 2.0.21. */
+static int socket_error(const MqttConnection *c, int code, int error)
+{
+        if (code == MOSQ_ERR_TLS)
+                return c->tls.socket_error;
+        return code == MOSQ_ERR_ERRNO ? error : 0;
+}
+
 /* Callbacks of the library only take notes: they may run on a fiber, inside its calls. */
 static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                        const mosquitto_property *properties)
@@ -126,11 +136,12 @@ static void on_disconnect(struct mosquitto *m, void *userdata, int code,
 {
         MqttConnection *c = userdata;
         char text[128];
+        int error = socket_error(c, code, errno);
         if (code >= 0x80)
                 snprintf(text, sizeof(text), "the broker disconnected: %s",
                          mosquitto_reason_string(code));
-        else if (code == MOSQ_ERR_ERRNO)
-                snprintf(text, sizeof(text), "connection lost: %s", strerror(errno));
+        else if (error > 0)
+                snprintf(text, sizeof(text), "connection lost: %s", strerror(error));
         else
                 snprintf(text, sizeof(text), "connection lost: %s", mosquitto_strerror(code));
         bool closed = code == MOSQ_ERR_SUCCESS || code == MOSQ_ERR_CONN_LOST;
@@ -173,12 +184,16 @@ static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, c
                                     mosquitto_reason_string(granted[i]));
 }
 
-/* A library error without a better reason; the TLS errors of the library are only in its log. */
+/* A library error without a better reason; the TLS errors of the library are only in its log. What
+ * the socket said is not one of them. */
 static void on_log(struct mosquitto *m, void *userdata, int level, const char *text)
 {
         MqttConnection *c = userdata;
         const char *last = strrchr(text, ':');
-        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && strncmp(text, "OpenSSL", 7) == 0 && last)
+        unsigned long code = 0; /* "OpenSSL Error[0]: error:80000068:system library::..." */
+        sscanf(text, "OpenSSL Error[%*d]: error:%lx", &code);
+        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && code != 0 && !ERR_SYSTEM_ERROR(code) &&
+            last)
                 snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", last + 1);
         log_debug("libmosquitto: %s", text);
 }
@@ -282,13 +297,13 @@ static void run_call(void *userdata)
 {
         MqttConnection *c = userdata;
         int r = do_call(c);
-        int error = errno;
+        int error = socket_error(c, r, errno);
         c->busy = false;
         if (c->abandoned) {
                 destroy(c);
                 return;
         }
-        if (r == MOSQ_ERR_ERRNO)
+        if (r == MOSQ_ERR_ERRNO || error > 0)
                 set_down_errno(c, error);
         else if (r > 0)
                 set_down_loss(c, mosquitto_strerror(r));
@@ -349,8 +364,11 @@ static int on_report(void *userdata)
         return 0;
 }
 
+/* The library writes by SSL_write(), which nothing can keep from raising SIGPIPE where the server
+ * is gone. 2.0.11 ignored the signal for the whole process, 2.0.21 leaves that to us. */
 static void init_library(void)
 {
+        signal(SIGPIPE, SIG_IGN);
         mosquitto_lib_init();
 }
 

@@ -33,13 +33,35 @@ static int on_verify(int ok, X509_STORE_CTX *store)
         return 0;
 }
 
+/* Whether and where the error of a socket is to be had after the call depends on the versions of
+ * both libraries (libmosquitto 2.0.21 makes EPROTO of it): so it is noted where it comes up. */
+static long on_bio(BIO *bio, int operation, const char *data, size_t len, int argument,
+                   long argument_long, int result, size_t *processed)
+{
+        MqttTls *t = (MqttTls *)BIO_get_callback_arg(bio);
+        bool transfer = operation == (BIO_CB_READ | BIO_CB_RETURN) ||
+                        operation == (BIO_CB_WRITE | BIO_CB_RETURN);
+        if (transfer && result < 0 && !BIO_should_retry(bio) && t->socket_error == 0)
+                t->socket_error = errno;
+        return result;
+}
+
+static void watch_socket(MqttTls *t, const SSL *ssl)
+{
+        BIO *bio = SSL_get_rbio(ssl); /* it is written to as well */
+        BIO_set_callback_arg(bio, (char *)t);
+        BIO_set_callback_ex(bio, on_bio);
+}
+
 /* libmosquitto knows the numeric address only: the name for SNI is put right before the
  * ClientHello is made. RFC 6066 section 3 forbids addresses in SNI. */
 static void on_info(const SSL *ssl, int where, int value)
 {
         MqttTls *t = tls_of(ssl);
-        if (where & SSL_CB_HANDSHAKE_START)
+        if (where & SSL_CB_HANDSHAKE_START) {
                 SSL_set_tlsext_host_name((SSL *)ssl, t->name_is_address ? NULL : t->server_name);
+                watch_socket(t, ssl);
+        }
         if (where & SSL_CB_HANDSHAKE_DONE)
                 t->finished = true;
         if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT &&
