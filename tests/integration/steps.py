@@ -363,7 +363,7 @@ def reloaded(lab):
     """A changed configuration is taken as a whole or not at all, while sessions are open"""
     subscriber = lab.start("dev1", *mqtt("mosquitto_sub", "dev1", "-q", "1", "-t", "cmd/#", "-d"))
     check(wait_until(lambda: device(lab, "dev1")["sessions"] == 1, 10), "dev1 does not connect")
-    reload.refused_as_a_whole(lab, subscriber, device)
+    reload.refused_as_a_whole(lab, device)
     reload.removed_device(lab, subscriber, ruleset)
     reload.reload(lab)
     reload.quarantine_survives(lab, device, coap("dev2", "post", "/t/level", "-e", "7",
