@@ -264,10 +264,18 @@ static int do_call(MqttConnection *c)
 
 static int on_io(int fd, unsigned events, void *userdata);
 
+/* 2.0.21 wants to write as long as a packet waits, also where the handshake has to read first. */
+static bool wants_write(MqttConnection *c)
+{
+        SSL *ssl = mosquitto_ssl_get(c->mosq);
+        bool handshake_reads = ssl && SSL_in_init(ssl) && SSL_want_read(ssl);
+        return !handshake_reads && mosquitto_want_write(c->mosq);
+}
+
 static int watch(MqttConnection *c)
 {
         int fd = mosquitto_socket(c->mosq);
-        unsigned want = LOOP_READ | (mosquitto_want_write(c->mosq) ? LOOP_WRITE : 0U);
+        unsigned want = LOOP_READ | (wants_write(c) ? LOOP_WRITE : 0U);
         if (c->io && c->watched == want)
                 return 0;
         c->watched = want;
