@@ -36,9 +36,7 @@ struct Uplink {
         LoopSource *turn, *timer;
         char *base; /* "<prefix>/<gateway>/" */
         char *server;
-        size_t window_size, window_limit; /* configured, and what goes out at a time */
-        size_t agreed;                    /* what the broker takes */
-        size_t careful;                   /* records that still go out one at a time */
+        size_t window_size, window_limit; /* configured, and what the broker takes */
         List subscriptions;
 
         Window window;
@@ -137,8 +135,6 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
         _cleanup_free_ InFlight *f = window_take(&u->window, mid);
         if (!f)
                 return;
-        if (u->careful > 0 && --u->careful == 0)
-                u->window_limit = u->agreed;
         if (reason_code < 0x80) {
                 u->stats.delivered++;
                 holds_accept(&u->holds, f->device);
@@ -293,28 +289,13 @@ static void on_connected(const MqttLimits *limits, void *userdata)
 {
         Uplink *u = userdata;
         start_over(u);
-        u->agreed = MIN(u->window_size, MAX(limits->receive_maximum, 1U));
-        u->window_limit = u->careful > 0 ? 1 : u->agreed;
+        u->window_limit = MIN(u->window_size, MAX(limits->receive_maximum, 1U));
         u->stats.connected = true;
         u->stats.since = now_realtime();
         log_notice("Connected to the upstream %s", u->server);
         LIST_FOREACH (i, &u->subscriptions)
                 mqtt_client_subscribe(u->client, LIST_ENTRY(i, Subscription, link)->filter);
         loop_defer(u->turn);
-}
-
-/* Some record makes the broker answer with what ends the connection, and would do so for ever.
- * Then they go out one at a time; one that ends the connection alone is the one. */
-static void find_culprit(Uplink *u)
-{
-        List *first = list_first(&u->window.entries);
-        if (!first || !mqtt_client_misunderstood(u->client))
-                return;
-        if (u->careful > 0 && u->window.n == 1) {
-                const InFlight *f = LIST_ENTRY(first, InFlight, link);
-                drop(u, f->id, f->device, "the broker's answer to it ends the connection");
-        }
-        u->careful = u->window_size;
 }
 
 /* One line for each new reason: an outage of a night does not fill the journal. */
@@ -332,7 +313,6 @@ static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
         if (u->stats.connected)
                 u->stats.since = now_realtime();
         u->stats.connected = false;
-        find_culprit(u);
         start_over(u);
 }
 

@@ -28,7 +28,7 @@ struct MqttClient {
         size_t n_addresses, next_address;
         MqttConnection *connection;
         LoopSource *timer; /* the next attempt, or the deadline of this one */
-        bool up, attempting, misunderstood;
+        bool up, attempting;
         usec_t backoff, up_since;
         uint64_t attempts;
 };
@@ -51,7 +51,6 @@ static void lost(MqttClient *c, const char *why)
         char reason[512]; /* `why` may belong to what ends here */
         snprintf(reason, sizeof(reason), "%s", why);
         c->resolve = resolve_cancel(c->resolve);
-        c->misunderstood = c->connection && mqtt_connection_misunderstood(c->connection);
         c->connection = mqtt_connection_free(c->connection);
         if (c->up && loop_now(c->loop) - c->up_since >= MIN(STABLE_AFTER, c->config.backoff_max))
                 c->backoff = 0;
@@ -201,11 +200,6 @@ void mqtt_client_set_credential(MqttClient *c, Credential *credential)
         credential_ref(credential);
         credential_unref(c->credential);
         c->credential = credential;
-}
-
-bool mqtt_client_misunderstood(const MqttClient *c)
-{
-        return c->misunderstood;
 }
 
 bool mqtt_client_connected(const MqttClient *c)

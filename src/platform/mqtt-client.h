@@ -73,11 +73,6 @@ bool mqtt_client_connected(const MqttClient *c);
 /* Connects or tries to, since it began. */
 uint64_t mqtt_client_attempts(const MqttClient *c);
 
-/* The last connection ended because libmosquitto took what the broker sent for a protocol error.
- * 2.0.21 does so with some reasons that a PUBACK may have (0x95, packet too large): which message
- * was meant is not told then. */
-bool mqtt_client_misunderstood(const MqttClient *c);
-
 /* QoS 1. 0; -ENOTCONN; -EMSGSIZE: larger than the broker takes; -EINVAL: the topic or a text is
  * not valid; -ENOMEM. */
 int mqtt_client_publish(MqttClient *c, const MqttClientPublish *publish, int *ret_mid);

@@ -48,7 +48,6 @@ struct MqttConnection {
         bool busy;      /* a call is under way, perhaps waiting on a fiber */
         bool abandoned; /* freed while busy: the fiber cleans up */
         bool up, down, report_up;
-        bool misunderstood; /* it ended because the library took an answer for a protocol error */
         MqttLimits limits;
         RateLimit refusals; /* that are logged: a broker may send any number */
         char reason[512];
@@ -312,7 +311,6 @@ static void run_call(void *userdata)
                 destroy(c);
                 return;
         }
-        c->misunderstood = c->misunderstood || r == MOSQ_ERR_PROTOCOL;
         if (r == MOSQ_ERR_ERRNO || error > 0)
                 set_down_errno(c, error);
         else if (r > 0)
@@ -509,11 +507,6 @@ static int to_errno(int r)
         default:
                 return -ENOTCONN;
         }
-}
-
-bool mqtt_connection_misunderstood(const MqttConnection *c)
-{
-        return c->misunderstood;
 }
 
 int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *p, int *ret_mid)

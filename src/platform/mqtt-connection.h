@@ -28,8 +28,5 @@ int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *cre
 /* May be called from the callbacks `up` and `down`. Says DISCONNECT when it is up. */
 MqttConnection *mqtt_connection_free(MqttConnection *c);
 
-/* See mqtt_client_misunderstood(). */
-bool mqtt_connection_misunderstood(const MqttConnection *c);
-
 int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *publish, int *ret_mid);
 int mqtt_connection_subscribe(MqttConnection *c, const char *filter);
