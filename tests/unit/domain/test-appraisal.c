@@ -114,6 +114,43 @@ static void affirming(void **state)
         assert_int_equal(v.tier, AR4SI_AFFIRMING);
 }
 
+/* COSE knows more algorithms than a PSA token may have. */
+static void algorithms(void **state)
+{
+        static const struct {
+                const char *header; /* a byte string around {1: alg} */
+                size_t header_len, signature_len;
+                const char *refused; /* a word of the reason; NULL: allowed */
+        } table[] = {
+                { "\x43\xa1\x01\x26", 4, 64, NULL },                 /* ES256 */
+                { "\x44\xa1\x01\x38\x22", 5, 96, NULL },             /* ES384 */
+                { "\x44\xa1\x01\x38\x23", 5, 132, NULL },            /* ES512 */
+                { "\x43\xa1\x01\x27", 4, 64, "ES512" },              /* EdDSA */
+                { "\x45\xa1\x01\x39\x01\x00", 6, 256, "algorithm" }, /* RS256 */
+        };
+        _cleanup_buf_ Buf b = BUF_INIT(FIXTURE_MAX);
+        CoseSign1 es256;
+        fixture_token(&token, &b);
+        assert_int_equal(cose_sign1_read(buf_view(&b), COSE_TAGGED, &es256), COSE_OK);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_buf_ Buf t = BUF_INIT(FIXTURE_MAX);
+                uint8_t signature[256] = { 0 };
+                const char *reason = NULL;
+                PsaEvidence e;
+                CborWriter w = cbor_writer(&t);
+                cbor_put_tag(&w, 18);
+                cbor_put_array(&w, 4);
+                cbor_put_encoded(&w, BYTES(table[i].header, table[i].header_len));
+                cbor_put_map(&w, 0);
+                cbor_put_bytes(&w, es256.payload);
+                cbor_put_bytes(&w, BYTES(signature, table[i].signature_len));
+                assert_int_equal(w.error, 0);
+                assert_int_equal(psa_evidence_read(buf_view(&t), &e, &reason), !table[i].refused);
+                if (table[i].refused)
+                        assert_non_null(strstr(reason, table[i].refused));
+        }
+}
+
 static void executables(void **state)
 {
         static const struct {
@@ -352,6 +389,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(affirming),
+                cmocka_unit_test(algorithms),
                 cmocka_unit_test(executables),
                 cmocka_unit_test(nameless_references),
                 cmocka_unit_test(not_comparable),
