@@ -11,21 +11,14 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/hashmap.h"
-#include "base/list.h"
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "base/str.h"
-#include "daemon/evidence.h"
+#include "daemon/attest-internal.h"
 #include "daemon/gateway.h"
 #include "daemon/references.h"
 #include "daemon/report.h"
-#include "domain/appraisal.h"
-#include "domain/challenge.h"
 #include "platform/crypto.h"
 #include "platform/fiber.h"
-#include "proto/cmw.h"
-#include "sallyport/attestation.h"
 
 /* Reports that may be between judgement and answer: each holds a copy of its evidence. */
 #define IN_FLIGHT_MAX 64
@@ -33,39 +26,6 @@
 /* Log lines about evidence that is not accepted: a device must not fill the journal with them. */
 #define FAILURES_BURST    20
 #define FAILURES_INTERVAL (10 * USEC_PER_SEC)
-
-struct Attest {
-        Gateway *gateway;
-        Challenges *challenges;
-        ReferenceSet *references;
-        Hashmap *records; /* by device name */
-        List in_flight;
-        size_t n_in_flight;
-        LoopSource *deferred; /* starts the fibers and answers what was decided at once */
-        RateLimit failures;
-};
-
-typedef enum Step {
-        STEP_ANSWER, /* only the answer is missing */
-        STEP_ENFORCE,
-        STEP_SIGN,
-        STEP_SIGNING,
-} Step;
-
-struct EvidenceTicket {
-        List in_flight;
-        Attest *attest;
-        DeviceState *device; /* NULL once it is no longer configured */
-        Step step;
-        EvidenceOutcome outcome;
-        Verdict verdict;
-        Posture posture;
-        usec_t expires;      /* CLOCK_BOOTTIME, of the verdict */
-        const char *failure; /* a constant, instead of the verdict's reason */
-        AttestRecord *record;
-        EvidenceDone done;
-        void *userdata;
-};
 
 const char *evidence_outcome_to_string(EvidenceOutcome o)
 {
@@ -107,113 +67,13 @@ static void ticket_free(EvidenceTicket *t)
         free(t);
 }
 
-/* ---- judge ---- */
-
-/* A CMW record carries the type of what is inside; other formats are the evidence itself. What is
- * kept, and goes upstream, is the inside. False for what is no CMW. */
-static bool unwrap(AttestRecord *r)
-{
-        CmwRecord cmw;
-        if (r->content_format != SALLYPORT_CF_CMW_CBOR)
-                return true;
-        if (cmw_record_read(BYTES(r->evidence, r->evidence_len), &cmw) != CMW_OK)
-                return false;
-        r->content_format = cmw.content_format;
-        r->evidence_len = cmw.value.len;
-        if (cmw.value.len > 0)
-                memmove(r->evidence, cmw.value.data, cmw.value.len);
-        return true;
-}
-
-static bool is_psa(uint16_t content_format)
-{
-        return content_format == SALLYPORT_CF_PSA_TOKEN ||
-               content_format == SALLYPORT_CF_PSA_TOKEN_OLD ||
-               content_format == SALLYPORT_CF_EAT_CWT;
-}
-
-static int verify(const void *key, int alg, Bytes message, Bytes signature, void *userdata)
-{
-        return public_key_verify_cose(key, alg, message, signature);
-}
-
-/* The key of the device's own file wins over one that a CoRIM brings for its Instance ID. */
-static int find_key(Attest *a, const Device *d, PublicKey **ret)
-{
-        Bytes instance = BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0);
-        if (d->attestation_key) {
-                *ret = public_key_ref(d->attestation_key);
-                return 0;
-        }
-        Bytes spki = a->references
-                             ? reference_set_attest_key(a->references, instance, now_realtime())
-                             : BYTES(NULL, 0);
-        return spki.len > 0 ? public_key_from_spki(spki, ret) : 0;
-}
-
-static int appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Verdict *ret)
-{
-        _cleanup_(public_key_unrefp) PublicKey *key = NULL;
-        int r = find_key(a, d, &key);
-        if (r < 0)
-                return r;
-        Enrolment enrolment = {
-                .instance_id =
-                        BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0),
-                .key = key,
-                .verify = verify,
-                .client_ids = d->client_ids,
-                .n_client_ids = d->n_client_ids,
-        };
-        return appraisal_psa(evidence, &enrolment, a->references, now_realtime(), ret);
-}
-
-static void decide(EvidenceTicket *t, EvidenceOutcome outcome, const char *failure)
-{
-        t->outcome = outcome;
-        t->failure = failure;
-        t->step = STEP_ANSWER;
-}
-
-static void judge(EvidenceTicket *t)
-{
-        Attest *a = t->attest;
-        AttestRecord *record = t->record;
-        const Device *d = t->device->device;
-        PsaEvidence evidence;
-        const char *why = NULL;
-
-        if (!unwrap(record))
-                return decide(t, EVIDENCE_MALFORMED, "not a CMW record");
-        if (!is_psa(record->content_format))
-                return decide(t, EVIDENCE_UNSUPPORTED,
-                              "this media type of evidence is not appraised here");
-        if (d->class->attestation != ATTESTATION_PSA)
-                return decide(t, EVIDENCE_UNSUPPORTED,
-                              "devices of this class are not attested (Attestation=none)");
-        if (!psa_evidence_read(BYTES(record->evidence, record->evidence_len), &evidence, &why))
-                return decide(t, EVIDENCE_MALFORMED, why);
-        /* Whatever becomes of the report: its nonce is used up now. */
-        if (!challenges_consume(a->challenges, d->name, evidence.claims.nonce,
-                                loop_now(a->gateway->loop), &record->issued))
-                return decide(t, EVIDENCE_NOT_FRESH,
-                              "no such nonce is outstanding: ask for one, use it once, in time");
-        record->nonce_len = evidence.claims.nonce.len;
-        memcpy(record->nonce, evidence.claims.nonce.data, record->nonce_len);
-        if (appraise(a, d, &evidence, &t->verdict) < 0)
-                return decide(t, EVIDENCE_FAILED, "the gateway could not appraise");
-        t->posture = verdict_posture(&t->verdict);
-        t->outcome = t->verdict.foreign ? EVIDENCE_FORBIDDEN : EVIDENCE_APPRAISED;
-        t->step = STEP_ENFORCE;
-}
-
 /* ---- enforce ---- */
 
 static void on_enforced(int error, void *userdata)
 {
         EvidenceTicket *t = userdata;
         if (error < 0)
-                decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
+                attest_decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
         else
                 t->step = STEP_SIGN;
         loop_defer(t->attest->deferred);
@@ -318,7 +178,22 @@ static void keep_record(Attest *a, EvidenceTicket *t)
         report_device(a->gateway, TAKE_PTR(t->record));
 }
 
-static void log_failure(EvidenceTicket *t)
+#define SPENT_MAX 64
+
+static const char *spent_to_string(Spent s)
+{
+        switch (s) {
+        case SPENT_UNKNOWN:
+                return "";
+        case SPENT_NONE:
+                return " (it carries no nonce that is outstanding)";
+        case SPENT_NONCE:
+                return " (its nonce is used up)";
+        }
+        return "";
+}
+
+static void log_failure(EvidenceTicket *t, const char *reason)
 {
         RateLimit *limit = &t->attest->failures;
         if (!ratelimit_take(limit, loop_now(t->attest->gateway->loop)))
@@ -329,19 +204,22 @@ static void log_failure(EvidenceTicket *t)
         log_message(LOG_WARNING,
                     LOG_FIELDS({ "DEVICE", t->record->device },
                                { "REASON", evidence_outcome_to_string(t->outcome) }),
-                    "Evidence of %s was not accepted: %s", t->record->device, t->failure);
+                    "Evidence of %s was not accepted: %s", t->record->device, reason);
 }
 
 static void answer(EvidenceTicket *t)
 {
+        char reason[REASON_MAX + SPENT_MAX];
         EvidenceResult result = {
                 .outcome = t->outcome,
                 .posture = t->posture,
-                .reason = t->failure ? t->failure : t->verdict.reason,
+                .reason = reason,
                 .ear = t->record->ear ? bytes_from_str(t->record->ear) : BYTES(NULL, 0),
         };
+        snprintf(reason, sizeof(reason), "%s%s", t->failure ? t->failure : t->verdict.reason,
+                 spent_to_string(t->spent));
         if (t->failure)
-                log_failure(t);
+                log_failure(t, reason);
         if (t->done)
                 t->done(&result, t->userdata);
         if (t->device && !t->failure)
@@ -414,9 +292,9 @@ int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes 
         };
         list_append(&a->in_flight, &t->in_flight);
         a->n_in_flight++;
-        judge(t);
+        attest_judge(t);
         if (t->step == STEP_ENFORCE && enforce(t) < 0)
-                decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
+                attest_decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
         loop_defer(a->deferred);
         if (ret_ticket)
                 *ret_ticket = t;

@@ -136,3 +136,17 @@ bool challenges_consume(Challenges *c, const char *peer, Bytes nonce, usec_t now
         }
         return false;
 }
+
+size_t challenges_spend(Challenges *c, const char *peer, Bytes evidence, usec_t now)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < c->capacity; i++) {
+                Slot *s = &c->slots[i];
+                if (!s->outstanding || !streq(s->peer, peer) || evidence.len < s->len ||
+                    !memmem(evidence.data, evidence.len, s->nonce, s->len))
+                        continue;
+                n += slot_live(s, now);
+                s->outstanding = false;
+        }
+        return n;
+}

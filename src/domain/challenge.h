@@ -40,3 +40,8 @@ int challenges_issue(Challenges *c, const char *peer, size_t len, usec_t lifetim
  * nonce is gone as well, but false. */
 bool challenges_consume(Challenges *c, const char *peer, Bytes nonce, usec_t now,
                         usec_t *ret_issued);
+
+/* The same for evidence that cannot be read: every nonce that is outstanding for `peer` and stands
+ * anywhere in these bytes is used up. A peer reaches its own nonces alone, so all that it can spoil
+ * is its own next report. How many of them were still good. */
+size_t challenges_spend(Challenges *c, const char *peer, Bytes evidence, usec_t now);

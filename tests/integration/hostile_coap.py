@@ -9,7 +9,7 @@ import time
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from lab import TOOLS, check
+from lab import TOOLS, check, wait_until
 from peers import (DELETE, GET, NON, PLANT, POST, Reasons, codes, message, raw)
 from steps import GATEWAY, INTERNET, PROBE, coap, device
 
@@ -176,7 +176,7 @@ def opened(lab):
 
 
 def broken_tokens(f, good):
-    """Bytes that are no token; none of them costs the nonce."""
+    """Bytes that are no token."""
     whole = f.token(good)
     twice = a.canonical(good)
     twice = bytes([twice[0] + 1]) + twice[1:] + b"\x0a" + cbor2.dumps(good[10])
@@ -207,12 +207,19 @@ def evidence(lab):
     seen = Reasons(lab, DEVICE="dev3")
     fresh = f.nonce()
     good = f.claims(fresh)
-    for name, token in broken_tokens(f, good):
+    # With another nonce: none of them costs the one that is out.
+    for name, token in broken_tokens(f, f.claims(os.urandom(32))):
         code = f.post(token)
         check(code in ("4.00", "4.13"), f"{name} is answered with {code}")
         check(device(lab, "dev3")["posture"] == "unattested", f"{name} changes the posture")
     seen.wait("malformed")
     lab.say(f"{len(broken_tokens(f, good))} broken tokens: 4.00, malformed in the journal")
+    spoilt = f.claims(f.nonce())
+    check(f.post(f.token(spoilt)[:-1]) == "4.00", "a truncated token is not 4.00")
+    check(wait_until(lambda: [e for e in seen.new() if "nonce is used up" in e["MESSAGE"]], 5),
+          "the journal does not say that the truncated token cost its nonce")
+    check(f.post(f.token(spoilt)) == "4.09", "the nonce of a broken token is good for another")
+    lab.say("the nonce of a broken token is used up, the other one is not")
 
     check(f.post(f.token(good)) == "2.04", "the genuine token is not taken")
     check(device(lab, "dev3")["posture"] == "affirming" and opened(lab), "it does not open")

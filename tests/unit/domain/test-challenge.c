@@ -173,6 +173,29 @@ static void room_for_more(void **state)
         assert_true(consume(c, "dev3", &third, 2 * S));
 }
 
+/* Evidence that cannot be read: the nonce is found wherever it stands, the peer's own alone. */
+static void within(void **state)
+{
+        _cleanup_(challenges_freep) Challenges *c = setup(8);
+        uint8_t evidence[200] = { 0 };
+        Nonce first = issue(c, "dev1", S), second = issue(c, "dev1", 2 * S),
+              other = issue(c, "dev2", S), old = issue(c, "dev3", S);
+
+        memcpy(evidence + 1, first.bytes, 32);
+        memcpy(evidence + 40, other.bytes, 32);
+        memcpy(evidence + 80, old.bytes, 32);
+        memcpy(evidence + 200 - 31, second.bytes, 31); /* all but its last byte */
+        assert_int_equal(challenges_spend(c, "dev1", BYTES(evidence, 32), 3 * S), 0);
+        assert_int_equal(challenges_spend(c, "dev1", BYTES(NULL, 0), 3 * S), 0);
+        assert_int_equal(challenges_spend(c, "dev1", BYTES(evidence, 200), 3 * S), 1);
+        assert_int_equal(challenges_spend(c, "dev1", BYTES(evidence, 200), 3 * S), 0);
+        assert_false(consume(c, "dev1", &first, 3 * S));
+        assert_true(consume(c, "dev1", &second, 3 * S));
+        assert_true(consume(c, "dev2", &other, 3 * S));
+        assert_int_equal(challenges_spend(c, "dev3", BYTES(evidence, 200), S + TTL), 0);
+        assert_false(consume(c, "dev3", &old, S + TTL));
+}
+
 static void no_randomness(void **state)
 {
         _cleanup_(challenges_freep) Challenges *c = setup(2);
@@ -195,6 +218,7 @@ int main(void)
                 cmocka_unit_test(full),
                 cmocka_unit_test(full_of_own),
                 cmocka_unit_test(room_for_more),
+                cmocka_unit_test(within),
                 cmocka_unit_test(no_randomness),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
