@@ -2,13 +2,14 @@
 #pragma once
 
 /* What the parts of attestation share: attest.c takes a report through its steps, attest-judge.c is
- * the first of them. */
+ * the first of them; attest-repeat.c knows evidence that comes again. */
 
 #include "base/hashmap.h"
 #include "base/list.h"
 #include "base/ratelimit.h"
 #include "daemon/evidence.h"
 #include "domain/challenge.h"
+#include "domain/replay.h"
 #include "domain/verdict.h"
 #include "platform/loop.h"
 
@@ -17,6 +18,7 @@ struct Attest {
         Challenges *challenges;
         ReferenceSet *references;
         Hashmap *records; /* by device name */
+        Replays *replays;
         List in_flight;
         size_t n_in_flight;
         LoopSource *deferred; /* starts the fibers and answers what was decided at once */
@@ -28,6 +30,7 @@ typedef enum Step {
         STEP_ENFORCE,
         STEP_SIGN,
         STEP_SIGNING,
+        STEP_FOLLOW, /* the same evidence is under way already: its answer is this one's too */
 } Step;
 
 /* What became of the nonce in evidence that could not be read. */
@@ -49,9 +52,18 @@ struct EvidenceTicket {
         const char *failure; /* a constant, instead of the verdict's reason */
         Spent spent;
         AttestRecord *record;
+        uint8_t digest[REPLAY_DIGEST]; /* of content format and body as received */
+        bool repeated;                 /* not judged: answered as the same evidence was before */
+        EvidenceTicket *first;         /* of STEP_FOLLOW */
         EvidenceDone done;
         void *userdata;
 };
+
+/* Has the device sent this very evidence before, and its nonce was used up by that? Then `t` gets
+ * the same answer, now or as soon as there is one. */
+bool attest_repeats(EvidenceTicket *t);
+/* `t` is about to be answered with `result`: for whoever sends the same again. */
+void attest_answered(EvidenceTicket *t, const EvidenceResult *result);
 
 /* Decides at once, or leaves a verdict that is to be enforced. */
 void attest_judge(EvidenceTicket *t);

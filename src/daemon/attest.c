@@ -220,9 +220,10 @@ static void answer(EvidenceTicket *t)
                  spent_to_string(t->spent));
         if (t->failure)
                 log_failure(t, reason);
+        attest_answered(t, &result);
         if (t->done)
                 t->done(&result, t->userdata);
-        if (t->device && !t->failure)
+        if (t->device && !t->failure && !t->repeated)
                 keep_record(t->attest, t);
         ticket_free(t);
 }
@@ -292,7 +293,8 @@ int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes 
         };
         list_append(&a->in_flight, &t->in_flight);
         a->n_in_flight++;
-        attest_judge(t);
+        if (!attest_repeats(t))
+                attest_judge(t);
         if (t->step == STEP_ENFORCE && enforce(t) < 0)
                 attest_decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
         loop_defer(a->deferred);
@@ -326,6 +328,7 @@ void attest_forget(Attest *a, const DeviceState *d)
                         t->device = NULL;
         }
         record_free(hashmap_remove(a->records, bytes_from_str(d->device->name)));
+        replays_forget(a->replays, d->device->name);
 }
 
 void attest_set_references(Attest *a, ReferenceSet *set)
@@ -360,8 +363,11 @@ int attest_new(Gateway *g, Attest **ret)
         a->records = hashmap_new();
         if (!a->records)
                 return -ENOMEM;
+        int r = replays_new(&a->replays);
+        if (r < 0)
+                return r;
         size_t nonces = MAX(registry_size(g->registry) * CHALLENGE_PER_PEER, (size_t)NONCES_MIN);
-        int r = challenges_new(nonces, crypto_random, &a->challenges);
+        r = challenges_new(nonces, crypto_random, &a->challenges);
         if (r >= 0)
                 r = loop_add_deferred(g->loop, &a->deferred, LOOP_FATAL, on_turn, a);
         if (r < 0)
@@ -383,6 +389,7 @@ Attest *attest_free(Attest *a)
                         record_free(i.value);
                 }
         hashmap_free(a->records);
+        replays_free(a->replays);
         challenges_free(a->challenges);
         reference_set_unref(a->references);
         loop_source_free(a->deferred);

@@ -154,13 +154,18 @@ class Firmware:
 
     def post(self, token):
         """The code of the answer."""
+        return self.exchange(token)[0]
+
+    def exchange(self, token):
+        """The code of the answer, and the result that came with it."""
         with tempfile.NamedTemporaryFile() as f:
             f.write(token)
             f.flush()
             said = self.lab.run("dev3", *coap("dev3", "post", "/rats/evidence", "-t", "10003",
                                               "-f", f.name), quiet=True, ok=False)
         error = said.stderr.strip()
-        return error[:4] if error[:1] in ("4", "5") else "2.04" if said.stdout else error or "none"
+        code = error[:4] if error[:1] in ("4", "5") else "2.04" if said.stdout else error or "none"
+        return code, said.stdout
 
 
 def fresh_nonce(lab, name):
@@ -221,9 +226,17 @@ def evidence(lab):
     check(f.post(f.token(spoilt)) == "4.09", "the nonce of a broken token is good for another")
     lab.say("the nonce of a broken token is used up, the other one is not")
 
-    check(f.post(f.token(good)) == "2.04", "the genuine token is not taken")
-    check(device(lab, "dev3")["posture"] == "affirming" and opened(lab), "it does not open")
-    check(f.post(f.token(good)) == "4.09", "a token is taken twice")
+    genuine = f.token(good)
+    code, result = f.exchange(genuine)
+    check(code == "2.04", "the genuine token is not taken")
+    state = device(lab, "dev3")
+    check(state["posture"] == "affirming" and opened(lab), "it does not open")
+    again = f.exchange(genuine)
+    check(again == ("2.04", result), f"the same token, sent again, is answered with {again}")
+    check(device(lab, "dev3")["expires_seconds"] <= state["expires_seconds"],
+          "a token that is sent again prolongs its verdict")
+    check(f.post(f.token(good)) == "4.09", "a nonce is good twice")
+    lab.say("the same token again: the same answer; signed again, with the same nonce: 4.09")
     foreign = f.claims(f.nonce("dev2"))
     check(f.post(f.token(foreign)) == "4.09", "dev2's nonce is good for dev3")
     check(f.post(f.token(f.claims(os.urandom(32)))) == "4.09", "a made-up nonce is good")

@@ -35,6 +35,7 @@ typedef struct World {
         Waiter waiters[WAITERS];
         size_t n_waiters, cancelled;
         int sign_error, store_error;
+        unsigned signatures;
         bool hold; /* the TPM does not answer */
         Fiber *held[WAITERS];
         size_t n_held;
@@ -70,7 +71,7 @@ typedef struct Nonce {
 int bench_setup(void **state);
 int bench_teardown(void **state);
 
-/* A nonce for device `i`. */
+/* A nonce for device `i`; waits until it may have one. */
 Nonce bench_challenge(Bench *b, size_t i);
 DeviceState *bench_device(Bench *b, size_t i);
 /* Appends a token with this nonce, signed by the device's key. */

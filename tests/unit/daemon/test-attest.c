@@ -67,6 +67,116 @@ static void a_nonce_is_good_once(void **state)
         assert_int_equal(world.n_reports, 1);
 }
 
+/* The device did not hear the answer: the same bytes get it, and nothing else happens. */
+static void the_same_again_is_answered_as_before(void **state)
+{
+        Bench *b = *state;
+        _cleanup_buf_ Buf token = BUF_INIT(FIXTURE_MAX), resigned = BUF_INIT(FIXTURE_MAX);
+        char ear[sizeof(b->ear)], reason[sizeof(b->reason)];
+        Nonce n = bench_challenge(b, 0);
+        bench_token(b, &bench_good, &n, &token);
+        bench_token(b, &bench_good, &n, &resigned);
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_commit(0);
+        bench_settle(b);
+        usec_t expires = bench_device(b, 0)->expires;
+        unsigned signatures = world.signatures;
+        memcpy(ear, b->ear, sizeof(ear));
+        memcpy(reason, b->reason, sizeof(reason));
+
+        for (unsigned i = 2; i < 5; i++) {
+                memset(b->ear, 0, sizeof(b->ear));
+                bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+                bench_settle(b);
+                assert_int_equal(b->heard, i);
+                assert_int_equal(b->result.outcome, EVIDENCE_APPRAISED);
+                assert_int_equal(b->result.posture, POSTURE_AFFIRMING);
+                assert_string_equal(b->ear, ear);
+                assert_string_equal(b->reason, reason);
+        }
+        assert_int_equal(bench_device(b, 0)->expires, expires);
+        assert_int_equal(world.signatures, signatures);
+        assert_int_equal(world.n_waiters, 0);
+        assert_int_equal(world.n_reports, 1);
+        Bytes last = gateway_last_result(&b->gateway, bench_device(b, 0));
+        assert_true(bytes_equal(last, bytes_from_str(ear)));
+
+        /* other bytes, another type, another device: not this answer */
+        assert_false(bytes_equal(buf_view(&token), buf_view(&resigned)));
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&resigned));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_NOT_FRESH);
+        bench_send_bytes(b, 0, SALLYPORT_CF_EAT_CWT, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_NOT_FRESH);
+        bench_send_bytes(b, 1, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_NOT_FRESH);
+        assert_int_equal(bench_device(b, 1)->posture, POSTURE_UNATTESTED);
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_APPRAISED);
+        /* nor once there is a later one */
+        bench_attest(b, 0);
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_NOT_FRESH);
+}
+
+/* It comes again before there is an answer: both hear it, at the same time. */
+static void the_same_while_it_is_under_way(void **state)
+{
+        Bench *b = *state;
+        _cleanup_buf_ Buf token = BUF_INIT(FIXTURE_MAX);
+        Nonce n = bench_challenge(b, 0);
+        bench_token(b, &bench_good, &n, &token);
+        world.hold = true;
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        assert_int_equal(world.n_waiters, 1);
+        bench_commit(0);
+        bench_settle(b);
+        evidence_ticket_cancel(bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token)));
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->heard, 0);
+        bench_tpm_answers();
+        bench_settle(b);
+        assert_int_equal(b->heard, 3);
+        assert_int_equal(b->result.outcome, EVIDENCE_APPRAISED);
+        assert_true(b->ear[0] != '\0');
+        assert_int_equal(world.n_reports, 1);
+}
+
+/* What failed is told as it was; and ends with its verdict. */
+static void the_same_again_after_a_failure(void **state)
+{
+        Bench *b = *state;
+        _cleanup_buf_ Buf token = BUF_INIT(FIXTURE_MAX);
+        Nonce n = bench_challenge(b, 0);
+        bench_token(b, &bench_good, &n, &token);
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_commit(-EIO);
+        bench_settle(b);
+        bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, buf_view(&token));
+        bench_settle(b);
+        assert_int_equal(b->heard, 2);
+        assert_int_equal(b->result.outcome, EVIDENCE_FAILED);
+        assert_non_null(strstr(b->reason, "packet filter"));
+
+        _cleanup_buf_ Buf brief = BUF_INIT(FIXTURE_MAX);
+        b->class.verdict_lifetime = 0;
+        n = bench_challenge(b, 1);
+        bench_token(b, &bench_good, &n, &brief);
+        bench_send_bytes(b, 1, SALLYPORT_CF_PSA_TOKEN, buf_view(&brief));
+        bench_commit(0);
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_APPRAISED);
+        bench_send_bytes(b, 1, SALLYPORT_CF_PSA_TOKEN, buf_view(&brief));
+        bench_settle(b);
+        assert_int_equal(b->result.outcome, EVIDENCE_NOT_FRESH);
+}
+
 static void a_bad_signature_is_a_verdict(void **state)
 {
         Bench *b = *state;
@@ -265,6 +375,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 test(hears_after_the_commit),
                 test(a_nonce_is_good_once),
+                test(the_same_again_is_answered_as_before),
+                test(the_same_while_it_is_under_way),
+                test(the_same_again_after_a_failure),
                 test(a_bad_signature_is_a_verdict),
                 test(a_broken_report_costs_its_nonce),
                 test(refusals_change_nothing),
