@@ -136,7 +136,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "SHA-256 of its certificate's public key (SubjectPublicKeyInfo). No other key is\n"
                   "accepted for it then." },
                 { "HardwareAddress", &config_mac, D(device), 0, 0, NULL,
-                  "The Ethernet address that it sends from." },
+                  "The Ethernet address that it sends from. Packets for its Address= go there alone." },
                 { "Address", &config_addresses, D(device), 0, 0, NULL,
                   "The IP addresses that it may use, at most 8. Without any it reaches the gateway's\n"
                   "ports alone." },

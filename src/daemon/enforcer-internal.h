@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "daemon/enforcer.h"
 #include "platform/conntrack-thread.h"
+#include "platform/neighbours.h"
 
 #define ENFORCER_RETRY_MIN (1 * USEC_PER_SEC)
 #define ENFORCER_RETRY_MAX (60 * USEC_PER_SEC)
@@ -36,6 +37,7 @@ struct Enforcer {
         Loop *loop;
         Nft *nft;
         ConntrackThread *conntrack;
+        Neighbours *neighbours;
         LoopSource *flush; /* at the end of a turn */
         LoopSource *retry;
         usec_t retry_delay;

@@ -90,6 +90,8 @@ int enforcer_new(Loop *loop, Enforcer **ret)
         if (r == 0)
                 r = conntrack_thread_new(&e->conntrack);
         if (r == 0)
+                r = neighbours_new(loop, &e->neighbours);
+        if (r == 0)
                 r = loop_add_deferred(loop, &e->flush, LOOP_FATAL, enforcer_flush, e);
         if (r == 0)
                 r = loop_add_timer(loop, &e->retry, LOOP_FATAL, enforcer_retry, e);
@@ -111,6 +113,7 @@ Enforcer *enforcer_free(Enforcer *e)
         records_free(e->records, e->n_records);
         frame_done(&e->frame);
         conntrack_thread_free(e->conntrack);
+        neighbours_free(e->neighbours);
         nft_free(e->nft);
         free(e);
         return NULL;
@@ -203,11 +206,38 @@ static void cut_after_load(Enforcer *e, const RulesetFrame *frame, const Hashmap
         }
 }
 
+static void neighbour_fill(Neighbour *n, const EgressElement *x)
+{
+        *n = (Neighbour){ .family = x->address.family };
+        memcpy(n->interface, x->interface, sizeof(n->interface));
+        memcpy(n->hardware, x->hardware, sizeof(n->hardware));
+        memcpy(n->addr, x->address.addr, sizeof(n->addr));
+}
+
+/* The filter knows who sends; that answers go nowhere else is the neighbour table's part. */
+static int list_neighbours(const Record *records, size_t n, Neighbour **ret, size_t *ret_n)
+{
+        Neighbour *all = calloc(n * DEVICE_ADDRESSES_MAX + 1, sizeof(*all));
+        size_t n_all = 0;
+
+        if (!all)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                for (size_t j = 0; j < records[i].installed.n_elements; j++)
+                        if (records[i].installed.elements[j].kind == EGRESS_BOUND)
+                                neighbour_fill(&all[n_all++], &records[i].installed.elements[j]);
+        *ret = all;
+        *ret_n = n_all;
+        return 0;
+}
+
 int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceState *const *states,
                   size_t n)
 {
         _cleanup_(hashmap_freep) Hashmap *by_name = hashmap_new();
         Record *records = calloc(n + 1, sizeof(*records));
+        _cleanup_free_ Neighbour *neighbours = NULL;
+        size_t n_neighbours = 0;
         RulesetFrame frame = { 0 };
         int r = by_name && records ? check_conflicts(states, n) : -ENOMEM;
 
@@ -216,12 +246,15 @@ int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceSta
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = record_fill(&records[i], states[i], by_name);
         if (r == 0)
+                r = list_neighbours(records, n, &neighbours, &n_neighbours);
+        if (r == 0)
                 r = enforcer_commit_table(e, &frame, records, n);
         if (r < 0) {
                 frame_done(&frame);
                 records_free(records, n);
                 return r;
         }
+        neighbours_set(e->neighbours, TAKE_PTR(neighbours), n_neighbours);
         cut_after_load(e, &frame, by_name);
         move_waiters(e, by_name);
         records_free(e->records, e->n_records);

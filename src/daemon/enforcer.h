@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* Keeps the packet filter as the devices' postures want it. Owns the table `inet sallyport` and
- * nothing else of nftables. The table stays when the daemon stops or dies: verdicts run out in the
- * kernel, everything else stays shut. */
+/* Keeps the packet filter as the devices' postures want it. Owns the table `inet sallyport`,
+ * nothing else of nftables, and the neighbour entries of devices whose hardware address is known.
+ * Both stay when the daemon stops or dies: verdicts run out in the kernel, everything else stays
+ * shut. */
 
 #include "daemon/ruleset.h"
 #include "domain/registry.h"

@@ -290,15 +290,6 @@ static void accept_ping(NftBatch *b, NftField type, uint16_t echo)
         }
 }
 
-static void accept_related_errors(NftBatch *b, uint16_t protocol)
-{
-        RULE ("to_gateway") {
-                nft_match_number(r, L4PROTO, protocol);
-                nft_match_state(r, NFT_STATE_RELATED);
-                nft_rule_accept(r);
-        }
-}
-
 static void to_gateway(NftBatch *b)
 {
         accept_dhcp(b, 68, 67);
@@ -323,8 +314,6 @@ static void to_gateway(NftBatch *b)
                 nft_match_direction(r, NFT_DIRECTION_REPLY);
                 nft_rule_accept(r);
         }
-        accept_related_errors(b, PROTOCOL_ICMP);
-        accept_related_errors(b, PROTOCOL_ICMPV6);
         refuse_rest(b, "to_gateway");
 }
 

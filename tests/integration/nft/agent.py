@@ -148,6 +148,28 @@ def do_port_unreachable(peer, about, peer_port, port):
         s.sendto(head + inner, (peer, 0))
 
 
+def do_claim(address, gateway, hardware):
+    """Tells the gateway by ARP (RFC 826) or a neighbour advertisement (RFC 4861) that `address` is
+    at `hardware`, unasked."""
+    a = socket.inet_pton(family(address), address)
+    b = socket.inet_pton(family(address), gateway)
+    hw = bytes.fromhex(hardware)
+    if family(address) == socket.AF_INET:
+        frame = b"\x08\x06" + struct.pack("!HHBBH", 1, 0x800, 6, 4, 2) + hw + a + b"\xff" * 6 + b
+    else:
+        # Solicited and override, the hardware address as an option.
+        body = struct.pack("!BBHI", 136, 0, 0, 0x60000000) + a + b"\x02\x01" + hw
+        pseudo = a + b + struct.pack("!II", len(body), 58)
+        body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+        frame = b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + a + b + body
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+        s.bind(("dev0", 0))
+        s.send(b"\xff" * 6 + s.getsockname()[4] + frame)
+        # For an address of nobody it takes a question to be in the table at all.
+        if family(address) == socket.AF_INET:
+            s.send(b"\xff" * 6 + s.getsockname()[4] + frame[:9] + b"\x01" + frame[10:])
+
+
 def do_stream_last(port):
     return streams[port]
 

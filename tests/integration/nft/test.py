@@ -283,9 +283,9 @@ def test_gateway(h):
           bool(h["gw"].tcp(address="10.10.0.10", port=443)))
 
 
-def errors_arrived():
-    """ICMP errors that the upstream host got."""
-    names, values = [line.split()[1:] for line in inside("up", "cat", "/proc/net/snmp").splitlines()
+def errors_arrived(node):
+    """ICMP errors that a host got."""
+    names, values = [line.split()[1:] for line in inside(node, "cat", "/proc/net/snmp").splitlines()
                      if line.startswith("Icmp:")]
     return int(values[names.index("InDestUnreachs")])
 
@@ -294,13 +294,22 @@ def test_related(h):
     """Errors about another device's connection are a way out for nobody."""
     stream(h)
     port = h["cam"].stream_port(port=5000)
-    before = errors_arrived()
+    before = errors_arrived("up")
     for node in ("guest", "meter", "lock"):
         h[node].port_unreachable(peer="192.0.2.10", about="10.10.0.10", peer_port=5000, port=port)
     time.sleep(0.1)
     check("a host cannot send ICMP errors about a device's connection",
-          errors_arrived() == before and is_open(h))
+          errors_arrived("up") == before and is_open(h))
     h["cam"].stream_close(port=5000)
+    h["cam"].stream(address="10.10.0.1", port=8883)
+    port = h["cam"].stream_port(port=8883)
+    before = errors_arrived("gw")
+    for node in ("guest", "meter", "lock", "cam"):
+        h[node].port_unreachable(peer="10.10.0.1", about="10.10.0.10", peer_port=8883, port=port)
+    time.sleep(0.1)
+    check("nor about its connection with the gateway, to the gateway",
+          errors_arrived("gw") == before)
+    h["cam"].stream_close(port=8883)
 
 
 def test_foreign(h):
@@ -371,6 +380,60 @@ def test_spoofing(t, h):
     ip("cam", "route", "replace", "default", "via", "10.10.0.1")
     ip("cam", "-6", "route", "replace", "default", "via", "fd00:10::1")
     check("cam, itself again", bool(cam.tcp(address="192.0.2.10", port=443)))
+
+
+def neighbours():
+    """What the gateway knows of who has which hardware address."""
+    return {(n["dev"], n["dst"]): (n.get("lladdr"), n["state"][0])
+            for n in json.loads(ip("gw", "-j", "neigh")) if n["dst"][:4] != "fe80"}
+
+
+MINE = {("vlan10", "10.10.0.10"): ("02:00:00:00:00:0a", "PERMANENT"),
+        ("vlan10", "fd00:10::10"): ("02:00:00:00:00:0a", "PERMANENT")}
+
+
+def mine():
+    found = neighbours()
+    return {k: found.get(k) for k in MINE} == MINE
+
+
+def test_neighbours(h):
+    """Nobody takes a device's place by ARP or by neighbour discovery."""
+    check("a device with a hardware address is the gateway's neighbour for good", mine(),
+          str(neighbours()))
+    h["cam"].claim(address="10.10.0.10", gateway="10.10.0.1", hardware="020000000066")
+    h["cam"].claim(address="fd00:10::10", gateway="fd00:10::1", hardware="020000000066")
+    h["cam"].claim(address="10.10.0.66", gateway="10.10.0.1", hardware="020000000066")
+    time.sleep(0.1)
+    check("forged ARP and neighbour advertisements change nothing of it", mine(),
+          str(neighbours()))
+    check("while they do for an address of nobody",
+          neighbours().get(("vlan10", "10.10.0.66"), ("",))[0] == "02:00:00:00:00:66",
+          str(neighbours()))
+    ip("gw", "link", "set", "vlan10", "down")
+    ip("gw", "link", "set", "vlan10", "up")
+    address("gw", "vlan10", "fd00:10::1/64")
+    end = time.monotonic() + 5
+    while not mine() and time.monotonic() < end:
+        time.sleep(0.02)
+    check("an interface that was down has them again", mine(), str(neighbours()))
+
+
+def test_neighbours_go():
+    t = Tool("gw", CONFIG)
+    ip("gw", "neigh", "replace", "10.10.0.77", "lladdr", "02:00:00:00:00:77", "dev", "vlan10",
+       "nud", "permanent")
+    t.end()
+    check("they stay when the program dies", mine(), str(neighbours()))
+    t = Tool("gw", CONFIG.replace("10.10.0.10 fd00:10::10", "10.10.0.10"))
+    left = neighbours()
+    check("what an earlier one entered goes with the device's address",
+          ("vlan10", "fd00:10::10") not in left and ("vlan10", "10.10.0.10") in left, str(left))
+    check("the operator's own stay", left.get(("vlan10", "10.10.0.77")) ==
+          ("02:00:00:00:00:77", "PERMANENT"), str(left))
+    t.load(CONFIG)
+    check("and comes again with it", mine(), str(neighbours()))
+    t.end()
 
 
 def test_dhcp(h):
@@ -655,6 +718,7 @@ def main():
     test_foreign(h)
     test_lateral(t, h)
     test_spoofing(t, h)
+    test_neighbours(h)
     test_dhcp(h)
     test_forget(t, h)
     test_postures(t, h)
@@ -664,6 +728,7 @@ def main():
     test_expiry(t, h)
     test_reload(h)
     test_ways_out(h)
+    test_neighbours_go()
     test_many()
     test_refusals()
     check("a foreign table is as it was", listing("gw", "operator") == foreign)
