@@ -185,17 +185,20 @@ int store_db_commit(StoreDb *db)
                 r = find_oldest(db);
         if (r == 0)
                 r = run(db, SQL_COMMIT);
-        if (r < 0)
+        if (r < 0) {
                 store_db_rollback(db);
-        return r;
+                return r;
+        }
+        db->saved_records = db->records;
+        db->saved_bytes = db->bytes;
+        return 0;
 }
 
 void store_db_rollback(StoreDb *db)
 {
-        /* Some errors have rolled back already. */
-        if (sqlite3_get_autocommit(db->sql))
-                return;
-        run(db, SQL_ROLLBACK);
+        /* After some errors (a full disk is one) SQLite has rolled back by itself. */
+        if (!sqlite3_get_autocommit(db->sql))
+                run(db, SQL_ROLLBACK);
         db->records = db->saved_records;
         db->bytes = db->saved_bytes;
 }

@@ -105,68 +105,75 @@ static bool view_row(sqlite3_stmt *st, StoreRecord *ret)
                ret->topic && ret->posture;
 }
 
-/* Takes rows above `*after` until the end or damage: 0 at the end, -EUCLEAN at damage, others
- * when the new store cannot take more. `*after` moves along. */
-static int take_rows(StoreDb *db, sqlite3_stmt *st, int64_t *after, uint64_t *taken)
+typedef struct Salvage {
+        sqlite3_stmt *rows;
+        int64_t after; /* the scan's place: where the next batch begins */
+        uint64_t taken;
+        bool lost; /* some rows made no sense */
+} Salvage;
+
+/* Takes rows above `s->after` until the end or damage: 0 at the end, 1 when there are more,
+ * -EUCLEAN at damage, others when the new store cannot take more. */
+static int take_rows(StoreDb *db, Salvage *s, uint64_t *taken)
 {
-        sqlite3_reset(st);
-        sqlite3_bind_int64(st, 1, *after);
+        sqlite3_reset(s->rows);
+        sqlite3_bind_int64(s->rows, 1, s->after);
         for (size_t i = 0; i < SALVAGE_BATCH; i++) {
-                int rc = sqlite3_step(st);
+                int rc = sqlite3_step(s->rows);
                 if (rc == SQLITE_DONE)
                         return 0;
-                if (rc != SQLITE_ROW)
+                int64_t seen = rc == SQLITE_ROW ? sqlite3_column_int64(s->rows, 0) : INT64_MAX;
+                if (seen > STORE_ID_MAX)
                         return -EUCLEAN;
+                s->after = MAX(s->after + 1, seen);
                 StoreRecord rec;
-                *after = MAX(*after + 1, sqlite3_column_int64(st, 0));
-                if (!view_row(st, &rec))
-                        continue;
                 uint64_t id;
-                int r = store_db_append(db, &rec, &id);
-                if (r < 0)
+                int r = view_row(s->rows, &rec) ? store_db_append(db, &rec, &id) : -EEXIST;
+                if (r < 0 && r != -EEXIST)
                         return r;
-                (*taken)++;
+                *taken += r == 0;
+                s->lost = s->lost || r < 0; /* also the second of two with one id */
         }
         return 1;
 }
 
-static int take_batch(StoreDb *db, sqlite3_stmt *st, int64_t *after, uint64_t *taken)
+static int take_batch(StoreDb *db, Salvage *s)
 {
-        uint64_t more = 0;
+        uint64_t taken = 0;
         int r = store_db_begin(db);
         if (r < 0)
                 return -EIO;
-        int outcome = take_rows(db, st, after, &more);
-        sqlite3_reset(st);
+        int outcome = take_rows(db, s, &taken);
+        sqlite3_reset(s->rows);
         if (outcome < 0 && outcome != -EUCLEAN && outcome != -ENOSPC) {
                 store_db_rollback(db);
                 return -EIO;
         }
         if (store_db_commit(db) < 0)
                 return -EIO;
-        *taken += more;
+        s->taken += taken;
         return outcome;
 }
 
 /* Damage ends a scan, but a seek to a higher id may lead around it: jump in growing steps. */
-static int take_all(StoreDb *db, sqlite3_stmt *st, uint64_t *taken)
+static int take_all(StoreDb *db, Salvage *s)
 {
-        int64_t after = 0, jump = 1;
+        int64_t jump = 1;
         unsigned gaps = 0;
         int r;
-        while ((r = take_batch(db, st, &after, taken)) != 0) {
+        while ((r = take_batch(db, s)) != 0) {
                 if (r == 1) {
                         jump = 1;
                         continue;
                 }
                 if (r != -EUCLEAN)
                         return r;
-                if (++gaps > SALVAGE_GAPS || after > INT64_MAX - jump)
+                if (++gaps > SALVAGE_GAPS || jump > STORE_ID_MAX - s->after)
                         return -EUCLEAN;
-                after += jump;
+                s->after += jump;
                 jump *= 2;
         }
-        return gaps > 0 ? -EUCLEAN : 0;
+        return gaps > 0 || s->lost ? -EUCLEAN : 0;
 }
 
 /* Ids are never reused, not even those of records that were deleted in the old file. */
@@ -177,8 +184,8 @@ static void continue_ids(StoreDb *db, sqlite3 *old)
         if (old)
                 store_sql_integer(old, "SELECT seq FROM sqlite_sequence WHERE name = 'record'",
                                   &last);
-        last = MAX(last, (int64_t)db->last_id);
-        if (last <= 0 || last == INT64_MAX)
+        last = MAX(last > STORE_ID_MAX ? 0 : last, (int64_t)db->last_id);
+        if (last <= 0)
                 return;
         snprintf(text, sizeof(text),
                  "DELETE FROM sqlite_sequence WHERE name = 'record';"
@@ -196,17 +203,16 @@ void store_salvage(StoreDb *db, const char *path)
                 " r.payload FROM record r JOIN device d ON d.id = r.device"
                 " WHERE r.id > ?1 ORDER BY r.id";
         sqlite3 *old = open_damaged(path);
-        sqlite3_stmt *st = NULL;
-        uint64_t taken = 0;
+        Salvage s = { 0 };
         int r = -EUCLEAN;
         continue_ids(db, old);
-        if (old && sqlite3_prepare_v2(old, query, -1, &st, NULL) == SQLITE_OK)
-                r = take_all(db, st, &taken);
-        sqlite3_finalize(st);
+        if (old && sqlite3_prepare_v2(old, query, -1, &s.rows, NULL) == SQLITE_OK)
+                r = take_all(db, &s);
+        sqlite3_finalize(s.rows);
         sqlite3_close(old);
         log_message(r == 0 ? LOG_WARNING : LOG_CRIT, NULL,
                     "%llu records of the damaged store were taken over%s",
-                    (unsigned long long)taken,
+                    (unsigned long long)s.taken,
                     r == 0          ? ", all that it held"
                     : r == -ENOSPC  ? "; there was no room for more"
                     : r == -EUCLEAN ? "; others could not be read and stay in the file set aside"

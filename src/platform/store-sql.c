@@ -71,6 +71,8 @@ int store_sql_errno(sqlite3 *sql, int rc)
                 return system > 0 ? -system : -EACCES;
         case SQLITE_NOMEM:
                 return -ENOMEM;
+        case SQLITE_CONSTRAINT:
+                return -EEXIST;
         case SQLITE_IOERR:
                 return system == ENOSPC || system == EDQUOT || system == EROFS ? -system : -EIO;
         default:

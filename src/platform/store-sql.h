@@ -9,6 +9,8 @@
 
 #define STORE_APPLICATION_ID 0x53505354 /* "SPST" */
 #define STORE_VERSION        1
+/* Ids are given from 1 on: no store ever comes this far. */
+#define STORE_ID_MAX (INT64_MAX / 2)
 /* A larger file is not checked as a whole at start: damage shows when it is read. */
 #define STORE_CHECK_MAX ((uint64_t)64 << 20)
 
@@ -40,7 +42,7 @@ struct StoreDb {
         uint64_t epoch;
         uint64_t last_id;                    /* given since the start */
         uint64_t records, bytes;             /* with the open transaction */
-        uint64_t saved_records, saved_bytes; /* when it began */
+        uint64_t saved_records, saved_bytes; /* what a rollback goes back to */
         usec_t oldest;
 };
 

@@ -291,6 +291,13 @@ static uint64_t disk_use(Fixture *f)
         return stats.disk_bytes;
 }
 
+static uint64_t records(Fixture *f)
+{
+        StoreStats stats;
+        store_stats(f->store, &stats);
+        return stats.records;
+}
+
 static void fill(Fixture *f, size_t size, Result *result)
 {
         uint8_t *payload = calloc(1, size);
@@ -359,9 +366,12 @@ static void test_disk_full(void **state)
         assert_true(result.full > 0);
         assert_int_equal(result.error, 0);
         assert_true(result.stored > 50);
+        /* What was rolled back is not counted, nor is it after a restart. */
+        assert_int_equal(records(f), result.stored);
         f->store = store_free(f->store);
         open_store(f, MAX_BYTES);
         assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, result.stored);
+        assert_int_equal(records(f), result.stored);
         f->store = store_free(f->store);
         assert_int_equal(umount(f->directory), 0);
 }
@@ -517,6 +527,33 @@ static void overwrite(Fixture *f, off_t offset, size_t len)
         close(fd);
 }
 
+static void run_sql(Fixture *f, const char *text)
+{
+        char path[128];
+        sqlite3 *sql;
+        snprintf(path, sizeof(path), "%s/store.db", f->directory);
+        assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(sql, text, NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(sql);
+}
+
+static int64_t root_page(Fixture *f, const char *table)
+{
+        char path[128], query[128];
+        sqlite3 *sql;
+        sqlite3_stmt *st;
+        snprintf(path, sizeof(path), "%s/store.db", f->directory);
+        snprintf(query, sizeof(query), "SELECT rootpage FROM sqlite_schema WHERE name = '%s'",
+                 table);
+        assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
+        assert_int_equal(sqlite3_prepare_v2(sql, query, -1, &st, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+        int64_t page = sqlite3_column_int64(st, 0);
+        sqlite3_finalize(st);
+        sqlite3_close(sql);
+        return page;
+}
+
 static size_t count_set_aside(Fixture *f)
 {
         char pattern[128];
@@ -579,6 +616,55 @@ static void test_damaged_pages(void **state)
         assert_int_equal(read_all(f, 0, 10000, SIZE_MAX)->ids[0], 10001);
 }
 
+/* Where nothing can be read at all, the search for more comes to an end. */
+static void test_damaged_root(void **state)
+{
+        Fixture *f = *state;
+        open_store(f, MAX_BYTES);
+        store_many(f, 10000);
+        f->store = store_free(f->store);
+        overwrite(f, 4096 * (off_t)(root_page(f, "record") - 1), 4096);
+        open_store(f, MAX_BYTES);
+        assert_int_equal(count_set_aside(f), 1);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 0);
+        store_many(f, 1);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->ids[0], 10001);
+}
+
+/* A number beyond all that a store gives would leave none for what comes after it. */
+static void test_damaged_ids(void **state)
+{
+        Fixture *f = *state;
+        open_store(f, MAX_BYTES);
+        store_many(f, 10);
+        f->store = store_free(f->store);
+        run_sql(f, "UPDATE record SET id = 9223372036854775807 WHERE id = 10;"
+                   "PRAGMA user_version = 0");
+        open_store(f, MAX_BYTES);
+        assert_int_equal(count_set_aside(f), 1);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 9);
+        store_many(f, 2);
+        assert_int_equal(read_all(f, 0, 9, SIZE_MAX)->n, 2);
+}
+
+/* One number twice, as after a flipped bit: the first of them and all others are taken over. */
+static void test_damaged_twice(void **state)
+{
+        Fixture *f = *state;
+        open_store(f, MAX_BYTES);
+        store_many(f, 10);
+        f->store = store_free(f->store);
+        run_sql(f,
+                "ALTER TABLE record RENAME TO old;"
+                "CREATE TABLE record AS SELECT * FROM old; UPDATE record SET id = 4 WHERE id = 5;"
+                "DROP TABLE old; PRAGMA user_version = 0");
+        open_store(f, MAX_BYTES);
+        assert_int_equal(count_set_aside(f), 1);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 9);
+        store_many(f, 1);
+        assert_int_equal(read_all(f, 0, 10, SIZE_MAX)->ids[0], 11);
+}
+
 /* Damage that shows while running: reads fail once, then the store is a sound one again. */
 static void test_damaged_while_running(void **state)
 {
@@ -606,27 +692,17 @@ static void test_damaged_while_running(void **state)
         assert_int_equal(result.stored, 1);
 }
 
-static void set_pragma(Fixture *f, const char *pragma)
-{
-        char path[128];
-        sqlite3 *sql;
-        snprintf(path, sizeof(path), "%s/store.db", f->directory);
-        assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
-        assert_int_equal(sqlite3_exec(sql, pragma, NULL, NULL, NULL), SQLITE_OK);
-        sqlite3_close(sql);
-}
-
 static void test_foreign(void **state)
 {
         Fixture *f = *state;
         open_store(f, MAX_BYTES);
         store_many(f, 1);
         f->store = store_free(f->store);
-        set_pragma(f, "PRAGMA user_version = 2");
+        run_sql(f, "PRAGMA user_version = 2");
         assert_int_equal(store_open(f->loop, f->directory, MAX_BYTES, &f->store), -EBADMSG);
-        set_pragma(f, "PRAGMA user_version = 1; PRAGMA application_id = 1");
+        run_sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 1");
         assert_int_equal(store_open(f->loop, f->directory, MAX_BYTES, &f->store), -EBADMSG);
-        set_pragma(f, "PRAGMA application_id = 0x53505354");
+        run_sql(f, "PRAGMA application_id = 0x53505354");
         open_store(f, MAX_BYTES);
         assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 1);
         assert_int_equal(count_set_aside(f), 0);
@@ -699,6 +775,9 @@ int main(int argc, char **argv)
                 TEST(test_sync_before_done),
                 TEST(test_damaged_header),
                 TEST(test_damaged_pages),
+                TEST(test_damaged_root),
+                TEST(test_damaged_ids),
+                TEST(test_damaged_twice),
                 TEST(test_damaged_while_running),
                 TEST(test_foreign),
                 TEST(test_refusals),
