@@ -11,21 +11,6 @@ static const EgressPlan *record_plan(const Record *c)
         return c->held ? &c->closed : c->queued ? &c->desired : &c->installed;
 }
 
-void enforcer_cut(Enforcer *e, const Record *c)
-{
-        for (size_t i = 0; i < c->closed.n_elements; i++) {
-                const EgressElement *x = &c->closed.elements[i];
-                int r;
-
-                if (x->kind != EGRESS_CLAIMED)
-                        continue;
-                r = conntrack_thread_forget(e->conntrack, x->address.family, x->address.addr);
-                if (r < 0) /* the filter drops their packets all the same */
-                        log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "DEVICE", c->name }),
-                                          "Cannot delete the connections of %s, ignoring", c->name);
-        }
-}
-
 /* The kernel has taken record_plan(c). */
 static void settle(Enforcer *e, Record *c, bool tightens)
 {
@@ -42,8 +27,9 @@ static void settle(Enforcer *e, Record *c, bool tightens)
         }
         egress_plan_done(&c->installed);
         c->installed = now_installed;
-        if (tightens)
-                enforcer_cut(e, c);
+        if (tightens || c->uncut)
+                enforcer_cut(e, c, &c->installed);
+        c->uncut = false;
 }
 
 static int commit(NftBatch *b)
@@ -76,8 +62,10 @@ static int commit_changes(Enforcer *e, Pending *p, size_t n)
         usec_t now = now_boottime();
         int r;
 
-        for (size_t i = 0; b && i < n; i++)
+        for (size_t i = 0; b && i < n; i++) {
+                enforcer_hold_cut(e, p[i].record);
                 ruleset_change(b, &p[i].change, now);
+        }
         r = commit(b);
         if (r < 0)
                 return r;
@@ -141,8 +129,12 @@ static bool is_pending(const Record *c)
 /* Somebody flushed the table, or it is not what we believe: all of it again. */
 static int rebuild(Enforcer *e)
 {
-        int r = enforcer_commit_table(e, &e->frame, e->records, e->n_records);
+        int r;
 
+        for (size_t i = 0; i < e->n_records; i++)
+                if (e->records[i].queued || e->records[i].held)
+                        enforcer_hold_cut(e, &e->records[i]);
+        r = enforcer_commit_table(e, &e->frame, e->records, e->n_records);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < e->n_records; i++)

@@ -22,6 +22,7 @@ typedef struct Record {
         bool held;  /* closed since the kernel refused, or memory failed */
         bool tried; /* in the present flush */
         bool loose; /* held, and not closed yet: the kernel did not take that either */
+        bool uncut; /* enforcer_hold_cut() took back a deletion that must be asked for again */
 } Record;
 
 typedef struct Waiter {
@@ -51,8 +52,11 @@ struct Enforcer {
 
 /* The whole table of `frame` and `records`; logs a refusal. */
 int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n);
-/* Deletes the connections of a device; soon, and elsewhere than on the loop. */
-void enforcer_cut(Enforcer *e, const Record *c);
+/* Deletes the connections that `keep` (NULL: nothing) does not allow the device; soon, and
+ * elsewhere than on the loop. */
+void enforcer_cut(Enforcer *e, const Record *c, const EgressPlan *keep);
+/* Before each commit of a plan: what the device opens after it is not deleted for an older one. */
+void enforcer_hold_cut(Enforcer *e, Record *c);
 /* Closes a device that did not get the posture it was to have. */
 void enforcer_hold(Enforcer *e, Record *c, int error);
 /* Loop handlers: the end of a turn, and another try for devices that are held. */

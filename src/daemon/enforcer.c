@@ -191,8 +191,8 @@ static bool tightens(const Record *from, const Record *to)
         return tightens;
 }
 
-/* The table judges every packet, but a connection keeps the translation of addresses that it began
- * with, and ICMP errors about it would still come in. */
+/* Where the frame changed none is kept: a connection goes on with the translation of addresses that
+ * it began with. */
 static void cut_after_load(Enforcer *e, const RulesetFrame *frame, const Hashmap *by_name)
 {
         bool all = !same_frame(&e->frame, frame);
@@ -201,8 +201,24 @@ static void cut_after_load(Enforcer *e, const RulesetFrame *frame, const Hashmap
                 const Record *from = &e->records[i];
                 const Record *to = hashmap_get(by_name, bytes_from_str(from->name));
 
-                if (all || !to || tightens(from, to))
-                        enforcer_cut(e, from);
+                if (all || !to || from->uncut || tightens(from, to))
+                        enforcer_cut(e, from, all || !to ? NULL : &to->installed);
+        }
+}
+
+static void hold_cuts(Enforcer *e)
+{
+        for (size_t i = 0; i < e->n_records; i++)
+                enforcer_hold_cut(e, &e->records[i]);
+}
+
+/* The load was refused: what was to be deleted before still is. */
+static void resume_cuts(Enforcer *e)
+{
+        for (size_t i = 0; i < e->n_records; i++) {
+                if (e->records[i].uncut)
+                        enforcer_cut(e, &e->records[i], &e->records[i].installed);
+                e->records[i].uncut = false;
         }
 }
 
@@ -245,11 +261,13 @@ int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceSta
                 r = frame_copy(settings, &frame);
         for (size_t i = 0; r == 0 && i < n; i++)
                 r = record_fill(&records[i], states[i], by_name);
+        hold_cuts(e);
         if (r == 0)
                 r = list_neighbours(records, n, &neighbours, &n_neighbours);
         if (r == 0)
                 r = enforcer_commit_table(e, &frame, records, n);
         if (r < 0) {
+                resume_cuts(e);
                 frame_done(&frame);
                 records_free(records, n);
                 return r;

@@ -243,18 +243,25 @@ static void to_zone(NftBatch *b)
         refuse_rest(b, "answer");
 }
 
+static void accept_errors(NftBatch *b, uint16_t protocol, RulesetSet open,
+                          const RulesetSet allowed[static 2], NftField device, NftField peer)
+{
+        for (size_t i = 0; i < 2; i++)
+                RULE ("related") {
+                        nft_match_number(r, L4PROTO, protocol);
+                        IN(open, device);
+                        IN(allowed[i], device, peer, NFT_FIELD_CT_ORIGINAL_PROTOCOL,
+                           NFT_FIELD_CT_ORIGINAL_DPORT);
+                        nft_rule_accept(r);
+                }
+}
+
 static void related(NftBatch *b)
 {
-        RULE ("related") {
-                nft_match_number(r, L4PROTO, PROTOCOL_ICMP);
-                IN(SET_OPEN4, NFT_FIELD_CT_ORIGINAL_IP_SADDR);
-                nft_rule_accept(r);
-        }
-        RULE ("related") {
-                nft_match_number(r, L4PROTO, PROTOCOL_ICMPV6);
-                IN(SET_OPEN6, NFT_FIELD_CT_ORIGINAL_IP6_SADDR);
-                nft_rule_accept(r);
-        }
+        accept_errors(b, PROTOCOL_ICMP, SET_OPEN4, allowed4, NFT_FIELD_CT_ORIGINAL_IP_SADDR,
+                      NFT_FIELD_CT_ORIGINAL_IP_DADDR);
+        accept_errors(b, PROTOCOL_ICMPV6, SET_OPEN6, allowed6, NFT_FIELD_CT_ORIGINAL_IP6_SADDR,
+                      NFT_FIELD_CT_ORIGINAL_IP6_DADDR);
         refuse_rest(b, "related");
 }
 

@@ -3,18 +3,20 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include "base/buf.h"
 
 /* CTA_FILTER's flag for "compare the tuple's source address"; in the kernel's private header. */
 #define FILTER_IP_SRC (1U << 0)
 
 #define DELETION_MAX 512 /* a message that deletes one connection */
+
+#define ATTRIBUTES_MAX 8 /* of those that are looked at, in each nest */
 
 struct Conntrack {
         struct mnl_socket *socket;
@@ -22,12 +24,16 @@ struct Conntrack {
         uint32_t sequence;
 };
 
-typedef struct Collection {
+/* What is looked for, and what was found of it. */
+typedef struct Search {
         Conntrack *conntrack;
-        Buf deletions; /* messages, ready to be sent */
-        size_t n;
+        uint8_t family;
+        const ConntrackPeer *keep;
+        size_t n_keep;
+        const struct ifaddrs *own;
+        ConntrackFound found;
         int error;
-} Collection;
+} Search;
 
 int conntrack_open(Conntrack **ret)
 {
@@ -108,28 +114,109 @@ static int copy_name(const struct nlattr *a, void *userdata)
         return MNL_CB_OK;
 }
 
+static int pick(const struct nlattr *a, void *userdata)
+{
+        const struct nlattr **by_type = userdata;
+        uint16_t type = mnl_attr_get_type(a);
+
+        if (type < ATTRIBUTES_MAX)
+                by_type[type] = a;
+        return MNL_CB_OK;
+}
+
+typedef struct Destination {
+        const uint8_t *address;
+        uint8_t protocol;
+        uint16_t port; /* 0 where the protocol has none */
+} Destination;
+
+/* Where the first packet went. False: the kernel says less than it should. */
+static bool read_destination(const struct nlmsghdr *found, uint8_t family, Destination *ret)
+{
+        const struct nlattr *all[ATTRIBUTES_MAX] = { NULL }, *tuple[ATTRIBUTES_MAX] = { NULL },
+                            *ip[ATTRIBUTES_MAX] = { NULL }, *proto[ATTRIBUTES_MAX] = { NULL };
+        const struct nlattr *address;
+
+        mnl_attr_parse(found, sizeof(struct nfgenmsg), pick, all);
+        if (!all[CTA_TUPLE_ORIG])
+                return false;
+        mnl_attr_parse_nested(all[CTA_TUPLE_ORIG], pick, tuple);
+        if (!tuple[CTA_TUPLE_IP] || !tuple[CTA_TUPLE_PROTO])
+                return false;
+        mnl_attr_parse_nested(tuple[CTA_TUPLE_IP], pick, ip);
+        mnl_attr_parse_nested(tuple[CTA_TUPLE_PROTO], pick, proto);
+        address = ip[family == 4 ? CTA_IP_V4_DST : CTA_IP_V6_DST];
+        if (!address || mnl_attr_get_payload_len(address) != (family == 4 ? 4 : 16) ||
+            !proto[CTA_PROTO_NUM])
+                return false;
+        ret->address = mnl_attr_get_payload(address);
+        ret->protocol = mnl_attr_get_u8(proto[CTA_PROTO_NUM]);
+        ret->port =
+                proto[CTA_PROTO_DST_PORT] ? ntohs(mnl_attr_get_u16(proto[CTA_PROTO_DST_PORT])) : 0;
+        return true;
+}
+
+static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+        uint8_t rest = (uint8_t)(0xff00U >> bits % 8);
+
+        return memcmp(a, b, bits / 8) == 0 &&
+               (rest == 0 || ((a[bits / 8] ^ b[bits / 8]) & rest) == 0);
+}
+
+static bool is_kept(const Search *s, const Destination *d)
+{
+        for (size_t i = 0; i < s->n_keep; i++) {
+                const ConntrackPeer *p = &s->keep[i];
+
+                if (p->protocol == d->protocol && p->port_first <= d->port &&
+                    d->port <= p->port_last && same_prefix(p->address, d->address, p->prefix))
+                        return true;
+        }
+        return false;
+}
+
+static bool is_own(const Search *s, const Destination *d)
+{
+        for (const struct ifaddrs *i = s->own; i; i = i->ifa_next) {
+                const void *own;
+
+                if (!i->ifa_addr || i->ifa_addr->sa_family != (s->family == 4 ? AF_INET : AF_INET6))
+                        continue;
+                own = s->family == 4
+                              ? (const void *)&((const struct sockaddr_in *)i->ifa_addr)->sin_addr
+                              : &((const struct sockaddr_in6 *)i->ifa_addr)->sin6_addr;
+                if (memcmp(own, d->address, s->family == 4 ? 4 : 16) == 0)
+                        return true;
+        }
+        return false;
+}
+
 static int collect(const struct nlmsghdr *found, void *userdata)
 {
-        Collection *all = userdata;
+        Search *s = userdata;
         const struct nfgenmsg *g = mnl_nlmsg_get_payload(found);
         char buffer[DELETION_MAX];
+        Destination d;
         struct nlmsghdr *h;
 
-        if (all->n >= CONNTRACK_FORGET_MAX) {
-                all->error = -EAGAIN;
+        if (read_destination(found, s->family, &d) && (is_kept(s, &d) || is_own(s, &d)))
+                return MNL_CB_OK;
+        if (s->found.n >= CONNTRACK_FOUND_MAX) {
+                s->found.more = true;
                 return MNL_CB_OK;
         }
-        h = message(all->conntrack, buffer, IPCTNL_MSG_CT_DELETE, 0, g->nfgen_family);
+        h = message(s->conntrack, buffer, IPCTNL_MSG_CT_DELETE, 0, g->nfgen_family);
         if (mnl_attr_parse(found, sizeof(*g), copy_name, h) < 0 ||
-            buf_append(&all->deletions, BYTES(h, h->nlmsg_len)) < 0)
-                all->error = -ENOMEM;
+            buf_append(&s->found.deletions, BYTES(h, h->nlmsg_len)) < 0)
+                s->error = -ENOMEM;
         else
-                all->n++;
+                s->found.n++;
         return MNL_CB_OK;
 }
 
 /* Reads a dump to its end. Each read makes the kernel walk on, so there is nothing to wait for. */
-static int read_dump(Conntrack *c, uint32_t sequence, Collection *all)
+static int read_dump(Conntrack *c, uint32_t sequence, Search *s)
 {
         char data[32768];
 
@@ -141,7 +228,7 @@ static int read_dump(Conntrack *c, uint32_t sequence, Collection *all)
                         continue;
                 if (len < 0)
                         return errno == EAGAIN ? -EPROTO : -errno;
-                r = mnl_cb_run(data, (size_t)len, sequence, c->portid, collect, all);
+                r = mnl_cb_run(data, (size_t)len, sequence, c->portid, collect, s);
                 if (r < 0)
                         return -errno;
                 if (r == MNL_CB_STOP)
@@ -157,14 +244,44 @@ static void drain(Conntrack *c)
                 ;
 }
 
+void conntrack_found_done(ConntrackFound *f)
+{
+        buf_done(&f->deletions);
+}
+
+int conntrack_find(Conntrack *c, uint8_t family, const uint8_t *address, const ConntrackPeer *keep,
+                   size_t n_keep, ConntrackFound *ret)
+{
+        Search s = { .conntrack = c, .family = family, .keep = keep, .n_keep = n_keep };
+        struct ifaddrs *own;
+        int r;
+
+        if (getifaddrs(&own) < 0)
+                return -errno;
+        s.own = own;
+        s.found.deletions = BUF_INIT((size_t)CONNTRACK_FOUND_MAX * DELETION_MAX);
+        drain(c);
+        r = ask(c, family, address);
+        if (r == 0)
+                r = read_dump(c, c->sequence, &s);
+        if (r == 0)
+                r = s.error;
+        freeifaddrs(own);
+        if (r < 0)
+                conntrack_found_done(&s.found);
+        else
+                *ret = s.found;
+        return r;
+}
+
 /* Several messages a datagram. A connection that has ended by itself meanwhile answers ENOENT:
  * nobody asked for answers, they are dropped. */
-static int send_deletions(Conntrack *c, Buf *deletions)
+int conntrack_delete(Conntrack *c, ConntrackFound *f)
 {
         int r = 0;
 
-        while (r == 0 && buf_len(deletions) > 0) {
-                Bytes all = buf_view(deletions);
+        while (r == 0 && buf_len(&f->deletions) > 0) {
+                Bytes all = buf_view(&f->deletions);
                 size_t len = 0;
 
                 do
@@ -172,27 +289,8 @@ static int send_deletions(Conntrack *c, Buf *deletions)
                 while (len < all.len && len < 32768);
                 if (mnl_socket_sendto(c->socket, all.data, len) < 0)
                         r = -errno;
-                buf_consume(deletions, len);
+                buf_consume(&f->deletions, len);
                 drain(c);
         }
-        return r;
-}
-
-int conntrack_forget(Conntrack *c, uint8_t family, const uint8_t *address, size_t *ret_deleted)
-{
-        Collection all = { c, BUF_INIT((size_t)CONNTRACK_FORGET_MAX * DELETION_MAX), 0, 0 };
-        int r;
-
-        drain(c);
-        r = ask(c, family, address);
-        if (r == 0)
-                r = read_dump(c, c->sequence, &all);
-        if (r == 0)
-                r = send_deletions(c, &all.deletions);
-        if (r == 0)
-                r = all.error;
-        buf_done(&all.deletions);
-        if (r == 0)
-                *ret_deleted = all.n;
         return r;
 }

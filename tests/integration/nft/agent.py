@@ -104,6 +104,38 @@ def do_udp(address, port, source=None):
     return exchange(socket.SOCK_DGRAM, address, port, source)
 
 
+held = {}
+
+
+def do_hold(address, port, count):
+    """Opens connections that stay open; how many of them get an answer."""
+    for _ in range(count):
+        s = socket.socket(family(address))
+        s.settimeout(WAIT)
+        held.setdefault(port, []).append(s)
+        try:
+            s.connect((address, port))
+        except OSError:
+            pass
+    return do_ask(port)
+
+
+def do_ask(port):
+    answered = 0
+    for s in held[port]:
+        try:
+            s.send(b"x")
+            answered += bool(s.recv(100))
+        except OSError:
+            pass
+    return answered
+
+
+def do_let_go(port):
+    for s in held.pop(port, []):
+        s.close()
+
+
 def do_dhcp(interface):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)

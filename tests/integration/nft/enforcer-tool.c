@@ -304,11 +304,15 @@ static void forget(const char *address)
         _cleanup_(conntrack_freep) Conntrack *c = NULL;
         uint8_t addr[4];
         size_t n = 0;
+        _cleanup_conntrack_found_ ConntrackFound found = { 0 };
         int r = conntrack_open(&c);
 
         if (r < 0 || inet_pton(AF_INET, address, addr) != 1)
                 die("forget");
-        r = conntrack_forget(c, 4, addr, &n);
+        r = conntrack_find(c, 4, addr, NULL, 0, &found);
+        n = found.n;
+        if (r == 0)
+                r = conntrack_delete(c, &found);
         printf("forget %d %zu\n", r, n);
 }
 

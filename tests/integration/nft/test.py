@@ -129,6 +129,13 @@ class Tool(Child):
         check("the program ends in order, and the table stays", self.process.wait(10) == 0 and
               "chain from_zone" in listing("gw"))
 
+    def apply_all(self, *lines):
+        for line in lines:
+            self.write(line + "\n")
+        for _ in lines:
+            if (said := self.read()).split()[2] != "0":
+                sys.exit(said)
+
     def query(self, device):
         self.write("query %s\n" % device)
         rows = []
@@ -300,6 +307,18 @@ def test_related(h):
     time.sleep(0.1)
     check("a host cannot send ICMP errors about a device's connection",
           errors_arrived("up") == before and is_open(h))
+
+    def error_about_it():
+        before = errors_arrived("cam")
+        h["up"].port_unreachable(peer="203.0.113.2", about="192.0.2.10", peer_port=port, port=5000)
+        return errors_arrived("cam") - before
+
+    check("an error about its own connection reaches the device", wait_until(error_about_it, 5))
+    element = ["element", "inet", "sallyport", "allowed4", "{ 10.10.0.10 . 192.0.2.10 . tcp . 5000 }"]
+    inside("gw", "nft", "delete", *element)
+    check("not without the allowance, even if the connection is not deleted",
+          not any(error_about_it() for _ in range(5)) and bool(connections(5000)))
+    inside("gw", "nft", "add", *element)
     h["cam"].stream_close(port=5000)
     h["cam"].stream(address="10.10.0.1", port=8883)
     port = h["cam"].stream_port(port=8883)
@@ -465,24 +484,22 @@ def is_open(h):
     return last_byte(h) > before
 
 
-def connections():
-    """The kernel's ids of the connections that cam opened."""
-    return set(re.findall(r"\bid=(\d+)", inside("gw", "conntrack", "-L", "-s", "10.10.0.10",
-                                                "-o", "id")))
-
-
-def after_cut(change):
-    """Makes a change that cuts cam's connections; returns when all of them are deleted. The
-    enforcer does that after its answer, and a connection that begins meanwhile can go with them."""
-    old = connections()
-    result = change()
-    end = time.monotonic() + 5
-    while old & connections() and time.monotonic() < end:
+def wait_until(condition, timeout=20):
+    end = time.monotonic() + timeout
+    while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.01)
-    left = old & connections()
-    check("there were connections, they are deleted", bool(old) and not left,
-          "%d of %d left" % (len(left), len(old)))
-    return result
+    return value
+
+
+def connections(port, address="10.10.0.10"):
+    """The kernel's ids of the connections that a device opened to a port."""
+    said = inside("gw", "conntrack", "-L", "-s", address, "-o", "id")
+    return {i for p, i in re.findall(r"dport=(\d+) src=.*\bid=(\d+)", said) if int(p) == port}
+
+
+def are_deleted(port, address="10.10.0.10"):
+    """The enforcer deletes them after its answer."""
+    return wait_until(lambda: not connections(port, address))
 
 
 def test_cut(t, h, what, close, reopen):
@@ -499,7 +516,8 @@ def test_cut(t, h, what, close, reopen):
     check("%s: cuts the open connection within 100 ms" % what, after < 100,
           "last byte %.1f ms after the decision" % after)
     check("%s: and it stays cut" % what, not is_open(h))
-    check("%s: no connection of it is left" % what, t.forget("10.10.0.10") == (0, 0))
+    check("%s: no connection of it is left" % what, are_deleted(5000) and are_deleted(443) and
+          t.forget("10.10.0.10") == (0, 0))
 
 
 def test_forget(t, h):
@@ -565,9 +583,8 @@ def test_refused_by_the_kernel(t, h):
 
 
 def test_flushed(t, h):
-    h["cam"].udp(address="10.10.0.1", port=5684)  # something to cut
     inside("gw", "nft", "delete", "table", "inet", "sallyport")
-    error, took = after_cut(lambda: t.apply("posture cam affirming 1h"))
+    error, took = t.apply("posture cam affirming 1h")
     check("a table that somebody deleted is built anew with the next change", error == 0 and
           bool(h["cam"].tcp(address="192.0.2.10", port=443)) and
           not h["cam"].tcp(address="192.0.2.11", port=443), "%.2f ms" % took)
@@ -618,10 +635,10 @@ def test_reload(h):
                          ("an uplink that went", five.replace("uplink wan0\n", ""))):
         t = Tool("gw", five)
         stream(h)
-        check("reload: open before %s" % what, is_open(h))
-        error = after_cut(lambda: t.load(config))
+        check("reload: open before %s" % what, is_open(h) and bool(connections(5000)))
+        error = t.load(config)
         check("reload: %s ends its connections, and none is left" % what, error == 0 and
-              not is_open(h) and t.forget("10.10.0.10") == (0, 0))
+              not is_open(h) and are_deleted(5000))
         t.end()
         h["cam"].stream_close(port=5000)
     t = Tool("gw", five)
@@ -638,6 +655,58 @@ def test_reload(h):
     error = t.load(re.sub("device cam.*\n", "", five), before="posture cam contraindicated -\n")
     check("reload: a change of a device that goes is told so", error == 0 and
           t.applied() == ("cam", -19))
+    t.finish()
+
+
+BUSY = 150  # devices whose connections are looked for first, so that cam's are deleted late
+
+
+def test_late_deletion(h):
+    """A connection that begins after a change of posture is never taken by the deletion of those
+    that were there before; nor one that the new posture allows, too."""
+    t = Tool("gw", CONFIG.replace("class cam", "class cam warning tcp:192.0.2.10:443 "
+                                  "affirming tcp:192.0.2.10:5000") +
+             "class many affirming tcp:100.80.0.10:443\nmany %d a many\n" % BUSY)
+    cam, meter, lost, late = h["cam"], h["meter"], [], 0
+    cam.hold(address="10.10.0.1", port=8883, count=1)
+    own = connections(8883)
+    for _ in range(3):
+        t.apply_all("posture cam affirming 1h", *("posture many%d affirming 1h" % i
+                                                  for i in range(BUSY)))
+        stream(h)
+        cam.hold(address="192.0.2.10", port=443, count=1)
+        before, old = connections(443), connections(5000)
+        close = ["posture many%d contraindicated -" % i for i in range(BUSY)]
+        t.apply_all(*close, "posture cam warning -")
+        answered = cam.hold(address="192.0.2.10", port=443, count=5)
+        late += bool(old & connections(5000))
+        kept = connections(443)
+        if answered != 6 or not before or not before <= kept or len(kept) < 6:
+            lost.append("%d answers in %s" % (answered, kept))
+        if not are_deleted(5000) or kept - connections(443) or cam.ask(port=443) != 6:
+            lost.append("narrowed: %s" % (kept - connections(443)))
+        cam.let_go(port=443)
+        cam.stream_close(port=5000)
+
+        t.apply_all(*(line.replace("contraindicated -", "affirming 1h") for line in close))
+        t.apply_all(*close, "posture cam contraindicated -")
+        t.apply("posture cam affirming 1h")
+        answered = cam.hold(address="192.0.2.10", port=443, count=5)
+        new = connections(443) - kept
+        meter.udp(address="198.51.100.7", port=5050)
+        if answered != 5 or len(new) != 5 or not connections(5050, "10.20.0.20"):
+            lost.append("%d answers in %s" % (answered, new))
+        t.apply("posture meter contraindicated -")  # its deletion stands behind cam's
+        if not are_deleted(5050, "10.20.0.20") or new - connections(443) or \
+                cam.ask(port=443) != 5:
+            lost.append("opened: %s" % (new - connections(443)))
+        cam.let_go(port=443)
+        t.apply("posture meter unattested -")
+    check("what begins after a change of posture stays, and what it allows", not lost,
+          str(lost or "%d of 3 deletions came later" % late))
+    check("and connections to the gateway itself", own and own <= connections(8883) and
+          cam.ask(port=8883) == 1)
+    cam.let_go(port=8883)
     t.finish()
 
 
@@ -727,6 +796,7 @@ def main():
     test_flushed(t, h)
     test_expiry(t, h)
     test_reload(h)
+    test_late_deletion(h)
     test_ways_out(h)
     test_neighbours_go()
     test_many()
