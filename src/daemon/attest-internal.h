@@ -2,25 +2,28 @@
 #pragma once
 
 /* What the parts of attestation share: attest.c takes a report through its steps, attest-judge.c is
- * the first of them; attest-repeat.c knows evidence that comes again. */
+ * the first of them; attest-repeat.c knows evidence that comes again, attest-review.c judges by
+ * new reference values what was judged by others. */
 
 #include "base/hashmap.h"
 #include "base/list.h"
 #include "base/ratelimit.h"
 #include "daemon/evidence.h"
+#include "domain/appraisal.h"
 #include "domain/challenge.h"
 #include "domain/replay.h"
-#include "domain/verdict.h"
 #include "platform/loop.h"
 
 struct Attest {
         Gateway *gateway;
         Challenges *challenges;
         ReferenceSet *references;
-        Hashmap *records; /* by device name */
+        unsigned generation; /* of the references: other ones, another number */
+        Hashmap *records;    /* by device name */
         Replays *replays;
         List in_flight;
-        size_t n_in_flight;
+        size_t n_in_flight;   /* sent by devices */
+        size_t n_signing;     /* fibers */
         LoopSource *deferred; /* starts the fibers and answers what was decided at once */
         RateLimit failures;
 };
@@ -33,6 +36,12 @@ typedef enum Step {
         STEP_FOLLOW, /* the same evidence is under way already: its answer is this one's too */
 } Step;
 
+typedef enum Origin {
+        ORIGIN_SENT,     /* by the device, for the first time */
+        ORIGIN_REPEATED, /* not judged: answered as the same evidence was before */
+        ORIGIN_REVIEWED, /* judged once more, for nobody waits */
+} Origin;
+
 /* What became of the nonce in evidence that could not be read. */
 typedef enum Spent {
         SPENT_UNKNOWN, /* it could be read, or nobody looked */
@@ -43,18 +52,18 @@ typedef enum Spent {
 struct EvidenceTicket {
         List in_flight;
         Attest *attest;
-        DeviceState *device; /* NULL once it is no longer configured */
+        DeviceState *device; /* NULL once it is no longer configured as it was */
         Step step;
         EvidenceOutcome outcome;
         Verdict verdict;
         Posture posture;
         usec_t expires;      /* CLOCK_BOOTTIME, of the verdict */
-        const char *failure; /* a constant, instead of the verdict's reason */
+        const char *failure; /* why there is no verdict; a constant, or the verdict's own reason */
         Spent spent;
         AttestRecord *record;
         uint8_t digest[REPLAY_DIGEST]; /* of content format and body as received */
-        bool repeated;                 /* not judged: answered as the same evidence was before */
-        EvidenceTicket *first;         /* of STEP_FOLLOW */
+        Origin origin;
+        EvidenceTicket *first; /* of STEP_FOLLOW */
         EvidenceDone done;
         void *userdata;
 };
@@ -65,6 +74,14 @@ bool attest_repeats(EvidenceTicket *t);
 /* `t` is about to be answered with `result`: for whoever sends the same again. */
 void attest_answered(EvidenceTicket *t, const EvidenceResult *result);
 
+/* A new report on its way; takes `record`. NULL without memory, and then it is freed. */
+EvidenceTicket *attest_ticket_new(Attest *a, DeviceState *d, Origin origin, AttestRecord *record);
+/* Puts the verdict in force. */
+void attest_enforce(EvidenceTicket *t);
+/* Judges it by the reference values of now where it was judged by others. */
+void attest_review_ticket(EvidenceTicket *t);
+
+int attest_appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Verdict *ret);
 /* Decides at once, or leaves a verdict that is to be enforced. */
 void attest_judge(EvidenceTicket *t);
 /* There is no verdict: only the answer is missing. */

@@ -50,7 +50,7 @@ static int find_key(Attest *a, const Device *d, PublicKey **ret)
         return spki.len > 0 ? public_key_from_spki(spki, ret) : 0;
 }
 
-static int appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Verdict *ret)
+int attest_appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Verdict *ret)
 {
         _cleanup_(public_key_unrefp) PublicKey *key = NULL;
         int r = find_key(a, d, &key);
@@ -109,11 +109,13 @@ void attest_judge(EvidenceTicket *t)
                 return attest_decide(
                         t, EVIDENCE_NOT_FRESH,
                         "no such nonce is outstanding: ask for one, use it once, in time");
+        record->references = a->generation;
         record->nonce_len = evidence.claims.nonce.len;
         memcpy(record->nonce, evidence.claims.nonce.data, record->nonce_len);
-        if (appraise(a, d, &evidence, &t->verdict) < 0)
+        if (attest_appraise(a, d, &evidence, &t->verdict) < 0)
                 return attest_decide(t, EVIDENCE_FAILED, "the gateway could not appraise");
         t->posture = verdict_posture(&t->verdict);
         t->outcome = t->verdict.foreign ? EVIDENCE_FORBIDDEN : EVIDENCE_APPRAISED;
-        t->step = STEP_ENFORCE;
+        t->expires = usec_add(loop_now(a->gateway->loop), d->class->verdict_lifetime);
+        attest_enforce(t);
 }

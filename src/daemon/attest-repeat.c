@@ -15,7 +15,7 @@
 static void take_answer(EvidenceTicket *t, EvidenceOutcome outcome, Posture posture,
                         const char *reason, Bytes ear)
 {
-        t->repeated = true;
+        t->origin = ORIGIN_REPEATED;
         t->outcome = outcome;
         t->posture = posture;
         snprintf(t->verdict.reason, sizeof(t->verdict.reason), "%s", reason);
@@ -29,7 +29,8 @@ static EvidenceTicket *find_under_way(const EvidenceTicket *t)
 {
         LIST_FOREACH (node, &t->attest->in_flight) {
                 EvidenceTicket *other = LIST_ENTRY(node, EvidenceTicket, in_flight);
-                if (other != t && other->device == t->device && other->record->nonce_len > 0 &&
+                if (other != t && other->device == t->device && other->origin == ORIGIN_SENT &&
+                    other->record->nonce_len > 0 &&
                     memcmp(other->digest, t->digest, sizeof(t->digest)) == 0)
                         return other;
         }
@@ -88,6 +89,6 @@ void attest_answered(EvidenceTicket *t, const EvidenceResult *result)
                         take_answer(other, result->outcome, result->posture, result->reason,
                                     result->ear);
         }
-        if (t->device && !t->repeated && t->record->nonce_len > 0)
+        if (t->device && t->origin == ORIGIN_SENT && t->record->nonce_len > 0)
                 keep(t, result);
 }

@@ -22,6 +22,7 @@
 
 /* Reports that may be between judgement and answer: each holds a copy of its evidence. */
 #define IN_FLIGHT_MAX 64
+#define SIGNING_MAX   8
 #define NONCES_MIN    64
 /* Log lines about evidence that is not accepted: a device must not fill the journal with them. */
 #define FAILURES_BURST    20
@@ -62,7 +63,7 @@ static void ticket_free(EvidenceTicket *t)
         if (t->step == STEP_ENFORCE)
                 enforcer_cancel(t->attest->gateway->enforcer, t);
         list_remove(&t->in_flight);
-        t->attest->n_in_flight--;
+        t->attest->n_in_flight -= t->origin != ORIGIN_REVIEWED;
         record_free(t->record);
         free(t);
 }
@@ -88,15 +89,15 @@ static void log_verdict(const EvidenceTicket *t)
                     "%s is %s: %s", name, posture_to_string(t->posture), t->verdict.reason);
 }
 
-static int enforce(EvidenceTicket *t)
+void attest_enforce(EvidenceTicket *t)
 {
         Gateway *g = t->attest->gateway;
-        usec_t now = loop_now(g->loop);
-        t->expires = usec_add(now, t->device->device->class->verdict_lifetime);
+        t->step = STEP_ENFORCE;
         log_verdict(t);
         registry_set_posture(g->registry, t->device, t->posture, t->verdict.reason, t->expires,
-                             now);
-        return enforcer_apply(g->enforcer, t->device, on_enforced, t);
+                             loop_now(g->loop));
+        if (enforcer_apply(g->enforcer, t->device, on_enforced, t) < 0)
+                attest_decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
 }
 
 /* ---- attest: the result, signed ---- */
@@ -152,15 +153,23 @@ static void on_fiber(void *userdata)
                                           "Cannot sign the attestation result of %s%s%s",
                                           t->record->device, *reason.text ? ": " : "", reason.text);
         }
+        t->attest->n_signing--;
         t->step = STEP_ANSWER;
         loop_defer(t->attest->deferred);
 }
 
+/* The TPM takes one at a time: there is no use in more fibers. */
 static void sign(EvidenceTicket *t)
 {
+        Attest *a = t->attest;
+        if (a->n_signing >= SIGNING_MAX)
+                return;
+        a->n_signing++;
         t->step = STEP_SIGNING;
-        if (fiber_spawn(on_fiber, t) < 0)
+        if (fiber_spawn(on_fiber, t) < 0) {
+                a->n_signing--;
                 t->step = STEP_ANSWER;
+        }
 }
 
 /* ---- answer ---- */
@@ -210,11 +219,14 @@ static void log_failure(EvidenceTicket *t, const char *reason)
 static void answer(EvidenceTicket *t)
 {
         char reason[REASON_MAX + SPENT_MAX];
+        if (!t->device && !t->failure)
+                attest_decide(t, EVIDENCE_FAILED, "its configuration changed meanwhile");
         EvidenceResult result = {
                 .outcome = t->outcome,
                 .posture = t->posture,
                 .reason = reason,
-                .ear = t->record->ear ? bytes_from_str(t->record->ear) : BYTES(NULL, 0),
+                .ear = t->record->ear && !t->failure ? bytes_from_str(t->record->ear)
+                                                     : BYTES(NULL, 0),
         };
         snprintf(reason, sizeof(reason), "%s%s", t->failure ? t->failure : t->verdict.reason,
                  spent_to_string(t->spent));
@@ -223,7 +235,7 @@ static void answer(EvidenceTicket *t)
         attest_answered(t, &result);
         if (t->done)
                 t->done(&result, t->userdata);
-        if (t->device && !t->failure && !t->repeated)
+        if (!t->failure && t->origin != ORIGIN_REPEATED)
                 keep_record(t->attest, t);
         ticket_free(t);
 }
@@ -234,6 +246,7 @@ static int on_turn(void *userdata)
         Attest *a = userdata;
         LIST_FOREACH_SAFE (node, &a->in_flight) {
                 EvidenceTicket *t = LIST_ENTRY(node, EvidenceTicket, in_flight);
+                attest_review_ticket(t);
                 if (t->step == STEP_SIGN)
                         sign(t);
                 if (t->step == STEP_ANSWER)
@@ -272,31 +285,33 @@ static AttestRecord *record_new(const DeviceState *d, uint16_t content_format, B
         return TAKE_PTR(record);
 }
 
+EvidenceTicket *attest_ticket_new(Attest *a, DeviceState *d, Origin origin, AttestRecord *record)
+{
+        EvidenceTicket *t = calloc(1, sizeof(*t));
+        if (!t) {
+                record_free(record);
+                return NULL;
+        }
+        *t = (EvidenceTicket){ .attest = a, .device = d, .origin = origin, .record = record };
+        list_append(&a->in_flight, &t->in_flight);
+        a->n_in_flight += origin != ORIGIN_REVIEWED;
+        return t;
+}
+
 int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes body,
                      EvidenceDone done, void *userdata, EvidenceTicket **ret_ticket)
 {
         Attest *a = g->attest;
         if (a->n_in_flight >= IN_FLIGHT_MAX)
                 return -EBUSY;
-        EvidenceTicket *t = calloc(1, sizeof(*t));
-        AttestRecord *record = t ? record_new(d, content_format, body) : NULL;
-        if (!record) {
-                free(t);
+        AttestRecord *record = record_new(d, content_format, body);
+        EvidenceTicket *t = record ? attest_ticket_new(a, d, ORIGIN_SENT, record) : NULL;
+        if (!t)
                 return -ENOMEM;
-        }
-        *t = (EvidenceTicket){
-                .attest = a,
-                .device = d,
-                .record = record,
-                .done = done,
-                .userdata = userdata,
-        };
-        list_append(&a->in_flight, &t->in_flight);
-        a->n_in_flight++;
+        t->done = done;
+        t->userdata = userdata;
         if (!attest_repeats(t))
                 attest_judge(t);
-        if (t->step == STEP_ENFORCE && enforce(t) < 0)
-                attest_decide(t, EVIDENCE_FAILED, "the packet filter did not take the change");
         loop_defer(a->deferred);
         if (ret_ticket)
                 *ret_ticket = t;
@@ -329,10 +344,13 @@ void attest_forget(Attest *a, const DeviceState *d)
         }
         record_free(hashmap_remove(a->records, bytes_from_str(d->device->name)));
         replays_forget(a->replays, d->device->name);
+        challenges_forget(a->challenges, d->device->name);
 }
 
 void attest_set_references(Attest *a, ReferenceSet *set)
 {
+        if (!a->references || !streq(reference_set_id(a->references), reference_set_id(set)))
+                a->generation++;
         reference_set_unref(a->references);
         a->references = set;
 }

@@ -18,9 +18,10 @@ typedef struct AttestRecord {
         char *ear; /* compact JWT; NULL when it could not be signed */
         uint8_t nonce[NONCE_MAX];
         size_t nonce_len;
-        usec_t received; /* CLOCK_REALTIME */
-        usec_t issued;   /* CLOCK_BOOTTIME, when the nonce was given out */
-        bool due;        /* upstream has still to hear of it: set and taken back by daemon/report */
+        usec_t received;     /* CLOCK_REALTIME */
+        usec_t issued;       /* CLOCK_BOOTTIME, when the nonce was given out */
+        unsigned references; /* which ones it was judged by, as Attest counts them */
+        bool due; /* upstream has still to hear of it: set and taken back by daemon/report */
 } AttestRecord;
 
 int attest_new(Gateway *g, Attest **ret);
@@ -33,8 +34,14 @@ int attest_load_references(Attest *a, const char *const *paths, size_t n);
 
 /* Takes over `set` in place of the one in force. */
 void attest_set_references(Attest *a, ReferenceSet *set);
+/* After that, and after the devices were taken over: every verdict in force by other reference
+ * values is looked at again, on the evidence that earned it. What is worse under those of now is
+ * enforced, signed and reported like a report of the device; what is as good stays untouched; what
+ * would be better takes a fresh report. */
+void attest_review(Attest *a);
 
-/* A device is no longer configured: its records go, its report in flight is answered. */
+/* A device is no longer configured, or enrolled anew: its records and nonces go, its report in
+ * flight counts no more. */
 void attest_forget(Attest *a, const DeviceState *d);
 /* NULL when the device has not been judged. Holds until the loop turns. */
 AttestRecord *attest_record(const Attest *a, const char *device);

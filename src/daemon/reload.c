@@ -17,6 +17,11 @@ typedef struct Change {
         ReferenceSet *references;
         DeviceState **disconnect; /* still configured, but known by something else */
         size_t n_disconnect;
+        struct Renewed {
+                DeviceState *device;
+                const char *why;
+        } * renewed; /* enrolled anew */
+        size_t n_renewed;
 } Change;
 
 static void change_done(Change *c)
@@ -24,6 +29,7 @@ static void change_done(Change *c)
         settings_free(c->settings);
         reference_set_unref(c->references);
         free(c->disconnect);
+        free(c->renewed);
 }
 
 static int check_restart(const Gateway *g, const Settings *fresh, Reason *reason)
@@ -35,16 +41,21 @@ static int check_restart(const Gateway *g, const Settings *fresh, Reason *reason
                           keys);
 }
 
-static int find_disconnects(const Gateway *g, Change *c)
+/* While both configurations are there to compare. */
+static int find_changed(const Gateway *g, Change *c)
 {
         c->disconnect = calloc(registry_size(g->registry) + 1, sizeof(*c->disconnect));
-        if (!c->disconnect)
+        c->renewed = calloc(registry_size(g->registry) + 1, sizeof(*c->renewed));
+        if (!c->disconnect || !c->renewed)
                 return -ENOMEM;
         for (size_t i = 0; i < registry_size(g->registry); i++) {
                 DeviceState *d = registry_at(g->registry, i);
                 const Device *fresh = settings_device(c->settings, d->device->name);
+                const char *why = fresh ? registry_enrolled_anew(d->device, fresh) : NULL;
                 if (fresh && reload_ends_sessions(d->device, fresh))
                         c->disconnect[c->n_disconnect++] = d;
+                if (why)
+                        c->renewed[c->n_renewed++] = (struct Renewed){ d, why };
         }
         return 0;
 }
@@ -57,7 +68,7 @@ static int prepare(Gateway *g, Change *c, Reason *reason)
                                 s->reference_values.n, &c->references);
         if (r < 0)
                 return reason_set(reason, r, "the reference values cannot be used");
-        r = find_disconnects(g, c);
+        r = find_changed(g, c);
         if (r >= 0)
                 r = attest_reserve(g->attest, s->n_devices);
         if (r >= 0)
@@ -88,6 +99,15 @@ static void device_removed(DeviceState *d, void *userdata)
         end_sessions(g, d);
 }
 
+/* The registry has taken the posture; the evidence, the result and the nonces go as well. */
+static void device_renewed(Gateway *g, const struct Renewed *r)
+{
+        const char *name = r->device->device->name;
+        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", name }, { "REASON", "enrolled-anew" }),
+                    "What %s has shown counts no more, it is %s", name, r->why);
+        attest_forget(g->attest, r->device);
+}
+
 static void commit(Gateway *g, Change *c)
 {
         Settings *old = g->settings;
@@ -95,6 +115,9 @@ static void commit(Gateway *g, Change *c)
         log_set_max_level(g->settings->log_level);
         attest_set_references(g->attest, TAKE_PTR(c->references));
         registry_commit(g->registry, loop_now(g->loop), device_removed, g);
+        for (size_t i = 0; i < c->n_renewed; i++)
+                device_renewed(g, &c->renewed[i]);
+        attest_review(g->attest);
         for (size_t i = 0; i < c->n_disconnect; i++) {
                 DeviceState *d = c->disconnect[i];
                 if (d->sessions == 0)

@@ -150,3 +150,10 @@ size_t challenges_spend(Challenges *c, const char *peer, Bytes evidence, usec_t 
         }
         return n;
 }
+
+void challenges_forget(Challenges *c, const char *peer)
+{
+        for (size_t i = 0; i < c->capacity; i++)
+                if (streq(c->slots[i].peer, peer))
+                        c->slots[i].outstanding = false;
+}

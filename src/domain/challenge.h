@@ -45,3 +45,6 @@ bool challenges_consume(Challenges *c, const char *peer, Bytes nonce, usec_t now
  * anywhere in these bytes is used up. A peer reaches its own nonces alone, so all that it can spoil
  * is its own next report. How many of them were still good. */
 size_t challenges_spend(Challenges *c, const char *peer, Bytes evidence, usec_t now);
+
+/* No nonce of the peer is good any more. How often it may ask is not forgotten. */
+void challenges_forget(Challenges *c, const char *peer);

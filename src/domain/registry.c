@@ -177,34 +177,63 @@ static void change_posture(Registry *r, DeviceState *d, Posture p, const char *r
         set_text(d->reason, reason);
 }
 
-static bool same_attestation_identity(const Device *a, const Device *b)
+static bool same_word(const char *a, const char *b)
 {
-        return streq(a->class->name, b->class->name) &&
-               a->class->attestation == b->class->attestation &&
-               a->has_instance_id == b->has_instance_id &&
-               memcmp(a->instance_id, b->instance_id, sizeof a->instance_id) == 0 &&
-               !a->attestation_key == !b->attestation_key &&
-               memcmp(a->attestation_key_sha256, b->attestation_key_sha256,
-                      sizeof a->attestation_key_sha256) == 0 &&
-               a->n_client_ids == b->n_client_ids &&
-               memcmp(a->client_ids, b->client_ids, sizeof a->client_ids) == 0;
+        return streq(strempty(a), strempty(b));
 }
 
-#define ENROLLED_ANEW "enrolled anew by the configuration"
-
-/* A posture was earned by one identity under one class: it is no one else's. */
-static bool keeps_posture(const DeviceState *state, const Device *d)
+static bool same_certificate(const Device *a, const Device *b)
 {
-        return state->device == d || state->posture == POSTURE_UNATTESTED ||
-               same_attestation_identity(state->device, d);
+        return same_word(a->certificate_name, b->certificate_name) &&
+               a->spki_pinned == b->spki_pinned &&
+               memcmp(a->spki_sha256, b->spki_sha256, sizeof a->spki_sha256) == 0;
+}
+
+static bool same_instance(const Device *a, const Device *b)
+{
+        return a->has_instance_id == b->has_instance_id &&
+               memcmp(a->instance_id, b->instance_id, sizeof a->instance_id) == 0;
+}
+
+static bool same_key(const Device *a, const Device *b)
+{
+        return !a->attestation_key == !b->attestation_key &&
+               memcmp(a->attestation_key_sha256, b->attestation_key_sha256,
+                      sizeof a->attestation_key_sha256) == 0;
+}
+
+const char *registry_enrolled_anew(const Device *before, const Device *now)
+{
+        if (!streq(before->class->name, now->class->name))
+                return "enrolled anew: its class changed";
+        if (before->class->attestation != now->class->attestation)
+                return "enrolled anew: its class attests in another way";
+        if (!same_certificate(before, now))
+                return "enrolled anew: its certificate is another";
+        if (!same_instance(before, now))
+                return "enrolled anew: its Instance ID is another";
+        if (!same_key(before, now))
+                return "enrolled anew: its attestation key is another";
+        if (before->n_client_ids != now->n_client_ids ||
+            memcmp(before->client_ids, now->client_ids, sizeof before->client_ids) != 0)
+                return "enrolled anew: its client ids are others";
+        return NULL;
+}
+
+/* A posture was earned by one identity under one class: it is no one else's. NULL: it stays. */
+static const char *loses_posture(const DeviceState *state, const Device *d)
+{
+        if (state->device == d || state->posture == POSTURE_UNATTESTED)
+                return NULL;
+        return registry_enrolled_anew(state->device, d);
 }
 
 static void take_device(Registry *r, Entry *e, const Device *d, usec_t now)
 {
-        bool keep = keeps_posture(&e->state, d);
+        const char *why = loses_posture(&e->state, d);
         e->state.device = d;
-        if (!keep)
-                change_posture(r, &e->state, POSTURE_UNATTESTED, ENROLLED_ANEW, USEC_INFINITY, now);
+        if (why)
+                change_posture(r, &e->state, POSTURE_UNATTESTED, why, USEC_INFINITY, now);
 }
 
 void registry_foresee(const Registry *r, const Device *d, usec_t now, DeviceState *ret)
@@ -216,12 +245,13 @@ void registry_foresee(const Registry *r, const Device *d, usec_t now, DeviceStat
         }
         *ret = *present;
         ret->device = d;
-        if (keeps_posture(present, d))
+        const char *why = loses_posture(present, d);
+        if (!why)
                 return;
         ret->posture = POSTURE_UNATTESTED;
         ret->expires = USEC_INFINITY;
         ret->since = now;
-        set_text(ret->reason, ENROLLED_ANEW);
+        set_text(ret->reason, why);
 }
 
 static int by_name(const void *a, const void *b)

@@ -59,8 +59,8 @@ DEFINE_CLEANUP(Registry, registry_free)
  * Between this and _commit() or _cancel() the registry may be read, not changed. */
 int registry_prepare(Registry *r, const Device *devices, size_t n, usec_t now);
 /* Takes over what was prepared; the list must outlive the next call. States of names that are gone
- * are freed after `removed` was called for each. A device whose class or enrolled attestation
- * identity is another than before starts unattested again. */
+ * are freed after `removed` was called for each. A device that is enrolled anew starts unattested
+ * again. */
 void registry_commit(Registry *r, usec_t now, void (*removed)(DeviceState *d, void *userdata),
                      void *userdata);
 /* Forgets what was prepared; nothing has changed. */
@@ -71,6 +71,10 @@ int registry_apply(Registry *r, const Device *devices, size_t n, usec_t now,
 /* The state that the device `d` of a new list will have once it is taken over: for who must know
  * it before. */
 void registry_foresee(const Registry *r, const Device *d, usec_t now, DeviceState *ret);
+
+/* What makes `now` another enrolment than `before`, so that nothing which the one has shown counts
+ * for the other: its class, its certificate or what it attests with. A sentence, or NULL. */
+const char *registry_enrolled_anew(const Device *before, const Device *now);
 
 DeviceState *registry_get(const Registry *r, const char *name);
 size_t registry_size(const Registry *r);

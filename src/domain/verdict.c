@@ -43,6 +43,15 @@ void verdict_reject(Verdict *v, const char *reason)
         cut_character(v->reason);
 }
 
+void verdict_preface(Verdict *v, const char *preface)
+{
+        char reason[REASON_MAX];
+        memcpy(reason, v->reason, sizeof(reason));
+        snprintf(v->reason, sizeof(v->reason), "%s: %.*s", preface,
+                 (int)(sizeof(reason) - strlen(preface) - 3), reason);
+        cut_character(v->reason);
+}
+
 Posture verdict_posture(const Verdict *v)
 {
         switch (v->tier) {

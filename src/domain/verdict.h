@@ -24,5 +24,8 @@ void verdict_claim(Verdict *v, Ar4siClaim claim, int8_t value, const char *forma
  * and for staleness. `reason` is cut to fit. */
 void verdict_reject(Verdict *v, const char *reason);
 
+/* Sets "`preface`: " before the reason, which is cut to fit. */
+void verdict_preface(Verdict *v, const char *preface);
+
 /* A tier of "none" is no reason to trust: unattested. */
 Posture verdict_posture(const Verdict *v);

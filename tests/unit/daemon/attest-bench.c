@@ -107,19 +107,36 @@ int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void 
         return 0;
 }
 
-static const FixtureComponent known[] = { { "BL", 0x61, "1.0", 0x71, 0 } };
-const FixtureToken bench_good = { 0x5a, 0x11, 0x22, -1, 0x3000, known, ELEMENTSOF(known), false };
+const FixtureComponent bench_known[1] = { { "BL", 0x61, "1.0", 0x71, 0 } };
+const FixtureToken bench_good = { 0x5a, 0x11, 0x22, -1, 0x3000, bench_known, 1, false };
 
-static void write_references(Bench *b)
+static void write_references(const char *path, const FixtureCorim *file)
 {
         _cleanup_buf_ Buf corim = BUF_INIT(FIXTURE_MAX);
-        fixture_corim(&(FixtureCorim){ .implementation = 0x22, .components = known, .n = 1 },
-                      &corim);
-        snprintf(b->references, sizeof(b->references), "/tmp/test-attest-XXXXXX");
-        int fd = mkstemp(b->references);
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, buf_view(&corim).data, buf_len(&corim)), buf_len(&corim));
-        close(fd);
+        fixture_corim(file, &corim);
+        FILE *f = fopen(path, "we");
+        assert_non_null(f);
+        assert_int_equal(fwrite(buf_view(&corim).data, 1, buf_len(&corim), f), buf_len(&corim));
+        fclose(f);
+}
+
+void bench_references(Bench *b, const FixtureCorim *files, size_t n)
+{
+        const char *paths[] = { b->references[0], b->references[1] };
+        assert_true(n <= ELEMENTSOF(paths));
+        for (size_t i = 0; i < n; i++)
+                write_references(paths[i], &files[i]);
+        assert_int_equal(attest_load_references(b->gateway.attest, paths, n), 0);
+}
+
+static void make_files(Bench *b)
+{
+        for (size_t i = 0; i < ELEMENTSOF(b->references); i++) {
+                snprintf(b->references[i], sizeof(b->references[i]), "/tmp/test-attest-XXXXXX");
+                int fd = mkstemp(b->references[i]);
+                assert_true(fd >= 0);
+                close(fd);
+        }
 }
 
 static void make_key(Bench *b)
@@ -154,11 +171,10 @@ int bench_setup(void **state)
 {
         Bench *b = calloc(1, sizeof(*b));
         Gateway *g = &b->gateway;
-        const char *paths[] = { b->references };
         memset(&world, 0, sizeof(world));
         make_key(b);
         make_devices(b);
-        write_references(b);
+        make_files(b);
         b->settings.nonce_lifetime = 120 * USEC_PER_SEC;
         g->settings = &b->settings;
         g->uplink = (Uplink *)b; /* there is one: that is all that is asked */
@@ -166,7 +182,8 @@ int bench_setup(void **state)
         assert_int_equal(registry_new(&(RegistryPort){ 0 }, &g->registry), 0);
         assert_int_equal(registry_apply(g->registry, b->devices, DEVICES, 1, NULL, NULL), 0);
         assert_int_equal(attest_new(g, &g->attest), 0);
-        assert_int_equal(attest_load_references(g->attest, paths, 1), 0);
+        bench_references(
+                b, &(FixtureCorim){ .implementation = 0x22, .components = bench_known, .n = 1 }, 1);
         assert_int_equal(reports_new(g, &g->reports), 0);
         *state = b;
         return 0;
@@ -183,7 +200,8 @@ int bench_teardown(void **state)
         EVP_PKEY_free(b->key);
         for (size_t i = 0; i < world.n_reports; i++)
                 buf_done(&world.reports[i]);
-        unlink(b->references);
+        unlink(b->references[0]);
+        unlink(b->references[1]);
         free(b);
         return 0;
 }

@@ -55,14 +55,15 @@ typedef struct Bench {
         char names[DEVICES][8];
         EVP_PKEY *key;
         PublicKey *public_key;
-        char references[64];
+        char references[2][64]; /* files */
         /* What the last report's sender heard. */
         unsigned heard;
         EvidenceResult result;
         char reason[REASON_MAX], ear[4096];
 } Bench;
 
-extern const FixtureToken bench_good;
+extern const FixtureComponent bench_known[1];
+extern const FixtureToken bench_good; /* under the reference values of bench_setup() */
 
 typedef struct Nonce {
         uint8_t bytes[NONCE_MAX];
@@ -80,6 +81,8 @@ void bench_token(const Bench *b, const FixtureToken *t, const Nonce *n, Buf *ret
 void bench_on_done(const EvidenceResult *result, void *userdata);
 EvidenceTicket *bench_send_bytes(Bench *b, size_t i, uint16_t format, Bytes body);
 EvidenceTicket *bench_send_token(Bench *b, size_t i, const FixtureToken *what, const Nonce *n);
+/* Puts these reference values in force, at most two. */
+void bench_references(Bench *b, const FixtureCorim *files, size_t n);
 /* Challenge, report, filter and TPM, all in order. */
 void bench_attest(Bench *b, size_t i);
 

@@ -88,7 +88,7 @@ static void reload_keeps_state(void **state)
         Heard h;
         _cleanup_(registry_freep) Registry *r = new_registry(&h);
         Device first[] = { device("a", "a", 0), device("b", "b", 0) };
-        Device second[] = { device("c", "a", 0), device("b", "other", 7) };
+        Device second[] = { device("c", "a", 0), device("b", "b", 0) };
         assert_int_equal(registry_apply(r, first, 2, 1, NULL, NULL), 0);
         DeviceState *b = registry_get(r, "b");
         b->bytes_in = 99;
@@ -112,10 +112,18 @@ static void reload_keeps_state(void **state)
 /* Who enrols another key, identity or class under a name starts from nothing. */
 static void another_identity_starts_again(void **state)
 {
-        for (unsigned what = 0; what < 5; what++) {
+        for (unsigned what = 0; what < 8; what++) {
                 Heard h;
                 _cleanup_(registry_freep) Registry *r = new_registry(&h);
                 Device a = device("a", "a", 0), b = a;
+                if (what == 5)
+                        b = device("a", "other", 0);
+                if (what == 6)
+                        b = device("a", "a", 7);
+                if (what == 7) {
+                        a = device("a", "a", 7);
+                        b = device("a", "a", 8);
+                }
                 if (what == 4)
                         b.client_ids[b.n_client_ids++] = -1;
                 if (what == 0)
