@@ -116,7 +116,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "Telemetry", &config_postures, offsetof(Class, telemetry), 0, 0, NULL,
                   "The postures in which their telemetry is taken. By default affirming and warning\n"
                   "with Attestation=psa, and all but contraindicated with Attestation=none." },
-                { "VerdictLifetime", &config_span, offsetof(Class, verdict_lifetime), USEC_PER_MIN,
+                { "VerdictLifetime", &config_span, offsetof(Class, verdict_lifetime), USEC_PER_SEC,
                   30 * USEC_PER_DAY, "1h", "How long a verdict holds without a new report." },
                 { "Egress", &config_egress, offsetof(Class, egress[POSTURE_AFFIRMING]), 0, 0, NULL,
                   "What they may reach beyond the gateway once affirmed, such as\n"

@@ -26,6 +26,17 @@
 
 /* ---- postures ---- */
 
+/* Verdicts and the operator's orders are logged where they come from. */
+static void log_loss(const DeviceState *d, Posture old, Posture now)
+{
+        if (now != POSTURE_UNATTESTED || (old != POSTURE_AFFIRMING && old != POSTURE_WARNING))
+                return;
+        log_message(LOG_NOTICE,
+                    LOG_FIELDS({ "DEVICE", d->device->name }, { "POSTURE", posture_to_string(now) },
+                               { "REASON", d->reason }),
+                    "%s is %s: %s", d->device->name, posture_to_string(now), d->reason);
+}
+
 static void posture_changed(DeviceState *d, Posture old, void *userdata)
 {
         Gateway *g = userdata;
@@ -37,6 +48,7 @@ static void posture_changed(DeviceState *d, Posture old, void *userdata)
                 log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", d->device->name }),
                                   "Cannot take the posture of %s to the packet filter",
                                   d->device->name);
+        log_loss(d, old, now);
         if (old != now && g->bus)
                 bus_emit(g->bus, "PostureChanged", args);
         loop_timer_arm_relative(g->expiry, 0);

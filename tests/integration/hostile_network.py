@@ -8,7 +8,8 @@ import time
 
 from hostile_coap import Firmware
 from lab import check, wait_until
-from steps import INTERNET, device
+from peers import Reasons
+from steps import INTERNET, STREAM, arrivals, device
 
 # Destination ports 27000 to 27999 are this step's own: no client's, so that what the gateway says
 # to one (a DTLS alert when it stops) is not counted. On the gateway behind its own filter.
@@ -228,3 +229,65 @@ def flow(lab):
         counters.done()
         os.remove(path)
         lab.run("gw", "sallyportctl", "reload")
+
+
+LIFETIME = 6  # seconds
+SLACK = 0.5   # when this machine gives our programs no time
+
+
+def run_out(lab, firmware, meanwhile):
+    """An open connection of dev3 from its verdict to the verdict's end; hands out how long."""
+    with open(os.path.join(lab.dir, "stream.log"), "w+") as log:
+        receiver = lab.start("inet", STREAM, "receive", "80", stdout=log, quiet=True)
+        check(wait_until(lambda: os.path.getsize(log.name), 5), "the receiver does not start")
+        token = firmware.token(firmware.claims(firmware.nonce()))
+        sent = time.monotonic()
+        code = firmware.post(token)
+        answered = time.monotonic()
+        check(code == "2.04", f"the token is answered with {code}")
+        sender = lab.start("dev3", STREAM, "send", INTERNET, "80", quiet=True)
+        check(wait_until(lambda: len(arrivals(log)) > 100, 5), "the connection does not open")
+        meanwhile()
+        check(time.monotonic() < sent + LIFETIME, "this machine is too slow: nothing was measured")
+        time.sleep(answered + LIFETIME + 1.5 - time.monotonic())
+        seen, before = arrivals(log), len(arrivals(log))
+        time.sleep(0.5)
+        check(len(arrivals(log)) == before, "lines still pass")
+        check(sender.poll() is None, "the sender gave up: nothing was measured")
+        lab.stop(sender)
+        lab.stop(receiver)
+    last = seen[-1] / 1e9
+    check(sent + LIFETIME - SLACK < last < answered + LIFETIME + SLACK,
+          f"the last line passes {last - sent:.2f} s after the post, {last - answered:.2f} s after "
+          f"its answer; the verdict was to last {LIFETIME} s")
+    return last - answered
+
+
+def expiry(lab, daemon):
+    """A verdict runs out, with the daemon alive and with it killed: the open connection stops"""
+    drop_in = os.path.join(lab.dir, "gw/etc/sallyport/sallyport.conf.d")
+    os.makedirs(drop_in, exist_ok=True)
+    path = os.path.join(drop_in, "short.conf")
+    with open(path, "w") as f:
+        f.write(f"[Class controller]\nVerdictLifetime={LIFETIME}s\n")
+    firmware = Firmware(lab)
+    try:
+        lab.run("gw", "sallyportctl", "reload")
+        told = Reasons(lab, DEVICE="dev3", REASON="its verdict expired")
+        took = run_out(lab, firmware, lambda: None)
+        state = device(lab, "dev3")
+        check((state["posture"], state["reason"]) == ("unattested", "its verdict expired"),
+              f"dev3 is {state['posture']}: {state['reason']}")
+        check(wait_until(told.new, 5), "the journal does not tell that the verdict expired")
+        lab.say(f"the last line {took:.2f} s after the verdict of {LIFETIME} s was in force")
+        took = run_out(lab, firmware, lambda: lab.service("kill", "daemon"))
+        lab.say(f"without a daemon: {took:.2f} s")
+    finally:
+        lab.close()
+        os.remove(path)
+        lab.service("start", "daemon")
+        lab.run("gw", "sallyportctl", "reload")
+    daemon.restarted()
+
+
+expiry.own = True
