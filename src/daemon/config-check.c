@@ -6,6 +6,7 @@
 #include "base/hashmap.h"
 #include "base/str.h"
 #include "daemon/config-load.h"
+#include "platform/store.h"
 
 static void missing(Config *c, const ConfigObject *o, const char *key, const char *why)
 {
@@ -29,21 +30,22 @@ static void host_name(char ret[static HOST_NAME_MAX + 1])
         ret[strcspn(ret, ".")] = '\0';
 }
 
-static void finish_names(Config *c)
+/* The host's name for a key that is not set. It may be empty, which would mean the default. */
+static void set_host_name(Config *c, const ConfigObject *o, const char *key)
 {
-        Settings *s = c->settings;
-        const ConfigObject *o = &c->gateway[SECTION_GATEWAY];
         char host[HOST_NAME_MAX + 1];
         host_name(host);
-        const ConfigKey *name = config_find_key(o->section, "Name");
-        if (!s->name && config_assign(o, name, host) < 0)
-                config_error(c, o->origin, o, "Name",
+        if (!*host || config_assign(o, config_find_key(o->section, key), host) < 0)
+                config_error(c, o->origin, o, key,
                              "not set, and the host name \"%s\" cannot stand in its place", host);
-        const ConfigObject *identity = &c->gateway[SECTION_IDENTITY];
-        const ConfigKey *names = config_find_key(identity->section, "Names");
-        if (s->names.n == 0 && config_assign(identity, names, host) < 0)
-                config_error(c, identity->origin, identity, "Names",
-                             "not set, and the host name \"%s\" cannot stand in its place", host);
+}
+
+static void finish_names(Config *c)
+{
+        if (!c->settings->name)
+                set_host_name(c, &c->gateway[SECTION_GATEWAY], "Name");
+        if (c->settings->names.n == 0)
+                set_host_name(c, &c->gateway[SECTION_IDENTITY], "Names");
 }
 
 static void finish_upstream(Config *c)
@@ -58,11 +60,28 @@ static void finish_upstream(Config *c)
         set_default(c, &s->upstream.client_id, strempty(s->name));
 }
 
+/* What else than its packet a message has in the store. */
+#define RECORD_EXTRA 1024
+
+/* A packet that could never be stored would be sent again and again. */
+static void finish_store(Config *c)
+{
+        const Settings *s = c->settings;
+        const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
+        uint64_t room = store_record_max(s->store_maximum_size);
+        if (s->mqtt.maximum_packet_size + RECORD_EXTRA > room)
+                config_error(c, config_origin(mqtt, "MaximumPacketSize"), mqtt, "MaximumPacketSize",
+                             "too large for the store: with its MaximumSize= a message may have "
+                             "%llu bytes",
+                             (unsigned long long)(room - RECORD_EXTRA));
+}
+
 static void finish_gateway(Config *c)
 {
         Settings *s = c->settings;
         finish_names(c);
         finish_upstream(c);
+        finish_store(c);
         const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
         if (s->mqtt.listen.n == 0 && s->coap.listen.n == 0)
                 config_error(c, config_origin(mqtt, "Listen"), mqtt, "Listen",

@@ -6,6 +6,7 @@
 
 #include "base/str.h"
 #include "daemon/config.h"
+#include "platform/store.h"
 
 #define S(member) offsetof(Settings, member)
 #define D(member) offsetof(ConfigDevice, member)
@@ -50,8 +51,9 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "empty: MQTT is off." },
                 { "MinimumTLS", &config_tls_minimum, S(mqtt.minimum_tls), 0, 0, "1.3",
                   "The oldest version of TLS that is accepted." },
-                { "MaximumPacketSize", &config_bytes32, S(mqtt.maximum_packet_size), KIB, 16 * MIB,
-                  "256K", "The largest packet that a device may send." },
+                { "MaximumPacketSize", &config_bytes32, S(mqtt.maximum_packet_size), KIB, 4 * MIB,
+                  "256K", "The largest packet that a device may send. MaximumSize= of [Store] has to be at least\n"
+                  "17 times as much." },
                 { "MaximumConnections", &config_number, S(mqtt.maximum_connections), 1, 65536,
                   "2048", "Connections at once, of all devices together." },
                 { "KeepAlive", &config_seconds, S(mqtt.keep_alive), 10 * USEC_PER_SEC, KEEP_ALIVE_MAX,
@@ -85,7 +87,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "Messages on their way at once that are not yet acknowledged." },
         } },
         [SECTION_STORE] = { "Store", false, "Messages that wait for the upstream.", {
-                { "MaximumSize", &config_bytes64, S(store_maximum_size), MIB, TIB, "1G",
+                { "MaximumSize", &config_bytes64, S(store_maximum_size), STORE_BYTES_MIN, TIB, "1G",
                   "How much disk they may take." },
         } },
         [SECTION_ATTESTATION] = { "Attestation", false, "How devices' reports are judged.", {

@@ -58,7 +58,7 @@ void store_records_free(StoreRecord *records, size_t n)
 
 size_t store_db_batch_bytes(const StoreDb *db)
 {
-        return (size_t)MIN(db->max_bytes / 16, (uint64_t)4 << 20);
+        return (size_t)store_record_max(db->max_bytes);
 }
 
 uint64_t store_db_epoch(const StoreDb *db)

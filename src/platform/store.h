@@ -51,6 +51,12 @@ typedef void (*StoreReadDone)(int error, const StoreRecord *records, size_t n, v
 /* The smallest bound: below it the write-ahead log alone would not fit. */
 #define STORE_BYTES_MIN ((uint64_t)8 << 20)
 
+/* What one transaction, and so one record with its texts, may have in a store of this bound. */
+static inline uint64_t store_record_max(uint64_t max_bytes)
+{
+        return MIN(max_bytes / 16, ((uint64_t)4 << 20) + 65536);
+}
+
 /* Opens or creates `store.db` below `directory`, bounded to `max_bytes` on disk, the write-ahead
  * log included. Blocks: at start only. A file that is damaged is set aside as
  * `store.db.damaged-<utc time>`, loudly, a new one is begun and what can be read is taken over;
@@ -65,7 +71,7 @@ DEFINE_CLEANUP(Store, store_free)
 
 /* Copies the record; its id, device_sequence and epoch are ignored. `done` and `ret` may be NULL.
  * -ENOBUFS when too much waits for the thread already: push back on the peer. -EMSGSIZE for a
- * record that is too large for one transaction (at least 512 KiB are not). */
+ * record beyond store_record_max(). */
 int store_append(Store *s, const StoreRecord *record, StoreDone done, void *userdata,
                  StoreOp **ret);
 /* `done` will not be called; a record is stored all the same. Not after `done` was called. */

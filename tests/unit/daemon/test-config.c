@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -175,7 +177,7 @@ static void everything(void **state)
             "[Devices]\nCA=/ca.pem\n"
             "[Upstream]\nAddress=up.example:1883\nCA=/up.pem\nTopicPrefix=site/hall\nKeepAlive=30\n"
             "Window=3\n"
-            "[Store]\nMaximumSize=2M\n"
+            "[Store]\nMaximumSize=32M\n"
             "[Attestation]\nReferenceValues=/a /b\nReferenceValues=/c\nNonceLifetime=30s\n"
             "[Egress]\nUplink=eth0\nMasquerade=yes\n"
             "[Zone b]\nInterface=eth1.20\n"
@@ -296,7 +298,7 @@ static void all_errors_at_once(void **state)
                 "/sallyport.conf:6: MQTT: unknown key \"MaxPacketSize\", did you mean "
                 "MaximumPacketSize=?\n"
                 "/sallyport.conf:7: MQTT/MaximumPacketSize: out of range: \"1\", expected a size "
-                "such as 4096, 64K or 16M, 1K to 16M\n"
+                "such as 4096, 64K or 16M, 1K to 4M\n"
                 "/sallyport.conf:8: MQTT/KeepAlive: not understood: \"1.5h\", expected a time span "
                 "of whole seconds such as 90s or 15min, 10s to 18h 12min\n"
                 "/sallyport.conf:9: wrong line: expected [Section], Key=value or a comment\n"
@@ -333,6 +335,36 @@ static void what_does_not_fit_together(void **state)
                 "well\n"
                 "/sallyport.conf:16: Class plain2/Egress: never holds with Attestation=none, "
                 "EgressUnattested= would\n");
+}
+
+/* Every packet that a device may send has to have room in the store. */
+static void packets_fit_the_store(void **state)
+{
+        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=511K\n[Store]\nMaximumSize=8M\n");
+        settings_free(good());
+        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=4M\n");
+        settings_free(good());
+        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=1M\n[Store]\nMaximumSize=16M\n");
+        assert_errors(
+                "/sallyport.conf:4: MQTT/MaximumPacketSize: too large for the store: with its "
+                "MaximumSize= a message may have 1047552 bytes\n");
+        put("sallyport.conf", MINIMAL "[Store]\nMaximumSize=4M\n");
+        assert_errors("/sallyport.conf:4: Store/MaximumSize: out of range: \"4M\", expected a size "
+                      "such as 4096, 64K or 16M, 8M to 1T\n");
+}
+
+/* A host without a name gives none to the gateway. */
+static void host_without_name(void **state)
+{
+        char host[HOST_NAME_MAX + 1] = "";
+        if (unshare(CLONE_NEWUTS) < 0 || gethostname(host, HOST_NAME_MAX) < 0 ||
+            sethostname("", 0) < 0)
+                skip();
+        put("sallyport.conf", MINIMAL);
+        assert_errors(": Gateway/Name: not set, and the host name \"\" cannot stand in its place\n"
+                      ": Identity/Names: not set, and the host name \"\" cannot stand in its "
+                      "place\n");
+        assert_int_equal(sethostname(host, strlen(host)), 0);
 }
 
 static void device_errors(void **state)
@@ -571,6 +603,7 @@ int main(void)
                 TEST(dropins),
                 TEST(all_errors_at_once),
                 TEST(what_does_not_fit_together),
+                TEST(packets_fit_the_store),
                 TEST(device_errors),
                 TEST(duplicates),
                 TEST(files_that_are_not_trusted),
@@ -580,6 +613,7 @@ int main(void)
                 TEST(devices_in_order_of_name),
                 TEST(shipped_files),
                 TEST(template_is_the_default),
+                TEST(host_without_name), /* last: it changes what others see */
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
