@@ -29,7 +29,8 @@ enum {
 
 /* "sallyportctl: SENTENCE." on standard error; the exit code for `error`. */
 int command_fail(int error, const Reason *reason);
-/* For a command line that is not understood: names the right form. */
+/* Both for a command line that is not understood: why, or what would be right. COMMAND_USAGE. */
+int command_misused(const Reason *reason);
 int command_usage(const char *form);
 /* Writes to `path`, or to standard output when it is NULL or "-". */
 int command_output(const char *path, const char *text);

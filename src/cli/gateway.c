@@ -97,6 +97,8 @@ static void show_status(const json_t *s)
 int command_status(const CommandContext *context, int argc, char **argv)
 {
         json_t *status = NULL;
+        if (argc != 1)
+                return command_usage("status");
         int r = ask("Status", NULL, 0, &status);
         if (r < 0)
                 return COMMAND_FAILED;
@@ -132,6 +134,8 @@ static void show_devices(const json_t *devices)
 int command_devices(const CommandContext *context, int argc, char **argv)
 {
         json_t *devices = NULL;
+        if (argc != 1)
+                return command_usage("devices");
         int r = ask("ListDevices", NULL, 0, &devices);
         if (r < 0)
                 return COMMAND_FAILED;
@@ -292,5 +296,7 @@ int command_release(const CommandContext *context, int argc, char **argv)
 
 int command_reload(const CommandContext *context, int argc, char **argv)
 {
+        if (argc != 1)
+                return command_usage("reload");
         return ask("Reload", NULL, 0, NULL) < 0 ? COMMAND_FAILED : COMMAND_OK;
 }

@@ -84,9 +84,9 @@ int command_identity_init(const CommandContext *c, int argc, char **argv)
         _cleanup_machine_ Machine m = { 0 };
         Init q = { 0 };
         Reason reason;
-        int r = parse_init(argc, argv, &q, &reason);
-        if (r == 0)
-                r = machine_load(c, q.pcrs ? NULL : "--pcrs", &m, &reason);
+        if (parse_init(argc, argv, &q, &reason) < 0)
+                return command_misused(&reason);
+        int r = machine_load(c, q.pcrs ? NULL : "--pcrs", &m, &reason);
         if (r == 0)
                 r = make_keys(&q, &m, &reason);
         if (r == 0 && q.sign_with)
@@ -145,10 +145,10 @@ int command_identity_csr(const CommandContext *c, int argc, char **argv)
         Reason reason;
         _cleanup_(identity_freep) Identity *id = NULL;
         _cleanup_free_ char *pem = NULL;
-        int r = parse_csr(argc, argv, &q, &reason);
-        if (r == 0)
-                r = machine_load(c, q.subject && q.n_names > 0 ? NULL : "--subject and --name", &m,
-                                 &reason);
+        if (parse_csr(argc, argv, &q, &reason) < 0)
+                return command_misused(&reason);
+        int r = machine_load(c, q.subject && q.n_names > 0 ? NULL : "--subject and --name", &m,
+                             &reason);
         if (r == 0)
                 r = machine_open(&m, &id, &reason);
         if (r == 0 && !q.subject && !m.name)

@@ -77,6 +77,12 @@ int command_fail(int error, const Reason *reason)
         }
 }
 
+int command_misused(const Reason *reason)
+{
+        command_fail(-EINVAL, reason);
+        return COMMAND_USAGE;
+}
+
 int command_usage(const char *form)
 {
         fprintf(stderr, "Usage: sallyportctl %s\n", form);
@@ -168,7 +174,7 @@ static int take_json(int argc, char **argv, CommandContext *c)
         return n;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
         CommandContext c = {
                 .tcti = from_environment("SALLYPORT_TCTI"),
@@ -184,4 +190,14 @@ int main(int argc, char **argv)
                 return command_usage("COMMAND ...; \"sallyportctl --help\" lists the commands");
         int skip = command->group ? 1 : 0;
         return command->run(&c, argc - skip, argv + skip);
+}
+
+/* A full disk behind standard output is a failure too. */
+int main(int argc, char **argv)
+{
+        int code = run(argc, argv);
+        if (fflush(stdout) == 0 && !ferror(stdout))
+                return code;
+        fprintf(stderr, "sallyportctl: Cannot write the answer: %s.\n", strerror(errno));
+        return code == COMMAND_OK ? COMMAND_FAILED : code;
 }

@@ -90,9 +90,9 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
         Reason reason;
         _cleanup_(identity_freep) Identity *id = NULL;
         _cleanup_free_ char *json = NULL, *text = NULL;
-        int r = parse_prediction(argc, argv, &q, &reason);
-        if (r == 0)
-                r = machine_identity(c, &id, &reason);
+        if (parse_prediction(argc, argv, &q, &reason) < 0)
+                return command_misused(&reason);
+        int r = machine_identity(c, &id, &reason);
         if (r == 0)
                 r = policy_for_now(id, &p, &reason);
         if (r == 0)
