@@ -72,6 +72,13 @@ static bool slot_free(const Slot *s, usec_t now)
                (!slot_live(s, now) && now >= usec_add(s->issued, CHALLENGE_INTERVAL));
 }
 
+/* Which of a peer's two slots goes first: one whose nonce is gone, else the older one. */
+static bool goes_before(const Slot *a, const Slot *b, usec_t now)
+{
+        bool live = slot_live(a, now);
+        return live != slot_live(b, now) ? !live : a->issued < b->issued;
+}
+
 /* The slot for the peer's next nonce, or NULL when it has to wait. */
 static Slot *choose_slot(Challenges *c, const char *peer, usec_t now)
 {
@@ -84,7 +91,7 @@ static Slot *choose_slot(Challenges *c, const char *peer, usec_t now)
                         if (now < usec_add(s->issued, CHALLENGE_INTERVAL))
                                 return NULL;
                         n_own++;
-                        if (!own || s->issued < own->issued)
+                        if (!own || goes_before(s, own, now))
                                 own = s;
                 } else if (!unused && slot_free(s, now)) {
                         unused = s;

@@ -21,9 +21,9 @@ void verdict_claim(Verdict *v, Ar4siClaim claim, int8_t value, const char *forma
 {
         va_list ap;
         int8_t *current = &v->vector.claims[claim];
-        Ar4siTier tier = ar4si_claim_tier(value);
+        Ar4siTier tier = ar4si_claim_tier(value), had = ar4si_claim_tier(*current);
 
-        if (*current == 0 || ar4si_claim_tier(*current) < tier || *current < value)
+        if (tier > had || (tier == had && value > *current))
                 *current = value;
         if (tier <= v->tier)
                 return;

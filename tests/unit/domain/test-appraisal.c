@@ -370,6 +370,21 @@ static void not_tokens(void **state)
         assert_string_equal(reason, "not a well-formed COSE_Sign1 message");
 }
 
+/* Negative values have the tiers of positive ones, so that numbers alone do not tell. */
+static void worst_value_stays(void **state)
+{
+        Verdict v = { 0 };
+        verdict_claim(&v, AR4SI_HARDWARE, -97, "first");
+        verdict_claim(&v, AR4SI_HARDWARE, 2, "second");
+        assert_int_equal(v.vector.claims[AR4SI_HARDWARE], -97);
+        verdict_claim(&v, AR4SI_EXECUTABLES, 32, "third");
+        verdict_claim(&v, AR4SI_EXECUTABLES, 33, "fourth");
+        verdict_claim(&v, AR4SI_EXECUTABLES, 2, "fifth");
+        assert_int_equal(v.vector.claims[AR4SI_EXECUTABLES], 33);
+        assert_int_equal(ar4si_vector_tier(&v.vector), AR4SI_CONTRAINDICATED);
+        assert_string_equal(v.reason, "first");
+}
+
 static void long_reason(void **state)
 {
         char text[400];
@@ -399,6 +414,7 @@ int main(void)
                 cmocka_unit_test(unknown_implementation),
                 cmocka_unit_test(identity),
                 cmocka_unit_test(not_tokens),
+                cmocka_unit_test(worst_value_stays),
                 cmocka_unit_test(long_reason),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,6 +119,17 @@ static void own_oldest_goes(void **state)
         assert_true(consume(c, "dev2", &other, 5 * S));
 }
 
+/* A nonce that is used up makes room before one that is still out, whichever is older. */
+static void used_up_goes(void **state)
+{
+        _cleanup_(challenges_freep) Challenges *c = setup(8);
+        Nonce a = issue(c, "dev1", S), b = issue(c, "dev1", 2 * S);
+
+        assert_true(consume(c, "dev1", &b, 3 * S));
+        issue(c, "dev1", 4 * S);
+        assert_true(consume(c, "dev1", &a, 5 * S));
+}
+
 /* A crowd cannot push anybody's nonce out; room comes back when nonces die. */
 static void full(void **state)
 {
@@ -215,6 +226,7 @@ int main(void)
                 cmocka_unit_test(lengths),
                 cmocka_unit_test(rate),
                 cmocka_unit_test(own_oldest_goes),
+                cmocka_unit_test(used_up_goes),
                 cmocka_unit_test(full),
                 cmocka_unit_test(full_of_own),
                 cmocka_unit_test(room_for_more),
