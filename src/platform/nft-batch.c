@@ -124,8 +124,7 @@ NftBatch *nft_batch_free(NftBatch *b)
         return NULL;
 }
 
-/* The batch is one datagram: it must fit into the send buffer, and an answer to each of its
- * messages into the receive buffer. */
+/* The batch is one datagram: it must fit into the send buffer. */
 static int make_room(Nft *n, size_t len)
 {
         int fd = mnl_socket_get_fd(n->socket), have = 0, want = (int)len + (1 << 16);

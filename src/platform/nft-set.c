@@ -55,7 +55,7 @@ static void key_append(NftKey *k, const void *data, size_t len)
 {
         size_t room = padded((uint32_t)len);
 
-        if (room > sizeof(k->data) - k->len) { /* shows as a wrong length: the kernel refuses */
+        if (k->len + room > sizeof(k->data)) { /* stays too long for any set: add_element() */
                 k->len = sizeof(k->data) + 1;
                 return;
         }
