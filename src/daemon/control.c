@@ -201,7 +201,7 @@ static const BusSignal signals[] = {
         { NULL },
 };
 
-int control_serve(Gateway *g, Bus **ret)
+int control_serve(Gateway *g, BusSettled settled, Bus **ret)
 {
-        return bus_serve(g->loop, methods, signals, g, ret);
+        return bus_serve(g->loop, methods, signals, settled, g, ret);
 }

@@ -5,4 +5,5 @@
 
 #include "daemon/gateway.h"
 
-int control_serve(Gateway *g, Bus **ret);
+/* `settled` as for bus_serve(), with the gateway. */
+int control_serve(Gateway *g, BusSettled settled, Bus **ret);

@@ -342,6 +342,12 @@ static int on_stop(void *userdata)
         return 0;
 }
 
+/* Not earlier: whoever waited for `systemctl start` can ask us at once. */
+static void on_settled(void *userdata)
+{
+        notify_ready();
+}
+
 static int start(Gateway *g)
 {
         int r = loop_add_timer(g->loop, &g->expiry, LOOP_FATAL, on_expiry, g);
@@ -354,14 +360,13 @@ static int start(Gateway *g)
         if ((r = start_filter(g)) < 0 || (r = start_identity(g)) < 0 || (r = start_store(g)) < 0 ||
             (r = start_uplink(g)) < 0 || (r = start_attestation(g)) < 0 || (r = start_doors(g)) < 0)
                 return r;
-        r = control_serve(g, &g->bus);
+        r = control_serve(g, on_settled, &g->bus);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the control interface");
         loop_timer_arm_relative(g->status, 0);
         log_info("sallyport %s is up: gateway %s, devices %zu, %s key", SALLYPORT_VERSION,
                  g->settings->name, registry_size(g->registry),
                  g->tls_key == TLS_KEY_MINTED ? "minted" : "TPM");
-        notify_ready();
         return 0;
 }
 

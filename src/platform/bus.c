@@ -21,6 +21,7 @@ struct Bus {
         sd_bus *connection;
         LoopSource *retry;
         bool complained;
+        BusSettled settled; /* until it has been called */
 };
 
 /* "", "s", "ss" ...: every argument is a string. */
@@ -105,6 +106,14 @@ static void drop_connection(Bus *b)
         b->connection = sd_bus_close_unref(b->connection);
 }
 
+static void settle(Bus *b)
+{
+        BusSettled settled = b->settled;
+        b->settled = NULL;
+        if (settled)
+                settled(b->userdata);
+}
+
 static void try_later(Bus *b, int error, const char *what)
 {
         drop_connection(b);
@@ -113,6 +122,7 @@ static void try_later(Bus *b, int error, const char *what)
                         error, "%s; sallyportctl will not reach this daemon until it works", what);
         b->complained = true;
         loop_timer_arm_relative(b->retry, RETRY);
+        settle(b);
 }
 
 static int on_retry_soon(Bus *b)
@@ -124,6 +134,7 @@ static int on_retry_soon(Bus *b)
 static int on_name(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
         Bus *b = userdata;
+        settle(b);
         if (!sd_bus_message_is_method_error(m, NULL)) {
                 b->complained = false;
                 return 0;
@@ -174,13 +185,17 @@ static int on_connect(void *userdata)
         return 0;
 }
 
-int bus_serve(Loop *loop, const BusMethod *methods, const BusSignal *signals, void *userdata,
-              Bus **ret)
+int bus_serve(Loop *loop, const BusMethod *methods, const BusSignal *signals, BusSettled settled,
+              void *userdata, Bus **ret)
 {
         _cleanup_(bus_freep) Bus *b = calloc(1, sizeof(*b));
         if (!b)
                 return -ENOMEM;
-        *b = (Bus){ .loop = loop, .methods = methods, .signals = signals, .userdata = userdata };
+        *b = (Bus){ .loop = loop,
+                    .methods = methods,
+                    .signals = signals,
+                    .userdata = userdata,
+                    .settled = settled };
         build_vtable(b);
         int r = loop_add_timer(loop, &b->retry, LOOP_PEER, on_connect, b);
         if (r >= 0)

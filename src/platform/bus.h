@@ -39,12 +39,15 @@ typedef struct BusSignal {
         const char *names;
 } BusSignal;
 
+/* Called once, from the loop: callers reach the methods now, or will not before the bus works. */
+typedef void (*BusSettled)(void *userdata);
+
 typedef struct Bus Bus;
 
 /* Serves both tables (ended by a NULL name, must outlive the bus) on the system bus. While there
- * is none it goes on trying: the gateway works without. */
-int bus_serve(Loop *loop, const BusMethod *methods, const BusSignal *signals, void *userdata,
-              Bus **ret);
+ * is none it goes on trying: the gateway works without. `settled` may be NULL. */
+int bus_serve(Loop *loop, const BusMethod *methods, const BusSignal *signals, BusSettled settled,
+              void *userdata, Bus **ret);
 Bus *bus_free(Bus *b);
 DEFINE_CLEANUP(Bus, bus_free)
 /* Sends a signal of the table; silently not while there is no bus. */

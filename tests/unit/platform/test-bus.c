@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Both ends of the D-Bus interface over a real dbus-daemon of the test's own. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -54,13 +56,27 @@ static const BusMethod methods[] = {
 };
 static const BusSignal signals[] = { { "Changed", 1, "device\0" }, { NULL } };
 
+static int settled_fds[2];
+
+static void settled(void *userdata)
+{
+        (void)!write(settled_fds[1], "s", 1);
+}
+
 static void serve(void)
 {
         Loop *loop;
         Bus *bus;
-        if (loop_new(&loop) < 0 || bus_serve(loop, methods, signals, NULL, &bus) < 0)
+        if (loop_new(&loop) < 0 || bus_serve(loop, methods, signals, settled, NULL, &bus) < 0)
                 _exit(1);
         _exit(loop_run(loop) < 0);
+}
+
+static bool has_settled(int timeout_ms)
+{
+        struct pollfd p = { .fd = settled_fds[0], .events = POLLIN };
+        char c;
+        return poll(&p, 1, timeout_ms) == 1 && read(settled_fds[0], &c, 1) == 1;
 }
 
 static pid_t child(void (*run)(void))
@@ -95,8 +111,9 @@ static int setup(void **state)
         daemon_pid = child(run_daemon);
         for (int i = 0; i < 200 && access(path + strlen("unix:path="), F_OK) < 0; i++)
                 usleep(10000);
+        assert_return_code(pipe2(settled_fds, O_CLOEXEC), errno);
         server_pid = child(serve);
-        return 0;
+        return has_settled(20000) ? 0 : -1;
 }
 
 static int teardown(void **state)
@@ -113,27 +130,12 @@ static int teardown(void **state)
         return rmdir(directory);
 }
 
-/* The server may still be taking its name. */
-static int call(const char *method, const char *const *args, unsigned n, json_t **ret, char **why)
-{
-        int r = -EIO;
-        for (int i = 0; i < 100; i++) {
-                *why = NULL;
-                r = bus_call(method, args, n, ret, why);
-                if (r >= 0 || !*why || !strstr(*why, "not running"))
-                        break;
-                free(*why);
-                usleep(20000);
-        }
-        return r;
-}
-
 static void test_object(void **state)
 {
         const char *args[] = { "dev1", "with \"quotes\" and \xc3\xa9" };
         json_t *got = NULL;
         char *why = NULL;
-        assert_int_equal(call("Echo", args, 2, &got, &why), 0);
+        assert_int_equal(bus_call("Echo", args, 2, &got, &why), 0);
         assert_string_equal(json_string_value(json_object_get(got, "first")), "dev1");
         assert_string_equal(json_string_value(json_object_get(got, "second")), args[1]);
         assert_true(json_integer_value(json_object_get(got, "big")) == INT64_MAX);
@@ -154,7 +156,7 @@ static void test_objects(void **state)
 {
         json_t *got = NULL;
         char *why = NULL;
-        assert_int_equal(call("Objects", NULL, 0, &got, &why), 0);
+        assert_int_equal(bus_call("Objects", NULL, 0, &got, &why), 0);
         assert_int_equal(json_array_size(got), 2);
         json_decref(got);
 }
@@ -162,7 +164,7 @@ static void test_objects(void **state)
 static void test_error_reaches_the_caller_as_a_sentence(void **state)
 {
         char *why = NULL;
-        assert_true(call("Refuse", NULL, 0, NULL, &why) < 0);
+        assert_true(bus_call("Refuse", NULL, 0, NULL, &why) < 0);
         assert_string_equal(why, "there is no such device");
         free(why);
 }
@@ -171,8 +173,22 @@ static void test_wrong_arguments_are_refused(void **state)
 {
         char *why = NULL;
         const char *args[] = { "one" };
-        assert_true(call("Echo", args, 1, NULL, &why) < 0);
+        assert_true(bus_call("Echo", args, 1, NULL, &why) < 0);
         free(why);
+}
+
+static void test_settles_without_a_bus_too(void **state)
+{
+        char *bus = strdup(getenv("DBUS_SYSTEM_BUS_ADDRESS"));
+        setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nowhere", 1);
+        pid_t pid = child(serve);
+        bool once = has_settled(20000), twice = has_settled(200);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        setenv("DBUS_SYSTEM_BUS_ADDRESS", bus, 1);
+        free(bus);
+        assert_true(once);
+        assert_false(twice);
 }
 
 int main(void)
@@ -182,6 +198,7 @@ int main(void)
                 cmocka_unit_test(test_objects),
                 cmocka_unit_test(test_error_reaches_the_caller_as_a_sentence),
                 cmocka_unit_test(test_wrong_arguments_are_refused),
+                cmocka_unit_test(test_settles_without_a_bus_too),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
