@@ -93,10 +93,26 @@ int store_append(Store *s, const StoreRecord *record, StoreDone done, void *user
         assert_string_equal(record->content_type, SALLYPORT_MEDIA_CMW_COSE);
         if (world.store_error < 0)
                 return world.store_error;
+        assert_null(world.stored);
+        world.stored = done;
+        world.stored_userdata = userdata;
+        if (world.disk_error < 0)
+                return 0;
         assert_true(world.n_reports < ELEMENTSOF(world.reports));
         Buf *b = &world.reports[world.n_reports++];
         *b = BUF_INIT(RELAY_SIZE_MAX);
         return buf_append(b, record->payload);
+}
+
+/* The store tells how it went some time after it was asked. */
+static bool store_answers(void)
+{
+        StoreDone done = world.stored;
+        if (!done)
+                return false;
+        world.stored = NULL;
+        done(world.disk_error, 1, world.stored_userdata);
+        return true;
 }
 
 int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void *userdata)
@@ -209,8 +225,10 @@ int bench_teardown(void **state)
 /* Turns the loop until nothing is left to do. */
 void bench_settle(Bench *b)
 {
-        while (sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0)
-                ;
+        do
+                while (sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0)
+                        ;
+        while (store_answers());
 }
 
 DeviceState *bench_device(Bench *b, size_t i)

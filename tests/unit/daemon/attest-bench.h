@@ -35,6 +35,9 @@ typedef struct World {
         Waiter waiters[WAITERS];
         size_t n_waiters, cancelled;
         int sign_error, store_error;
+        int disk_error;   /* the store takes it, and tells later that it could not */
+        StoreDone stored; /* who waits for the store */
+        void *stored_userdata;
         unsigned signatures;
         bool hold; /* the TPM does not answer */
         Fiber *held[WAITERS];

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The composite report: what it shows, when it is made, and what becomes of one that fails. */
 #include "attest-bench.h"
+#include <systemd/sd-event.h>
+
 #include "domain/relay.h"
 
 /* The verdict is in force, and reaches upstream as soon as the TPM, or the store, works again. */
@@ -100,6 +102,111 @@ static void asked_while_one_is_made(void **state)
         assert_true(bench_shows(&world.reports[1], second));
 }
 
+static void wait_for_report(Bench *b, size_t n)
+{
+        usec_t until = now_boottime() + 60 * USEC_PER_SEC;
+        while (world.n_reports < n && now_boottime() < until) {
+                sd_event_run(loop_sd_event(b->gateway.loop), 50 * USEC_PER_MSEC);
+                bench_settle(b);
+        }
+        assert_int_equal(world.n_reports, n);
+}
+
+/* Nothing else happens: no verdict, no nonce. */
+static void tried_again(void **state)
+{
+        Bench *b = *state;
+        world.sign_error = -EIO;
+        bench_attest(b, 0);
+        assert_int_equal(world.n_reports, 0);
+        world.sign_error = 0;
+        wait_for_report(b, 1);
+        assert_true(bench_shows(&world.reports[0], "dev00"));
+}
+
+/* Upstream asked: it is answered with its nonce, late, and once. */
+static void tried_again_with_its_nonce(void **state)
+{
+        Bench *b = *state;
+        static const char nonce[] = "0123456789abcdef";
+        bench_attest(b, 0);
+        world.sign_error = -EIO;
+        bench_upstream_asks(b, BYTES(nonce, 16), false);
+        assert_int_equal(world.n_reports, 1);
+        world.sign_error = 0;
+        wait_for_report(b, 2);
+        assert_memory_equal(world.quoted, nonce, 16);
+        assert_true(bench_shows(&world.reports[1], "dev00/ear"));
+        bench_attest(b, 1);
+        assert_int_equal(world.n_reports, 3);
+        assert_memory_not_equal(world.quoted, nonce, 16);
+}
+
+/* The store takes it, and finds no room on the disk. */
+static void tried_again_after_the_disk_was_full(void **state)
+{
+        Bench *b = *state;
+        world.disk_error = -ENOSPC;
+        bench_attest(b, 0);
+        assert_int_equal(world.n_reports, 0);
+        assert_null(world.stored);
+        world.disk_error = 0;
+        wait_for_report(b, 1);
+        assert_true(bench_shows(&world.reports[0], "dev00/ear"));
+}
+
+static void each_nonce_is_answered(void **state)
+{
+        Bench *b = *state;
+        static const char *const nonces[] = { "nonce--1", "nonce--2", "nonce--3" };
+        bench_attest(b, 0);
+        world.hold = true;
+        for (size_t i = 0; i < ELEMENTSOF(nonces); i++) {
+                bench_upstream_asks(b, BYTES(nonces[i], 8), false);
+                if (i > 0) /* while it waits */
+                        bench_upstream_asks(b, BYTES(nonces[i], 8), false);
+        }
+        assert_int_equal(world.n_reports, 1);
+        bench_tpm_answers();
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 1 + ELEMENTSOF(nonces));
+        for (size_t i = 0; i < ELEMENTSOF(nonces); i++) {
+                assert_true(bench_shows(&world.reports[1 + i], nonces[i]));
+                assert_true(bench_shows(&world.reports[1 + i], "dev00/ear"));
+        }
+}
+
+/* More than may wait: the oldest that waits goes. */
+static void more_nonces_than_may_wait(void **state)
+{
+        Bench *b = *state;
+        char nonce[9];
+        world.hold = true;
+        for (unsigned i = 0; i < 11; i++) {
+                snprintf(nonce, sizeof(nonce), "nonce-%02u", i);
+                bench_upstream_asks(b, BYTES(nonce, 8), false);
+        }
+        bench_tpm_answers();
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 9);
+        for (unsigned i = 0; i < 9; i++) {
+                snprintf(nonce, sizeof(nonce), "nonce-%02u", i == 0 ? 0 : i + 2);
+                assert_true(bench_shows(&world.reports[i], nonce));
+        }
+}
+
+/* The end of the daemon, in the order of gateway_free(), while the store has one. */
+static void ends_while_one_is_stored(void **state)
+{
+        Bench *b = *state;
+        Nonce n = bench_challenge(b, 0);
+        bench_send_token(b, 0, &bench_good, &n);
+        bench_commit(0);
+        while (!world.stored)
+                assert_true(sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0);
+        world.stored = NULL;
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
 
 int main(void)
@@ -109,6 +216,12 @@ int main(void)
                 test(more_devices_than_one_report_holds),
                 test(nonces_of_upstream),
                 test(asked_while_one_is_made),
+                test(tried_again),
+                test(tried_again_with_its_nonce),
+                test(tried_again_after_the_disk_was_full),
+                test(each_nonce_is_answered),
+                test(more_nonces_than_may_wait),
+                test(ends_while_one_is_stored),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
