@@ -155,7 +155,11 @@ static int set_quarantine(Gateway *g, const char *name, bool on, const char *rea
                     "%s is %s by the operator%s%s", name, on ? "quarantined" : "released",
                     isempty(reason) ? "" : ": ", reason);
         registry_set_quarantine(g->registry, d, on, reason, loop_now(g->loop));
-        return 0;
+        int r = enforcer_commit(g->enforcer, name);
+        if (r < 0)
+                *ret_message = "the packet filter does not take it, which is tried again "
+                               "(journalctl -u sallyportd has the details)";
+        return r;
 }
 
 static int method_quarantine(const char *const *args, json_t **ret, const char **ret_message,

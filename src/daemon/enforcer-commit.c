@@ -55,6 +55,23 @@ static void pending_free(Pending *p, size_t n)
         free(p);
 }
 
+/* A change of nothing asks the kernel nothing; yet nobody is to hear "in force" of a table that
+ * somebody deleted. */
+static int check_table(Enforcer *e)
+{
+        RulesetCounters unused;
+
+        return ruleset_read_counters(e->nft, &unused);
+}
+
+static bool changes_nothing(const Pending *p, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (p[i].change.n_removed > 0 || p[i].change.n_added > 0)
+                        return false;
+        return true;
+}
+
 /* The changes of all records that are marked, as one transaction. */
 static int commit_changes(Enforcer *e, Pending *p, size_t n)
 {
@@ -66,7 +83,7 @@ static int commit_changes(Enforcer *e, Pending *p, size_t n)
                 enforcer_hold_cut(e, p[i].record);
                 ruleset_change(b, &p[i].change, now);
         }
-        r = commit(b);
+        r = b && changes_nothing(p, n) ? check_table(e) : commit(b);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n; i++)
@@ -140,7 +157,9 @@ static int rebuild(Enforcer *e)
         for (size_t i = 0; i < e->n_records; i++)
                 if (e->records[i].queued || e->records[i].held)
                         settle(e, &e->records[i], true);
-        log_notice("The packet filter was built anew.");
+        log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "filter-rebuilt" }),
+                    "The packet filter was not as it had been left, devices may have reached more "
+                    "than they may: it is built anew");
         return 0;
 }
 
@@ -166,8 +185,8 @@ static void arm_retry(Enforcer *e)
         e->retry_delay = MIN(2 * e->retry_delay, ENFORCER_RETRY_MAX);
 }
 
-/* The kernel does not take the device's posture: close it, and try again later. */
-void enforcer_hold(Enforcer *e, Record *c, int error)
+/* The kernel does not take the device's posture: close it. */
+static void hold(Enforcer *e, Record *c, int error)
 {
         int r;
 
@@ -177,11 +196,16 @@ void enforcer_hold(Enforcer *e, Record *c, int error)
                 "The packet filter did not take the posture of %s; it is closed", c->name);
         r = commit_one(e, c);
         c->loose = r < 0;
-        arm_retry(e);
         if (r < 0)
                 log_message_errno(LOG_CRIT, r,
                                   LOG_FIELDS({ "DEVICE", c->name }, { "REASON", "filter-refused" }),
                                   "Cannot close %s either; trying again", c->name);
+}
+
+void enforcer_hold(Enforcer *e, Record *c, int error)
+{
+        hold(e, c, error);
+        arm_retry(e);
 }
 
 static void finish(Enforcer *e, const Record *c, int error)
@@ -217,9 +241,8 @@ static void call_waiters(Enforcer *e)
 
 /* Together; if that fails the whole table; if that fails each alone, so that one device does not
  * close the others. */
-int enforcer_flush(void *userdata)
+static void commit_pending(Enforcer *e)
 {
-        Enforcer *e = userdata;
         int r;
 
         for (size_t i = 0; i < e->n_records; i++)
@@ -234,12 +257,33 @@ int enforcer_flush(void *userdata)
                 if (!c->tried)
                         continue;
                 if (r < 0 && (error = commit_one(e, c)) < 0)
-                        enforcer_hold(e, c, error);
+                        hold(e, c, error);
                 finish(e, c, error);
         }
         arm_retry(e);
+}
+
+int enforcer_flush(void *userdata)
+{
+        Enforcer *e = userdata;
+
+        commit_pending(e);
         call_waiters(e);
         return 0;
+}
+
+int enforcer_commit(Enforcer *e, const char *device)
+{
+        const Record *c = hashmap_get(e->by_name, bytes_from_str(device));
+        int r = 0;
+
+        if (!c)
+                return -ENODEV;
+        if (is_pending(c))
+                commit_pending(e);
+        else if (!c->held && check_table(e) < 0)
+                r = rebuild(e);
+        return c->held ? -EIO : r;
 }
 
 int enforcer_retry(void *userdata)

@@ -57,7 +57,7 @@ int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *
 void enforcer_cut(Enforcer *e, const Record *c, const EgressPlan *keep);
 /* Before each commit of a plan: what the device opens after it is not deleted for an older one. */
 void enforcer_hold_cut(Enforcer *e, Record *c);
-/* Closes a device that did not get the posture it was to have. */
+/* Closes a device that did not get the posture it was to have; that is tried again later. */
 void enforcer_hold(Enforcer *e, Record *c, int error);
 /* Loop handlers: the end of a turn, and another try for devices that are held. */
 int enforcer_flush(void *userdata);

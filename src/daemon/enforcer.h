@@ -39,6 +39,10 @@ typedef void (*EnforcerDone)(int error, void *userdata);
  * filter refused, and the device is closed, as in quarantine, until it takes it: that is tried
  * again. -ENODEV: not loaded; -ENOMEM: nothing is queued, `done` will not be called. */
 int enforcer_apply(Enforcer *e, const DeviceState *d, EnforcerDone done, void *userdata);
+/* Takes what is queued into the filter now instead of at the turn's end, for who has to answer at
+ * once; callbacks wait for the turn's end. -EIO: it did not take the posture of `device`, which is
+ * tried again. -ENODEV; or another negative errno: the table is gone and cannot be built. */
+int enforcer_commit(Enforcer *e, const char *device);
 /* The callbacks with this userdata will not be called. */
 void enforcer_cancel(Enforcer *e, const void *userdata);
 

@@ -9,7 +9,8 @@ import time
 from hostile_coap import Firmware
 from lab import check, wait_until
 from peers import Reasons
-from steps import INTERNET, STREAM, arrivals, device
+from reload import in_quarantine, table_of_another
+from steps import INTERNET, STREAM, arrivals, device, ruleset
 
 # Destination ports 27000 to 27999 are this step's own: no client's, so that what the gateway says
 # to one (a DTLS alert when it stops) is not counted. On the gateway behind its own filter.
@@ -291,3 +292,32 @@ def expiry(lab, daemon):
 
 
 expiry.own = True
+
+
+def meddled(lab):
+    """The filter's table is deleted, or another program's: an order is in force, or told not to be"""
+    told = Reasons(lab, REASON="filter-rebuilt")
+    try:
+        lab.run("gw", "nft", "delete", "table", "inet", "sallyport")
+        lab.run("gw", "sallyportctl", "quarantine", "dev2")
+        check(in_quarantine(ruleset(lab)), "the quarantine is not in the filter")
+        lab.say(f"journal: {wait_until(told.new, 5)[-1]['MESSAGE']}")
+        lab.run("gw", "nft", "delete", "table", "inet", "sallyport")
+        lab.run("gw", "sallyportctl", "quarantine", "dev2")
+        check(in_quarantine(ruleset(lab)), "what is in force already is not looked after")
+        with table_of_another(lab):
+            p = lab.run("gw", "sallyportctl", "release", "dev2", ok=False)
+            check(p.returncode == 1 and "packet filter does not take it" in p.stderr,
+                  f"release: {p.returncode} {p.stderr}")
+            p = lab.run("gw", "sallyportctl", "quarantine", "dev1", ok=False)
+            check(p.returncode == 1 and "packet filter does not take it" in p.stderr,
+                  f"quarantine: {p.returncode} {p.stderr}")
+            check(device(lab, "dev1")["held"], "why does not tell that dev1 is held")
+            lab.show_lines(p.stderr)
+        check(wait_until(lambda: "10.10.0.11" in ruleset(lab) and not device(lab, "dev1")["held"],
+                         70), "it does not come into force by itself")
+        check(in_quarantine(ruleset(lab), "10.10.0.11"), "dev1 is not in quarantine")
+        check(not in_quarantine(ruleset(lab)), "dev2 is not released")
+    finally:
+        for name in ("dev1", "dev2"):
+            lab.run("gw", "sallyportctl", "release", name)

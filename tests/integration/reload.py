@@ -104,9 +104,9 @@ def removed_device(lab, subscriber, ruleset):
     lab.stop(subscriber)
 
 
-def in_quarantine(rules):
-    """Is dev2 in the set of devices that are closed?"""
-    return re.search(r"set quarantined4 \{[^}]*elements[^}]*10\.20\.0\.12", rules)
+def in_quarantine(rules, address="10.20.0.12"):
+    """Is a device (dev2) in the set of those that are closed?"""
+    return re.search(r"set quarantined4 \{[^}]*elements[^}]*" + re.escape(address), rules)
 
 
 def reloads(lab):

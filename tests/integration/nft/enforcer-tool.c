@@ -12,6 +12,11 @@
  *   quarantine NAME on|off         -> "apply NAME ERROR MICROSECONDS"
  *   query NAME                     -> one line an element, "end"
  *   power on|off                   without power the kernel refuses everything
+ *   fault refuse SET ADDRESS       it refuses each batch that adds something of ADDRESS to SET
+ *   fault send ERRNO N             the next N batches do not go out
+ *   fault lose ERRNO N             it takes the next N batches; the answers are lost
+ *   fault interrupt                reading the next answer is interrupted by a signal once
+ *   fault none
  *   forget ADDRESS                 -> "forget ERROR N": IPv4 connections deleted
  *   counters                       -> "counters spoofed N quarantined N ..."
  */
@@ -24,6 +29,7 @@
 
 #include "base/str.h"
 #include "daemon/enforcer.h"
+#include "fault.h"
 #include "platform/conntrack.h"
 
 #define WORDS_MAX   64
@@ -328,6 +334,24 @@ static void counters(Tool *t)
                c.refused.packets);
 }
 
+static void fault(char **w, size_t n)
+{
+        uint8_t address[4];
+        uint32_t number, count;
+
+        if (n == 2 && streq(w[1], "none"))
+                fault_none();
+        else if (n == 2 && streq(w[1], "interrupt"))
+                fault_interrupt();
+        else if (n == 4 && streq(w[1], "refuse") && inet_pton(AF_INET, w[3], address) == 1)
+                fault_refuse(w[2], address);
+        else if (n == 4 && parse_u32(w[2], 1, 4096, &number) == 0 &&
+                 parse_u32(w[3], 1, UINT32_MAX, &count) == 0)
+                fault_batches(streq(w[1], "lose"), (int)number, count);
+        else
+                die("fault");
+}
+
 static void run(Tool *t, char **w, size_t n)
 {
         if (streq(w[0], "zone"))
@@ -351,7 +375,9 @@ static void run(Tool *t, char **w, size_t n)
         else if (streq(w[0], "power") && n == 2) {
                 if (seteuid(streq(w[1], "on") ? 0 : 65534) < 0)
                         die("seteuid");
-        } else if (streq(w[0], "forget") && n == 2)
+        } else if (streq(w[0], "fault"))
+                fault(w, n);
+        else if (streq(w[0], "forget") && n == 2)
                 forget(w[1]);
         else if (streq(w[0], "counters"))
                 counters(t);

@@ -12,6 +12,7 @@ Needs root. Everything happens in namespaces named nfttest-PID-*. The world:
     guest  10.20.0.99 ---+                   |         | mgmt0 -- op   172.31.0.2
 """
 import atexit
+import errno
 import json
 import os
 import re
@@ -136,6 +137,11 @@ class Tool(Child):
             if (said := self.read()).split()[2] != "0":
                 sys.exit(said)
 
+    def apply_together(self, *lines):
+        """In one turn; the errors by device."""
+        self.write("".join(line + "\n" for line in lines))
+        return {words[1]: int(words[2]) for words in (self.read().split() for _ in lines)}
+
     def query(self, device):
         self.write("query %s\n" % device)
         rows = []
@@ -145,6 +151,10 @@ class Tool(Child):
                              packets=int(packets), left=int(left)))
         self.held = line.endswith("held")
         return rows
+
+    def is_held(self, device):
+        self.query(device)
+        return self.held
 
     def forget(self, address):
         self.write("forget %s\n" % address)
@@ -484,7 +494,7 @@ def is_open(h):
     return last_byte(h) > before
 
 
-def wait_until(condition, timeout=20):
+def wait_until(condition, timeout=70):
     end = time.monotonic() + timeout
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -573,21 +583,21 @@ def test_refused_by_the_kernel(t, h):
     error, _ = t.apply("posture cam contraindicated -")
     check("a change that the kernel refuses is told", error == -1 and is_open(h), str(error))
     t.write("power on\n")
-    t.query("cam")
-    check("the device is held", t.held)
-    time.sleep(2.2)
-    check("the change comes into force by itself once the kernel takes it",
+    check("the device is held", t.is_held("cam"))
+    check("the change comes into force by itself once the kernel takes it, and the device is not "
+          "held any more", wait_until(lambda: not t.is_held("cam")) and
           not is_open(h) and not h["cam"].tcp(address="192.0.2.10", port=443))
-    t.query("cam")
-    check("and the device is not held any more", not t.held)
 
 
-def test_flushed(t, h):
-    inside("gw", "nft", "delete", "table", "inet", "sallyport")
-    error, took = t.apply("posture cam affirming 1h")
-    check("a table that somebody deleted is built anew with the next change", error == 0 and
-          bool(h["cam"].tcp(address="192.0.2.10", port=443)) and
-          not h["cam"].tcp(address="192.0.2.11", port=443), "%.2f ms" % took)
+def test_table_deleted(t, h):
+    """What the next change finds is not taken for granted, even if it changes nothing."""
+    for what, change in (("a change", "posture cam affirming 2h"),
+                         ("a change of nothing", "posture lock contraindicated -")):
+        inside("gw", "nft", "delete", "table", "inet", "sallyport")
+        error, took = t.apply(change)
+        check("a table that somebody deleted is built anew with %s" % what, error == 0 and
+              bool(h["cam"].tcp(address="192.0.2.10", port=443)) and
+              not h["cam"].tcp(address="192.0.2.11", port=443), "%.2f ms" % took)
 
 
 def test_expiry(t, h):
@@ -604,6 +614,79 @@ def test_expiry(t, h):
           "last byte after %.0f ms of 1500" % last)
     check("expiry: no new connection", not h["cam"].tcp(address="192.0.2.10", port=443))
     check("expiry: the gateway's ports stay", bool(h["cam"].tcp(address="10.10.0.1", port=8883)))
+
+
+def reaches(host, *addresses):
+    return [bool(host.tcp(address=a, port=443)) for a in addresses]
+
+
+def test_one_refused(h):
+    """The kernel refuses what one device is to get, and takes what the others are to get."""
+    two = "unattested tcp:192.0.2.10:443 affirming tcp:192.0.2.10:443 affirming tcp:192.0.2.11:443"
+    t = Tool("gw", CONFIG.replace("class meter", "class two %s\nclass meter" % two)
+             .replace("device meter b meter", "device meter b two")
+             .replace("device cam a cam 02:00:00:00:00:0a affirming 1h",
+                      "device cam a cam 02:00:00:00:00:0a contraindicated -"))
+    both = ("192.0.2.10", "192.0.2.11")
+    check("one refused: as it begins", reaches(h["meter"], *both) == [True, False] and
+          reaches(h["cam"], both[0]) == [False])
+    t.write("fault refuse allowed4 10.20.0.20\n")
+    told = t.apply_together("posture meter affirming 1h", "posture cam affirming 1h")
+    check("one refused: each is told its own", told == {"meter": -2, "cam": 0}, str(told))
+    check("one refused: the others get theirs", reaches(h["cam"], both[0]) == [True] and
+          not t.is_held("cam"))
+    check("one refused: it is closed, not as open as before", t.is_held("meter") and
+          reaches(h["meter"], *both) == [False, False] and are_deleted(443, "10.20.0.20"))
+    check("one refused: the gateway's ports stay", bool(h["meter"].tcp(address="10.20.0.1",
+                                                                       port=8883)))
+    told = t.apply_together("posture cam contraindicated -", "posture lock unattested -")
+    check("one refused: the next change of others is no trouble",
+          told == {"cam": 0, "lock": 0} and reaches(h["cam"], both[0]) == [False] and
+          t.is_held("meter"), str(told))
+    t.write("fault none\n")
+    check("one refused: what it was to get comes by itself in the end",
+          wait_until(lambda: not t.is_held("meter")) and reaches(h["meter"], *both) == [True, True])
+    t.finish()
+
+
+def test_netlink_trouble(h):
+    """Batches that do not go out, answers that are lost."""
+    t = Tool("gw", CONFIG)
+    postures = {"posture cam contraindicated -": False, "posture cam affirming 1h": True}
+    for fault in ("send %d 1" % errno.ENOBUFS, "send %d 1" % errno.ENOMEM,
+                  "send %d 1" % errno.EINTR, "lose %d 1" % errno.ENOBUFS,
+                  "lose %d 1" % errno.EAGAIN, "interrupt"):
+        for line, opens in postures.items():
+            t.write("fault %s\n" % fault)
+            error, _ = t.apply(line)
+            check("trouble once (%s): %s is in force" % (fault, line), error == 0 and
+                  reaches(h["cam"], "192.0.2.10") == [opens] and not t.is_held("cam"))
+    for fault, number in (("send", errno.ENOBUFS), ("lose", errno.ENOBUFS)):
+        t.write("fault %s %d 1000000\n" % (fault, number))
+        error, _ = t.apply("posture cam contraindicated -")
+        check("trouble for long (%s): a tightening is told to have failed" % fault,
+              error == -number and t.is_held("cam"))
+        error, _ = t.apply("quarantine cam on")
+        check("trouble for long (%s): so is a quarantine" % fault,
+              error == -number and t.is_held("cam"))
+        check("trouble for long (%s): so is a reload" % fault, t.load(CONFIG) == -number)
+        t.write("fault none\n")
+        check("trouble for long (%s): it ends closed" % fault,
+              wait_until(lambda: not t.is_held("cam")) and
+              reaches(h["cam"], "192.0.2.10") == [False] and
+              any(r["kind"] == "quarantined" and r["present"] for r in t.query("cam")))
+        error, _ = t.apply("quarantine cam off")
+        error, _ = t.apply("posture cam affirming 1h")
+        check("trouble for long (%s): and opens again" % fault, error == 0 and
+              reaches(h["cam"], "192.0.2.10") == [True])
+    t.write("fault send %d 1000000\n" % errno.ENOBUFS)
+    told = [t.apply(line)[0] for line in ("posture cam contraindicated -",
+                                          "posture cam affirming 1h")]
+    t.write("fault none\n")
+    check("of changes that are refused the last comes into force",
+          told == [-errno.ENOBUFS] * 2 and wait_until(lambda: not t.is_held("cam")) and
+          reaches(h["cam"], "192.0.2.10") == [True], str(told))
+    t.finish()
 
 
 def test_many():
@@ -793,12 +876,14 @@ def main():
     test_postures(t, h)
     test_dad(t)
     test_refused_by_the_kernel(t, h)
-    test_flushed(t, h)
+    test_table_deleted(t, h)
     test_expiry(t, h)
     test_reload(h)
     test_late_deletion(h)
     test_ways_out(h)
     test_neighbours_go()
+    test_one_refused(h)
+    test_netlink_trouble(h)
     test_many()
     test_refusals()
     check("a foreign table is as it was", listing("gw", "operator") == foreign)
