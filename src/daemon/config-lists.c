@@ -29,36 +29,40 @@ static void reset_words(void *field)
         *w = (Words){ 0 };
 }
 
-static int append_word(Words *w, char **word)
+static int append_word(Words *w, const char *word)
 {
         void *items = w->words;
         int r = grow(&items, w->n + 1, sizeof(char *));
         w->words = items;
-        if (r < 0)
-                return r;
-        w->words[w->n++] = TAKE_PTR(*word);
+        char *copy = r == 0 ? strdup(word) : NULL;
+        if (!copy)
+                return r < 0 ? r : -ENOMEM;
+        w->words[w->n++] = copy;
         w->words[w->n] = NULL;
         return 0;
 }
 
+typedef struct Appending {
+        Words *words;
+        bool (*valid)(const char *word);
+} Appending;
+
+static int take_word(const char *word, void *field)
+{
+        Appending *a = field;
+        return a->valid(word) ? append_word(a->words, word) : -EINVAL;
+}
+
 static int append_words(const char *value, bool (*valid)(const char *word), Words *ret)
 {
+        Appending a = { .words = ret, .valid = valid };
         size_t before = ret->n;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                int r = next_word(&value, &word);
-                if (r == 0)
-                        return 0;
-                if (r > 0)
-                        r = valid(word) ? append_word(ret, &word) : -EINVAL;
-                if (r < 0) {
-                        while (ret->n > before) {
-                                free(ret->words[--ret->n]);
-                                ret->words[ret->n] = NULL;
-                        }
-                        return r;
-                }
+        int r = config_each_word(value, take_word, &a);
+        while (r < 0 && ret->n > before) {
+                free(ret->words[--ret->n]);
+                ret->words[ret->n] = NULL;
         }
+        return r;
 }
 
 static bool name_or_address(const char *word)
@@ -134,29 +138,29 @@ static int listen_address(const char *word, ListenAddress *ret)
         return 0;
 }
 
+static int take_listen(const char *word, void *field)
+{
+        Listens *l = field;
+        void *items = l->addresses;
+        ListenAddress a;
+        int r = listen_address(word, &a);
+        if (r < 0)
+                return r;
+        r = grow(&items, l->n, sizeof a);
+        l->addresses = items;
+        if (r == 0)
+                l->addresses[l->n++] = a;
+        return r;
+}
+
 static int parse_listens(const ConfigKey *k, const char *value, void *field)
 {
         Listens *l = field;
-        ListenAddress a;
         size_t before = l->n;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                int r = next_word(&value, &word);
-                if (r == 0)
-                        return 0;
-                if (r > 0)
-                        r = listen_address(word, &a);
-                if (r == 0) {
-                        void *items = l->addresses;
-                        r = grow(&items, l->n, sizeof a);
-                        l->addresses = items;
-                }
-                if (r < 0) {
-                        l->n = before;
-                        return r;
-                }
-                l->addresses[l->n++] = a;
-        }
+        int r = config_each_word(value, take_listen, l);
+        if (r < 0)
+                l->n = before;
+        return r;
 }
 
 const ConfigType config_listens = { "PORT, ADDRESS:PORT or [IPV6]:PORT", parse_listens,
@@ -169,29 +173,29 @@ static void reset_egress(void *field)
         *e = (EgressRules){ 0 };
 }
 
+static int take_rule(const char *word, void *field)
+{
+        EgressRules *e = field;
+        void *items = e->rules;
+        EgressRule rule;
+        int r = egress_rule_parse(word, &rule);
+        if (r < 0)
+                return r;
+        r = grow(&items, e->n_rules, sizeof rule);
+        e->rules = items;
+        if (r == 0)
+                e->rules[e->n_rules++] = rule;
+        return r;
+}
+
 static int parse_egress(const ConfigKey *k, const char *value, void *field)
 {
         EgressRules *e = field;
         size_t before = e->n_rules;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                EgressRule rule;
-                int r = next_word(&value, &word);
-                if (r == 0)
-                        return 0;
-                if (r > 0)
-                        r = egress_rule_parse(word, &rule);
-                if (r == 0) {
-                        void *items = e->rules;
-                        r = grow(&items, e->n_rules, sizeof rule);
-                        e->rules = items;
-                }
-                if (r < 0) {
-                        e->n_rules = before;
-                        return r;
-                }
-                e->rules[e->n_rules++] = rule;
-        }
+        int r = config_each_word(value, take_rule, e);
+        if (r < 0)
+                e->n_rules = before;
+        return r;
 }
 
 const ConfigType config_egress = { "PROTOCOL:NETWORK:PORTS such as tcp:203.0.113.10:443 or "
@@ -253,26 +257,26 @@ static bool unicast(const DeviceAddress *a)
                !IN6_IS_ADDR_V4MAPPED(&v6);
 }
 
+static int take_address(const char *word, void *field)
+{
+        Device *d = field;
+        DeviceAddress a;
+        if (device_address_parse(word, &a) < 0 || !unicast(&a))
+                return -EINVAL;
+        if (d->n_addresses >= DEVICE_ADDRESSES_MAX)
+                return -ERANGE;
+        d->addresses[d->n_addresses++] = a;
+        return 0;
+}
+
 static int parse_addresses(const ConfigKey *k, const char *value, void *field)
 {
         Device *d = field;
-        size_t n = d->n_addresses;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                DeviceAddress a;
-                int r = next_word(&value, &word);
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
-                if (device_address_parse(word, &a) < 0 || !unicast(&a))
-                        return -EINVAL;
-                if (n >= DEVICE_ADDRESSES_MAX)
-                        return -ERANGE;
-                d->addresses[n++] = a;
-        }
-        d->n_addresses = n;
-        return 0;
+        size_t before = d->n_addresses;
+        int r = config_each_word(value, take_address, d);
+        if (r < 0)
+                d->n_addresses = before;
+        return r;
 }
 
 static void reset_instance_id(void *field)
@@ -312,27 +316,24 @@ static int parse_client_id(const char *word, int32_t *ret)
         return 0;
 }
 
-static int parse_client_ids(const ConfigKey *k, const char *value, void *field)
+static int take_client_id(const char *word, void *field)
 {
         Device *d = field;
-        int32_t ids[DEVICE_CLIENT_IDS_MAX];
-        size_t n = d->n_client_ids;
-        memcpy(ids, d->client_ids, sizeof ids);
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                int r = next_word(&value, &word);
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
-                if (n >= DEVICE_CLIENT_IDS_MAX)
-                        return -ERANGE;
-                if (parse_client_id(word, &ids[n++]) < 0)
-                        return -EINVAL;
-        }
-        memcpy(d->client_ids, ids, sizeof ids);
-        d->n_client_ids = n;
-        return 0;
+        if (d->n_client_ids >= DEVICE_CLIENT_IDS_MAX)
+                return -ERANGE;
+        int r = parse_client_id(word, &d->client_ids[d->n_client_ids]);
+        if (r == 0)
+                d->n_client_ids++;
+        return r;
+}
+
+static int parse_client_ids(const ConfigKey *k, const char *value, void *field)
+{
+        Device *d = field, before = *d;
+        int r = config_each_word(value, take_client_id, d);
+        if (r < 0)
+                *d = before; /* with the unused places, which are compared too */
+        return r;
 }
 
 const ConfigType config_pin = { "a SHA-256 in 64 hexadecimal digits", parse_pin, reset_pin };

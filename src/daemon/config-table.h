@@ -67,6 +67,9 @@ typedef struct ConfigDevice {
 const ConfigKey *config_find_key(const ConfigSection *s, const char *name);
 /* "a time span such as 90s or 15min, 10s to 1h": what a value of `key` must be. */
 void config_describe(const ConfigKey *key, char *ret, size_t size);
+/* Hands each word of `value` to `take`, which adds it to `field`. 0, -ENOMEM or the first error of
+ * `take`: the words in front of it were added. */
+int config_each_word(const char *value, int (*take)(const char *word, void *field), void *field);
 bool config_interface_valid(const char *s);
 bool config_host_valid(const char *host, size_t len);
 /* The types of the table: daemon/config-types.c and daemon/config-lists.c. */

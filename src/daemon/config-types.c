@@ -168,6 +168,16 @@ static int parse_level(const ConfigKey *k, const char *value, void *field)
         return 0;
 }
 
+/* Into a field that is an enum. */
+static int set_word(const char *value, const char *const *words, size_t n, void *field)
+{
+        int i = word_index(value, words, n);
+        if (i < 0)
+                return -EINVAL;
+        *(int *)field = i;
+        return 0;
+}
+
 static int parse_tls_key(const ConfigKey *k, const char *value, void *field)
 {
         static const char *const words[_TLS_KEY_MAX] = {
@@ -175,11 +185,7 @@ static int parse_tls_key(const ConfigKey *k, const char *value, void *field)
                 [TLS_KEY_MINTED] = "minted",
                 [TLS_KEY_TPM] = "tpm",
         };
-        int i = word_index(value, words, ELEMENTSOF(words));
-        if (i < 0)
-                return -EINVAL;
-        *(TlsKeyMode *)field = (TlsKeyMode)i;
-        return 0;
+        return set_word(value, words, ELEMENTSOF(words), field);
 }
 
 static int parse_tls_minimum(const ConfigKey *k, const char *value, void *field)
@@ -188,11 +194,7 @@ static int parse_tls_minimum(const ConfigKey *k, const char *value, void *field)
                 [TLS_MINIMUM_1_2] = "1.2",
                 [TLS_MINIMUM_1_3] = "1.3",
         };
-        int i = word_index(value, words, ELEMENTSOF(words));
-        if (i < 0)
-                return -EINVAL;
-        *(TlsMinimum *)field = (TlsMinimum)i;
-        return 0;
+        return set_word(value, words, ELEMENTSOF(words), field);
 }
 
 static int parse_attestation(const ConfigKey *k, const char *value, void *field)
@@ -201,12 +203,12 @@ static int parse_attestation(const ConfigKey *k, const char *value, void *field)
                 [ATTESTATION_NONE] = "none",
                 [ATTESTATION_PSA] = "psa",
         };
-        int i = word_index(value, words, ELEMENTSOF(words));
-        if (i < 0)
-                return -EINVAL;
-        *(AttestationKind *)field = (AttestationKind)i;
-        return 0;
+        return set_word(value, words, ELEMENTSOF(words), field);
 }
+
+_Static_assert(sizeof(TlsKeyMode) == sizeof(int) && sizeof(TlsMinimum) == sizeof(int) &&
+                       sizeof(AttestationKind) == sizeof(int),
+               "set_word() and reset_int() write an int");
 
 static int parse_boolean(const ConfigKey *k, const char *value, void *field)
 {
@@ -316,49 +318,66 @@ const ConfigType config_span = { "a time span such as 90s or 15min", parse_span,
 const ConfigType config_seconds = { "a time span of whole seconds such as 90s or 15min",
                                     parse_seconds, reset_u64, print_span };
 
-/* Sets of words as bits. */
+/* Lists of words. */
+
+int config_each_word(const char *value, int (*take)(const char *word, void *field), void *field)
+{
+        for (;;) {
+                _cleanup_free_ char *word = NULL;
+                int r = next_word(&value, &word);
+                if (r <= 0 || (r = take(word, field)) < 0)
+                        return r;
+        }
+}
 
 static void reset_unsigned(void *field)
 {
         *(unsigned *)field = 0;
 }
 
+static int take_pcr(const char *word, void *field)
+{
+        uint32_t pcr;
+        if (parse_u32(word, 0, 23, &pcr) < 0)
+                return -EINVAL;
+        *(uint32_t *)field |= UINT32_C(1) << pcr;
+        return 0;
+}
+
 static int parse_pcrs(const ConfigKey *k, const char *value, void *field)
 {
-        uint32_t mask = 0, pcr;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                int r = next_word(&value, &word);
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
-                if (parse_u32(word, 0, 23, &pcr) < 0)
-                        return -EINVAL;
-                mask |= UINT32_C(1) << pcr;
-        }
-        *(uint32_t *)field = mask;
+        uint32_t mask = 0;
+        int r = config_each_word(value, take_pcr, &mask);
+        if (r == 0)
+                *(uint32_t *)field = mask;
+        return r;
+}
+
+/* Words out of a fixed set, as bits. */
+typedef struct Flags {
+        const char *const *words;
+        size_t n;
+        unsigned mask;
+} Flags;
+
+static int take_flag(const char *word, void *field)
+{
+        Flags *f = field;
+        int i = word_index(word, f->words, f->n);
+        if (i < 0)
+                return -EINVAL;
+        f->mask |= 1U << i;
         return 0;
 }
 
 /* Adds the words of `value` to the bits of `field`. */
 static int parse_flags(const char *value, const char *const *words, size_t n, void *field)
 {
-        unsigned mask = 0;
-        for (;;) {
-                _cleanup_free_ char *word = NULL;
-                int r = next_word(&value, &word);
-                if (r < 0)
-                        return r;
-                if (r == 0)
-                        break;
-                int i = word_index(word, words, n);
-                if (i < 0)
-                        return -EINVAL;
-                mask |= 1U << i;
-        }
-        *(unsigned *)field |= mask;
-        return 0;
+        Flags f = { .words = words, .n = n };
+        int r = config_each_word(value, take_flag, &f);
+        if (r == 0)
+                *(unsigned *)field |= f.mask;
+        return r;
 }
 
 static int parse_services(const ConfigKey *k, const char *value, void *field)
