@@ -14,16 +14,6 @@ void hex_encode(Bytes b, char *ret)
         *ret = '\0';
 }
 
-char *hex_encode_new(Bytes b)
-{
-        if (b.len > SIZE_MAX / 2 - 1)
-                return NULL;
-        char *s = malloc(b.len * 2 + 1);
-        if (s)
-                hex_encode(b, s);
-        return s;
-}
-
 static int hex_digit(char c)
 {
         if (c >= '0' && c <= '9')

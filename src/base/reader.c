@@ -46,15 +46,6 @@ uint64_t reader_u64(Reader *r)
         return take_be(r, 8);
 }
 
-uint8_t reader_peek_u8(Reader *r)
-{
-        if (r->left == 0) {
-                reader_fail(r);
-                return 0;
-        }
-        return *r->p;
-}
-
 Bytes reader_bytes(Reader *r, size_t len)
 {
         const uint8_t *p = take(r, len);
@@ -64,17 +55,6 @@ Bytes reader_bytes(Reader *r, size_t len)
 Bytes reader_rest(Reader *r)
 {
         return reader_bytes(r, r->left);
-}
-
-void reader_copy(Reader *r, void *dst, size_t len)
-{
-        const uint8_t *p = take(r, len);
-        if (len == 0)
-                return;
-        if (p)
-                memcpy(dst, p, len);
-        else
-                memset(dst, 0, len);
 }
 
 void reader_skip(Reader *r, size_t len)

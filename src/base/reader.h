@@ -42,14 +42,10 @@ uint8_t reader_u8(Reader *r);
 uint16_t reader_u16(Reader *r);
 uint32_t reader_u32(Reader *r);
 uint64_t reader_u64(Reader *r);
-/* The next byte without consuming it; 0 and failed at the end. */
-uint8_t reader_peek_u8(Reader *r);
 /* A view of the next `len` bytes; empty when there are fewer. */
 Bytes reader_bytes(Reader *r, size_t len);
 /* All that is left. */
 Bytes reader_rest(Reader *r);
-/* Fills `dst`, with zeroes when there are fewer bytes. */
-void reader_copy(Reader *r, void *dst, size_t len);
 void reader_skip(Reader *r, size_t len);
 /* A reader over the next `len` bytes; the sub-reader is failed when there are fewer. */
 Reader reader_sub(Reader *r, size_t len);

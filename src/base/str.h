@@ -33,7 +33,6 @@ char *str_escape(Bytes b, size_t max);
 
 /* Lower-case hex of `b`; `ret` holds 2 * len + 1. */
 void hex_encode(Bytes b, char *ret);
-char *hex_encode_new(Bytes b);
 /* Fills exactly `len` bytes from 2 * len digits; colons between bytes are allowed. */
 int hex_decode(const char *s, uint8_t *ret, size_t len);
 /* Any length, into a new allocation. */

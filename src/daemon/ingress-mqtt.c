@@ -444,8 +444,3 @@ size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m)
 {
         return mqtt_router_publish(in->router, device, m, NULL, loop_now(in->loop));
 }
-
-size_t ingress_mqtt_connections(const IngressMqtt *in)
-{
-        return tls_server_connections(in->server);
-}

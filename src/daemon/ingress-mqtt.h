@@ -42,5 +42,3 @@ void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d);
 
 /* A command from upstream for `device`: to its sessions that subscribed to it. Returns how many. */
 size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m);
-
-size_t ingress_mqtt_connections(const IngressMqtt *in);

@@ -422,11 +422,6 @@ Uplink *uplink_free(Uplink *u)
         return NULL;
 }
 
-void uplink_set_credential(Uplink *u, Credential *credential)
-{
-        mqtt_client_set_credential(u->client, credential);
-}
-
 void uplink_stats(const Uplink *u, UplinkStats *ret)
 {
         *ret = u->stats;

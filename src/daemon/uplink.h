@@ -46,8 +46,6 @@ int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *cr
 Uplink *uplink_free(Uplink *u);
 DEFINE_CLEANUP(Uplink, uplink_free)
 
-/* For the next connection. */
-void uplink_set_credential(Uplink *u, Credential *credential);
 /* Messages on <prefix>/<gateway>/<filter> go to `handler`, over all reconnects. -EINVAL for a
  * filter that is not valid. */
 int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void *userdata);

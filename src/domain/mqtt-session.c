@@ -281,11 +281,6 @@ bool mqtt_session_has_subscriptions(const MqttSession *s)
         return s->subscriptions.n > 0;
 }
 
-bool mqtt_session_is_connected(const MqttSession *s)
-{
-        return s->state == MQTT_STATE_CONNECTED;
-}
-
 bool mqtt_session_has_ended(const MqttSession *s)
 {
         return s->state == MQTT_STATE_ENDED;

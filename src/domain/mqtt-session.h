@@ -125,7 +125,6 @@ bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttSession *ori
 void mqtt_session_end(MqttSession *s, MqttReason reason, const char *text);
 
 bool mqtt_session_has_subscriptions(const MqttSession *s);
-bool mqtt_session_is_connected(const MqttSession *s);
 bool mqtt_session_has_ended(const MqttSession *s);
 /* Why; MQTT_SUCCESS for a client that said goodbye. `ret_text` is "" or a sentence. */
 MqttReason mqtt_session_end_reason(const MqttSession *s, const char **ret_text);

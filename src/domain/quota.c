@@ -13,7 +13,6 @@ void quota_init(Quota *q)
         *q = (Quota){
                 .messages = full_bucket(QUOTA_MESSAGES_PER_SECOND, QUOTA_MESSAGES_BURST),
                 .bytes = full_bucket(QUOTA_BYTES_PER_SECOND, QUOTA_BYTES_BURST),
-                .held_max = QUOTA_HELD_MAX,
         };
 }
 
@@ -44,21 +43,4 @@ bool quota_charge(Quota *q, size_t len, usec_t now)
         q->messages.micro -= MICRO;
         q->bytes.micro -= len * MICRO;
         return true;
-}
-
-bool quota_hold(Quota *q, QuotaCharge *ret)
-{
-        if (q->held >= q->held_max)
-                return false;
-        q->held++;
-        *ret = (QuotaCharge){ q };
-        return true;
-}
-
-void quota_charge_done(QuotaCharge *c)
-{
-        if (!c->quota)
-                return;
-        c->quota->held--;
-        c->quota = NULL;
 }

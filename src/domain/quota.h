@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* What one device may take of this gateway: messages and bytes over time, and things that it
- * holds for a while (a session, a message on its way to disk). */
+/* What one device may hand over to this gateway: messages and bytes over time. */
 
 #include "base/time.h"
 #include "base/util.h"
@@ -12,7 +11,6 @@
 #define QUOTA_MESSAGES_BURST      2000
 #define QUOTA_BYTES_PER_SECOND    (1024 * 1024)
 #define QUOTA_BYTES_BURST         (8 * 1024 * 1024)
-#define QUOTA_HELD_MAX            1024
 
 /* A bucket of tokens that come back at a steady rate. */
 typedef struct QuotaBucket {
@@ -24,7 +22,6 @@ typedef struct QuotaBucket {
 typedef struct Quota {
         QuotaBucket messages, bytes;
         usec_t last; /* when it was refilled */
-        size_t held, held_max;
 } Quota;
 
 /* Full buckets with the limits above. */
@@ -33,15 +30,3 @@ void quota_init(Quota *q);
 /* Takes one message of `len` bytes: true when both allowances have room, nothing is taken
  * otherwise. `now` is CLOCK_BOOTTIME. */
 bool quota_charge(Quota *q, size_t len, usec_t now);
-
-/* A charge for something that is held: it sits in what it was charged for and is given back when
- * that goes. Zero-initialised it holds nothing. The quota must outlive it. */
-typedef struct QuotaCharge {
-        Quota *quota;
-} QuotaCharge;
-
-/* True with a charge that quota_charge_done() gives back; false when too much is held. */
-bool quota_hold(Quota *q, QuotaCharge *ret);
-/* Harmless for a charge that holds nothing. */
-void quota_charge_done(QuotaCharge *c);
-#define _cleanup_quota_charge_ _cleanup_(quota_charge_done)

@@ -195,18 +195,6 @@ MqttClient *mqtt_client_free(MqttClient *c)
         return NULL;
 }
 
-void mqtt_client_set_credential(MqttClient *c, Credential *credential)
-{
-        credential_ref(credential);
-        credential_unref(c->credential);
-        c->credential = credential;
-}
-
-bool mqtt_client_connected(const MqttClient *c)
-{
-        return c->up;
-}
-
 uint64_t mqtt_client_attempts(const MqttClient *c)
 {
         return c->attempts;

@@ -67,9 +67,6 @@ int mqtt_client_new(Loop *l, const MqttClientConfig *config, Credential *credent
 MqttClient *mqtt_client_free(MqttClient *c);
 DEFINE_CLEANUP(MqttClient, mqtt_client_free)
 
-/* For the next connection; the one that is open stays. */
-void mqtt_client_set_credential(MqttClient *c, Credential *credential);
-bool mqtt_client_connected(const MqttClient *c);
 /* Connects or tries to, since it began. */
 uint64_t mqtt_client_attempts(const MqttClient *c);
 

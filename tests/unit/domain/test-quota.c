@@ -56,39 +56,13 @@ static void small_steps_add_up(void **state)
                         10 * QUOTA_MESSAGES_PER_SECOND);
 }
 
-static void hold_for_a_while(Quota *q)
-{
-        _cleanup_quota_charge_ QuotaCharge c = { 0 };
-        assert_true(quota_hold(q, &c));
-        assert_int_equal(q->held, 1);
-}
-
-static void held_is_given_back(void **state)
-{
-        Quota q;
-        quota_init(&q);
-        hold_for_a_while(&q);
-        assert_int_equal(q.held, 0);
-
-        static QuotaCharge charges[QUOTA_HELD_MAX];
-        QuotaCharge more = { 0 };
-        for (size_t i = 0; i < QUOTA_HELD_MAX; i++)
-                assert_true(quota_hold(&q, &charges[i]));
-        assert_false(quota_hold(&q, &more));
-        quota_charge_done(&more); /* holds nothing */
-        assert_int_equal(q.held, QUOTA_HELD_MAX);
-        quota_charge_done(&charges[0]);
-        quota_charge_done(&charges[0]); /* once */
-        assert_int_equal(q.held, QUOTA_HELD_MAX - 1);
-        assert_true(quota_hold(&q, &more));
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(messages_a_second),  cmocka_unit_test(bytes_a_second),
-                cmocka_unit_test(refused_is_free),    cmocka_unit_test(small_steps_add_up),
-                cmocka_unit_test(held_is_given_back),
+                cmocka_unit_test(messages_a_second),
+                cmocka_unit_test(bytes_a_second),
+                cmocka_unit_test(refused_is_free),
+                cmocka_unit_test(small_steps_add_up),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
