@@ -89,12 +89,20 @@ void coapserver_suspect(CoapPeer *p)
         loop_defer(s->work);
 }
 
+/* Whose end has not begun: two that come in one turn may not count on the same one to go. */
+static CoapPeer *longest_silent(CoapServer *s)
+{
+        LIST_FOREACH (i, &s->peers)
+                if (!LIST_ENTRY(i, CoapPeer, link)->closing)
+                        return LIST_ENTRY(i, CoapPeer, link);
+        return NULL;
+}
+
 static bool make_room(CoapServer *s)
 {
         if (s->stats.sessions < s->options.max_sessions)
                 return true;
-        List *i = list_first(&s->peers);
-        CoapPeer *oldest = i ? LIST_ENTRY(i, CoapPeer, link) : NULL;
+        CoapPeer *oldest = longest_silent(s);
         if (!oldest || loop_now(s->loop) - oldest->heard < EVICT_AFTER)
                 return false;
         coapserver_close(oldest);
