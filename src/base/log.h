@@ -10,7 +10,7 @@
 #include "base/util.h"
 
 typedef struct LogField {
-        const char *key;   /* a journal field name: DEVICE, REASON, PEER, ZONE ... */
+        const char *key;   /* a journal field name: DEVICE, REASON, PEER ... */
         const char *value; /* NULL: the field is left out */
 } LogField;
 

@@ -140,14 +140,23 @@ static int method_why(const char *const *args, json_t **ret, const char **ret_me
         return *ret ? 0 : -ENOMEM;
 }
 
+/* It stands in the journal, on terminals and in reports. */
+static bool reason_valid(const char *reason)
+{
+        for (const char *c = reason; *c; c++)
+                if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                        return false;
+        return utf8_valid(bytes_from_str(reason)) && strlen(reason) < REASON_MAX;
+}
+
 static int set_quarantine(Gateway *g, const char *name, bool on, const char *reason,
                           const char **ret_message)
 {
         DeviceState *d = find_device(g, name, ret_message);
         if (!d)
                 return -ENOENT;
-        if (!utf8_valid(bytes_from_str(reason)) || strlen(reason) >= REASON_MAX) {
-                *ret_message = "the reason is too long: one line of less than 160 bytes";
+        if (!reason_valid(reason)) {
+                *ret_message = "the reason has to be one line of text of less than 160 bytes";
                 return -EINVAL;
         }
         log_message(LOG_NOTICE,

@@ -106,6 +106,8 @@ def control(lab):
     lab.say("Status, Why, Quarantine, Release, Reload by an unprivileged user: access denied")
     for call in (["Why", "s", "dev99"], ["Why", "s", "x" * 100000], ["Why", "s", "\n\x1b[2J"],
                  ["Why"], ["Why", "u", "7"], ["Quarantine", "ss", "dev1", "y" * 5000],
+                 ["Quarantine", "ss", "dev1", "two\nlines"],
+                 ["Quarantine", "ss", "dev1", "\x1b[2J"],
                  ["Quarantine", "s", "dev1"], ["Quarantine", "ss", "", ""], ["Nonsense"]):
         p = lab.run("gw", "busctl", "call", *BUS, *call, quiet=True, ok=False)
         check(p.returncode != 0, f"{call[0]} with such arguments is obeyed: {p.stdout}")
