@@ -2,7 +2,6 @@
 #include "platform/tcti.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "base/reader.h"
 #include "base/str.h"
 #include "platform/fiber.h"
+#include "platform/tpm-device.h"
 
 #define RESPONSE_MAX  4096 /* what the kernel's driver and tpm2-tss allow */
 #define HEADER_SIZE   10   /* tag, size, response code: TPM 2.0 Library Part 1, 18.4 */
@@ -28,7 +28,8 @@ struct Tcti {
         struct sockaddr_storage address; /* of a socket: a name is looked up once, at start */
         socklen_t address_len;
         int fd;
-        bool socket, broken;
+        bool software; /* swtpm: we are alone with it, nobody manages its objects for us */
+        bool broken;
         Loop *loop;
         usec_t timeout;
         uint8_t response[RESPONSE_MAX];
@@ -103,7 +104,7 @@ static TSS2_RC give_up(Tcti *t, int error)
         t->broken = true;
         if (error == -ETIMEDOUT)
                 reason_set(&t->error, error, "the TPM did not answer in time%s",
-                           t->socket ? " (a software TPM serves one program at a time)" : "");
+                           t->software ? " (a software TPM serves one program at a time)" : "");
         else if (error == -ECONNRESET)
                 reason_set(&t->error, error, "the TPM closed the connection");
         else if (error == -EPROTO)
@@ -121,8 +122,7 @@ static TSS2_RC tcti_transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint
         t->have = 0;
         usec_t deadline = usec_add(now_boottime(), t->timeout);
         for (size_t sent = 0; sent < size;) {
-                ssize_t n = t->socket ? send(t->fd, command + sent, size - sent, MSG_NOSIGNAL)
-                                      : write(t->fd, command + sent, size - sent);
+                ssize_t n = send(t->fd, command + sent, size - sent, MSG_NOSIGNAL);
                 if (n >= 0) {
                         sent += (size_t)n;
                         continue;
@@ -148,7 +148,7 @@ static int response_size(const Tcti *t, size_t *ret)
         return t->have == size ? 0 : -EAGAIN;
 }
 
-/* Reads on until the answer is whole. The device hands it out in one piece, a socket need not. */
+/* Reads on until the answer is whole. */
 static int read_response(Tcti *t, usec_t deadline)
 {
         size_t size = HEADER_SIZE;
@@ -156,8 +156,7 @@ static int read_response(Tcti *t, usec_t deadline)
                 int r = response_size(t, &size);
                 if (r != -EAGAIN)
                         return r;
-                size_t want = t->socket ? size - t->have : sizeof(t->response) - t->have;
-                ssize_t n = read(t->fd, t->response + t->have, want);
+                ssize_t n = read(t->fd, t->response + t->have, size - t->have);
                 if (n == 0)
                         return -ECONNRESET;
                 if (n > 0) {
@@ -295,15 +294,6 @@ static int find_tcp(Tcti *t, const char *config)
         return 0;
 }
 
-static int open_device(const char *path, int *ret)
-{
-        int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-        if (fd < 0)
-                return -errno;
-        *ret = fd;
-        return 0;
-}
-
 static int open_foreign(Tcti *t, const char *config, Reason *reason)
 {
         TSS2_RC rc = Tss2_TctiLdr_Initialize(config, &t->foreign);
@@ -327,7 +317,7 @@ static int open_own(Tcti *t, Reason *reason)
         if (!device && t->address_len == 0)
                 r = find_socket(t, startswith(t->config, "swtpm:"));
         if (r == 0)
-                r = device ? open_device(device, &t->fd) : connect_socket(t);
+                r = device ? tpm_device_open(device, &t->fd) : connect_socket(t);
         if (r == -EINVAL)
                 return reason_set(reason, r,
                                   "\"%s\" is not understood: device:PATH, swtpm:path=PATH or "
@@ -342,7 +332,7 @@ static int open_own(Tcti *t, Reason *reason)
 bool tcti_broken(const Tcti *t)
 {
         struct pollfd p = { .fd = t->fd, .events = POLLIN | POLLRDHUP };
-        if (t->broken || !t->socket)
+        if (t->broken || t->foreign)
                 return t->broken;
         return poll(&p, 1, 0) > 0; /* nobody has asked anything: it is the end */
 }
@@ -380,7 +370,7 @@ int tcti_new(const char *config, Tcti **ret, Reason *reason)
         if (!(t->config = strdup(config)))
                 return reason_set(reason, -ENOMEM, "Out of memory");
         bool own = startswith(config, "device:") || startswith(config, "swtpm:");
-        t->socket = startswith(config, "swtpm:");
+        t->software = startswith(config, "swtpm:");
         int r = own ? open_own(t, reason) : open_foreign(t, config, reason);
         if (r < 0)
                 return r;
@@ -416,9 +406,9 @@ TSS2_TCTI_CONTEXT *tcti_context(Tcti *t)
         return t->foreign ? t->foreign : (TSS2_TCTI_CONTEXT *)t;
 }
 
-bool tcti_is_socket(const Tcti *t)
+bool tcti_is_software(const Tcti *t)
 {
-        return t->socket;
+        return t->software;
 }
 
 bool tcti_is_foreign(const Tcti *t)

@@ -40,8 +40,9 @@ bool tcti_broken(const Tcti *t);
 int tcti_reconnect(Tcti *t, Reason *reason);
 
 TSS2_TCTI_CONTEXT *tcti_context(Tcti *t);
-/* A TPM of our own without a resource manager: what is loaded in it was leaked by us. */
-bool tcti_is_socket(const Tcti *t);
+/* A software TPM that is ours alone, without a resource manager: what is loaded in it was leaked
+ * by us. */
+bool tcti_is_software(const Tcti *t);
 /* It came from the loader: every command holds up the loop. */
 bool tcti_is_foreign(const Tcti *t);
 /* Why the last command got no answer; "" when it did. */

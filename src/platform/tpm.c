@@ -86,7 +86,7 @@ static int flush_range(Tpm *t, TPM2_HANDLE first, Reason *reason)
         return 0;
 }
 
-static int start_socket_tpm(Tpm *t, Reason *reason)
+static int start_software_tpm(Tpm *t, Reason *reason)
 {
         TSS2_RC rc = Esys_Startup(t->esys, TPM2_SU_CLEAR);
         if (rc != TSS2_RC_SUCCESS && rc != TPM2_RC_INITIALIZE)
@@ -108,7 +108,7 @@ static int start(Tpm *t, Reason *reason)
         TSS2_RC rc = Esys_Initialize(&t->esys, tcti_context(t->tcti), NULL);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(t, reason, rc, "Cannot talk to the TPM");
-        int r = tcti_is_socket(t->tcti) ? start_socket_tpm(t, reason) : 0;
+        int r = tcti_is_software(t->tcti) ? start_software_tpm(t, reason) : 0;
         tcti_set_timeout(t->tcti, TCTI_ANSWER_TIMEOUT);
         return r;
 }

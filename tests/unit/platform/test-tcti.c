@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 
 #include "base/bytes.h"
 #include "platform/fiber.h"
@@ -213,6 +215,21 @@ static void exchange_on_fiber(void *userdata)
         loop_exit(t->loop, 0);
 }
 
+static void turn_run(Turn *t, TSS2_RC expected)
+{
+        tcti_attach(t->tcti, t->loop);
+        tcti_set_timeout(t->tcti, 400 * USEC_PER_MSEC);
+        assert_int_equal(loop_add_timer(t->loop, &t->ticker, LOOP_FATAL, on_tick, t), 0);
+        assert_int_equal(loop_timer_arm_relative(t->ticker, 0), 0);
+        assert_int_equal(fiber_spawn(exchange_on_fiber, t), 0);
+        assert_int_equal(loop_run(t->loop), 0);
+        assert_int_equal(t->rc, expected);
+        assert_true(t->ticks > 5);
+        loop_source_free(t->ticker);
+        tcti_free(t->tcti);
+        loop_free(t->loop);
+}
+
 static void run_on_fiber(Bytes answer, int pause, TSS2_RC expected)
 {
         Server s;
@@ -221,17 +238,7 @@ static void run_on_fiber(Bytes answer, int pause, TSS2_RC expected)
         server_start(&s, answer, pause, true);
         assert_int_equal(loop_new(&t.loop), 0);
         assert_int_equal(tcti_new(s.config, &t.tcti, &reason), 0);
-        tcti_attach(t.tcti, t.loop);
-        tcti_set_timeout(t.tcti, 400 * USEC_PER_MSEC);
-        assert_int_equal(loop_add_timer(t.loop, &t.ticker, LOOP_FATAL, on_tick, &t), 0);
-        assert_int_equal(loop_timer_arm_relative(t.ticker, 0), 0);
-        assert_int_equal(fiber_spawn(exchange_on_fiber, &t), 0);
-        assert_int_equal(loop_run(t.loop), 0);
-        assert_int_equal(t.rc, expected);
-        assert_true(t.ticks > 5);
-        loop_source_free(t.ticker);
-        tcti_free(t.tcti);
-        loop_free(t.loop);
+        turn_run(&t, expected);
         server_stop(&s);
 }
 
@@ -240,6 +247,116 @@ static void test_fiber(void **state)
         static const uint8_t good[] = { 0x80, 0x01, 0, 0, 0, 12, 0, 0, 0, 0, 1, 2 };
         run_on_fiber(BYTES(good, sizeof(good)), 15, 0);
         run_on_fiber(BYTES(good, 0), 0, TSS2_TCTI_RC_IO_ERROR);
+}
+
+/* A terminal stands in for the character device: the answers come from swtpm or from nobody. */
+typedef struct Device {
+        char directory[64], config[128];
+        int master, slave; /* held open: without a slave the master reads an error */
+        pid_t swtpm;
+} Device;
+
+static void device_open(Device *d)
+{
+        struct termios raw;
+        char path[64];
+        d->swtpm = -1;
+        d->master = posix_openpt(O_RDWR | O_NOCTTY);
+        assert_true(d->master >= 0);
+        assert_int_equal(grantpt(d->master) | unlockpt(d->master), 0);
+        assert_int_equal(ptsname_r(d->master, path, sizeof(path)), 0);
+        d->slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+        assert_true(d->slave >= 0);
+        assert_int_equal(tcgetattr(d->master, &raw), 0);
+        cfmakeraw(&raw);
+        assert_int_equal(tcsetattr(d->master, TCSANOW, &raw), 0);
+        snprintf(d->config, sizeof(d->config), "device:%s", path);
+        snprintf(d->directory, sizeof(d->directory), "/tmp/sallyport-tcti.XXXXXX");
+        assert_non_null(mkdtemp(d->directory));
+}
+
+static void device_start_tpm(Device *d)
+{
+        char state[96], fd[16];
+        snprintf(state, sizeof(state), "dir=%s", d->directory);
+        snprintf(fd, sizeof(fd), "%d", d->master);
+        d->swtpm = fork();
+        if (d->swtpm != 0)
+                return;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("swtpm", "swtpm", "chardev", "--tpm2", "--fd", fd, "--tpmstate", state, "--flags",
+               "not-need-init,startup-clear", "--seccomp", "action=none", NULL);
+        _exit(127);
+}
+
+static void device_close(Device *d)
+{
+        char state[96];
+        if (d->swtpm > 0) {
+                kill(d->swtpm, SIGKILL);
+                waitpid(d->swtpm, NULL, 0);
+        }
+        close(d->master);
+        close(d->slave);
+        const char *const files[] = { "tpm2-00.permall", ".lock" };
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                snprintf(state, sizeof(state), "%s/%s", d->directory, files[i]);
+                unlink(state);
+        }
+        assert_int_equal(rmdir(d->directory), 0);
+}
+
+/* Started already: TPM_RC_INITIALIZE. */
+static const uint8_t initialized[] = { 0x80, 0x01, 0, 0, 0, 10, 0, 0, 1, 0 };
+
+static void test_device(void **state)
+{
+        Device d;
+        Tcti *t = NULL;
+        Reason reason;
+        uint8_t buf[4096];
+        size_t len;
+        device_open(&d);
+        assert_int_equal(tcti_new(d.config, &t, &reason), 0);
+        device_start_tpm(&d);
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(exchange(t, buf, &len), 0);
+                assert_int_equal(len, sizeof(initialized));
+                assert_memory_equal(buf, initialized, sizeof(initialized));
+        }
+        assert_false(tcti_broken(t));
+        assert_int_equal(tcti_reconnect(t, &reason), 0);
+        assert_int_equal(exchange(t, buf, &len), 0);
+        tcti_free(t);
+        device_close(&d);
+}
+
+static void test_device_ends(void **state)
+{
+        Device d;
+        Tcti *t = NULL;
+        Reason reason;
+        uint8_t buf[4096];
+        size_t len;
+        device_open(&d);
+        assert_int_equal(tcti_new(d.config, &t, &reason), 0);
+        device_close(&d);
+        assert_int_equal(exchange(t, buf, &len), TSS2_TCTI_RC_IO_ERROR);
+        assert_string_equal(tcti_error(t), "the TPM closed the connection");
+        tcti_free(t);
+}
+
+/* A command that the chip never answers holds up neither the loop nor the end. */
+static void test_device_silent(void **state)
+{
+        Device d;
+        Reason reason;
+        Turn t = { .rc = 1 };
+        device_open(&d);
+        assert_int_equal(loop_new(&t.loop), 0);
+        assert_int_equal(tcti_new(d.config, &t.tcti, &reason), 0);
+        turn_run(&t, TSS2_TCTI_RC_IO_ERROR);
+        device_close(&d);
 }
 
 typedef struct Busy {
@@ -318,9 +435,10 @@ static void test_reconnect(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_answers),   cmocka_unit_test(test_connect_deadline),
-                cmocka_unit_test(test_config),    cmocka_unit_test(test_fiber),
-                cmocka_unit_test(test_reconnect),
+                cmocka_unit_test(test_answers),       cmocka_unit_test(test_connect_deadline),
+                cmocka_unit_test(test_config),        cmocka_unit_test(test_fiber),
+                cmocka_unit_test(test_device),        cmocka_unit_test(test_device_ends),
+                cmocka_unit_test(test_device_silent), cmocka_unit_test(test_reconnect),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
