@@ -306,6 +306,10 @@ static void to_gateway(NftBatch *b)
                 nft_rule_jump(r, "identify");
         }
         RULE ("to_gateway") {
+                nft_match_not_local(r);
+                nft_rule_goto(r, "refuse");
+        }
+        RULE ("to_gateway") {
                 IN(SET_DOORS, L4PROTO, DPORT);
                 nft_rule_accept(r);
         }

@@ -10,6 +10,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -308,6 +309,17 @@ void nft_match_reverse_path_missing(NftRule *r)
         set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_OIF);
         set_u32(e, NFTNL_EXPR_FIB_DREG, word_register(0));
         compare(r, NFT_CMP_EQ, &no, sizeof(no));
+}
+
+void nft_match_not_local(NftRule *r)
+{
+        struct nftnl_expr *e = expression(r, "fib");
+        uint32_t local = RTN_LOCAL;
+
+        set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+        set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+        set_u32(e, NFTNL_EXPR_FIB_DREG, word_register(0));
+        compare(r, NFT_CMP_NEQ, &local, sizeof(local));
 }
 
 void nft_rule_count(NftRule *r, const char *counter)

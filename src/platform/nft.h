@@ -144,6 +144,8 @@ void nft_match_state(NftRule *r, uint32_t states);
 void nft_match_direction(NftRule *r, NftDirection direction);
 /* The source is not reached through the interface that the packet came in by. */
 void nft_match_reverse_path_missing(NftRule *r);
+/* The destination is no address of this host's own: multicast or broadcast. */
+void nft_match_not_local(NftRule *r);
 void nft_rule_count(NftRule *r, const char *counter);
 void nft_rule_limit(NftRule *r, uint64_t per_second, uint32_t burst);
 void nft_rule_log(NftRule *r, uint16_t group, const char *prefix);
