@@ -9,6 +9,7 @@ import time
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from hostile_mqtt import make_certificates
 from lab import TOOLS, check, wait_until
 from peers import (DELETE, GET, NON, PLANT, POST, Reasons, codes, message, raw)
 from steps import GATEWAY, INTERNET, PROBE, coap, device
@@ -75,6 +76,7 @@ def requests(lab):
 
 def handshakes(lab):
     """DTLS handshakes of strangers, and floods of datagrams"""
+    make_certificates(lab)
     seen = Reasons(lab, TRANSPORT="coap")
     hello = [message(GET, ["t"])]
     for name, alert, reason in (("liar", "unknown ca", "unknown-ca"),

@@ -8,9 +8,9 @@ import time
 
 from hostile_coap import Firmware
 from lab import check, wait_until
-from peers import Reasons
-from reload import in_quarantine, table_of_another
-from steps import INTERNET, STREAM, arrivals, device, ruleset
+from peers import PLANT, Reasons
+from reload import changed, in_quarantine, table_of_another
+from steps import INTERNET, STREAM, arrivals, coap, device, ruleset
 
 # Destination ports 27000 to 27999 are this step's own: no client's, so that what the gateway says
 # to one (a DTLS alert when it stops) is not counted. On the gateway behind its own filter.
@@ -321,3 +321,58 @@ def meddled(lab):
     finally:
         for name in ("dev1", "dev2"):
             lab.run("gw", "sallyportctl", "release", name)
+
+
+# One datagram from each of many ports, as fast as one a tenth of a millisecond.
+CROWD = r"""
+import socket, sys, time
+n = 0
+for port in range(20000, 20000 + int(sys.argv[3])):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("", port))
+        try: s.sendto(b"x" * 60, (sys.argv[1], int(sys.argv[2])))
+        except OSError: continue
+    n += 1
+    time.sleep(0.0001)
+print(n)
+"""
+
+
+def flows(lab, address):
+    """What the gateway tracks of an address."""
+    return lab.run("gw", "conntrack", "-L", "-s", address, quiet=True).stdout.count("\n")
+
+
+def crowd(lab):
+    """One device with thousands of flows: the others are served, and a verdict ends all of them"""
+    firmware = Firmware(lab)
+    with changed(lab, "sallyport.conf.d/crowd.conf",
+                 lambda _: f"[Class controller]\nEgress=udp:{INTERNET}:27100\n"):
+        lab.run("gw", "sallyportctl", "reload")
+        code = firmware.post(firmware.token(firmware.claims(firmware.nonce())))
+        check(code == "2.04", f"the token is answered with {code}")
+        floods = [lab.start(node, "/usr/bin/python3", "-c", CROWD, host, port, count, quiet=True)
+                  for node, host, port, count in (("dev3", INTERNET, "27100", "6000"),
+                                                  ("dev1", "10.10.0.1", "5684", "4000"))]
+        check(wait_until(lambda: flows(lab, "10.10.0.13") > 500, 10), "the flows do not begin")
+        began = time.monotonic()
+        lab.run("dev2", *coap("dev2", "post", "/t/meanwhile", "-t", "0", "-e", "1", gateway=PLANT),
+                quiet=True)
+        took = time.monotonic() - began
+        sent = [int(p.communicate(timeout=30)[0]) for p in floods]
+        tracked = flows(lab, "10.10.0.13"), flows(lab, "10.10.0.11")
+        lab.say(f"dev3 and dev1 begin {sent} flows, {tracked} are tracked; dev2 posts in {took:.1f} s")
+        check(min(sent) > 3000 and tracked[0] > 4096, "there is no crowd")
+        check(took < 8, f"dev2 waits {took:.1f} s")
+        code = firmware.post(firmware.token({**firmware.claims(firmware.nonce()), 2395: 0x6000}))
+        check(device(lab, "dev3")["posture"] == "contraindicated", "dev3 is not contraindicated")
+        # What it says to the gateway's own ports is no way out.
+        left = wait_until(lambda: flows_beyond(lab) == 0, 5)
+        lab.say("a verdict, and none of dev3's is left")
+        check(left, f"{flows_beyond(lab)} flows of dev3 are left")
+    lab.run("gw", "sallyportctl", "reload")
+
+
+def flows_beyond(lab):
+    return lab.run("gw", "conntrack", "-L", "-s", "10.10.0.13", "-d", INTERNET,
+                   quiet=True).stdout.count("\n")

@@ -92,9 +92,9 @@ class Lab:
         self.background.append(p)
         return p
 
-    def listen(self, node, *argv):
+    def listen(self, node, *argv, **files):
         """Starts one of our tools that says "ready" when it stands."""
-        p = self.start(node, *argv, quiet=True)
+        p = self.start(node, *argv, quiet=True, **files)
         if p.stdout.readline().strip() != "ready":
             raise Failure(f"{argv[0]} on {node} does not start: {p.stdout.read()}")
         return p
