@@ -12,6 +12,7 @@
 #include "../unit.h"
 #include "base/buf.h"
 #include "base/str.h"
+#include "daemon/config-table.h"
 #include "daemon/config.h"
 
 #define MINIMAL "[Devices]\nCA=/ca.pem\n"
@@ -563,6 +564,49 @@ static void shipped_files(void **state)
         assert_template(config_print_device_template, "device.conf.example");
 }
 
+/* What sallyport.conf(5) says of a key, on one line; freed by the caller. */
+static char *manual_entry(const char *page, const ConfigSection *s, const char *key)
+{
+        char heading[64], item[64];
+        snprintf(heading, sizeof heading, "[%s%s]", s->name, s->named ? " NAME" : "");
+        snprintf(item, sizeof item, "\n.It Va %s=\n", key);
+        const char *start = strstr(page, heading), *end;
+        if (!start || !(start = strstr(start + 1, item)) || !(end = strstr(start + 1, "\n.It ")))
+                end = start ? strstr(start, "\n.El") : NULL;
+        char *text = end ? strndup(start, (size_t)(end - start)) : NULL;
+        for (char *c = text; c && *c; c++)
+                if (*c == '\n')
+                        *c = ' ';
+        return text;
+}
+
+static void manual_page(void **state)
+{
+        if (!getenv("SALLYPORT_CONF") || !streq(SALLYPORT_STATEDIR, "/var/lib/sallyport"))
+                skip();
+        char path[512], expected[512];
+        static char page[64 * 1024];
+        snprintf(path, sizeof path, "%s/sallyport.conf.5", getenv("SALLYPORT_CONF"));
+        FILE *f = fopen(path, "re");
+        assert_non_null(f);
+        assert_in_range(fread(page, 1, sizeof page, f), 1000, sizeof page - 1);
+        fclose(f);
+        for (int i = 0; i < _SECTION_MAX; i++) {
+                const ConfigSection *s = &config_sections[i];
+                for (size_t j = 0; j < CONFIG_KEYS_MAX && s->keys[j].name; j++) {
+                        const ConfigKey *k = &s->keys[j];
+                        _cleanup_free_ char *entry = manual_entry(page, s, k->name);
+                        size_t n = (size_t)snprintf(expected, sizeof expected, " Takes ");
+                        config_describe(k, expected + n, sizeof expected - n);
+                        if (!entry || !strstr(entry, expected))
+                                fail_msg("[%s] %s=: not \"%s\"", s->name, k->name, expected);
+                        snprintf(expected, sizeof expected, " Default: %s.", strempty(k->fallback));
+                        if (!k->fallback != !strstr(entry, k->fallback ? expected : " Default: "))
+                                fail_msg("[%s] %s=: not \"%s\"", s->name, k->name, expected);
+                }
+        }
+}
+
 /* Every default of the template, with its '#' taken off, means what no word at all means. */
 static void template_is_the_default(void **state)
 {
@@ -612,6 +656,7 @@ int main(void)
                 TEST(many_errors),
                 TEST(devices_in_order_of_name),
                 TEST(shipped_files),
+                TEST(manual_page),
                 TEST(template_is_the_default),
                 TEST(host_without_name), /* last: it changes what others see */
         };
