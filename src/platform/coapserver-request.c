@@ -34,14 +34,14 @@ static void add_segment(CoapRequest *r, Bytes *list, size_t *n, Bytes v)
                 fault(r, COAPSERVER_CODE(4, 0), "Too many path segments or queries.");
 }
 
-static void set_format(CoapRequest *r, int *format, Bytes v)
+/* An option that is too long, or there a second time, counts as one that is not known (RFC 7252
+ * sections 5.4.3 and 5.4.5): false. */
+static bool set_format(int *format, Bytes v)
 {
-        if (v.len > 2)
-                fault(r, COAPSERVER_CODE(4, 2), "A content format has 16 bits.");
-        else if (*format != COAPSERVER_NONE)
-                fault(r, COAPSERVER_CODE(4, 2), "An option is repeated that may not be.");
-        else
-                *format = (int)option_uint(v);
+        if (v.len > 2 || *format != COAPSERVER_NONE)
+                return false;
+        *format = (int)option_uint(v);
+        return true;
 }
 
 static void set_block(CoapRequest *r, bool *has, Block *block, Bytes v)
@@ -66,10 +66,11 @@ static void read_option(CoapTicket *x, CoapRequest *r, uint16_t number, Bytes v)
                 add_segment(r, r->query, &r->n_query, v);
                 break;
         case COAP_OPTION_CONTENT_FORMAT:
-                set_format(r, &r->content_format, v);
+                set_format(&r->content_format, v); /* elective: then it is ignored */
                 break;
         case COAP_OPTION_ACCEPT:
-                set_format(r, &r->accept, v);
+                if (!set_format(&r->accept, v))
+                        fault(r, COAPSERVER_CODE(4, 2), "Unusable Accept option.");
                 break;
         case COAP_OPTION_BLOCK1:
                 set_block(r, &x->has_block1, &x->block1, v);

@@ -140,6 +140,40 @@ static void test_duplicates(void **state)
         assert_int_equal(stats_of(b).duplicates, 3);
 }
 
+/* POST /t/x with the options of `twice` behind the path; the first byte of the answer's code. */
+static int code_for(CoapDevice *d, uint8_t mid, Bytes twice)
+{
+        uint8_t m[64] = { 0x40, 0x02, 0, mid, 0xb1, 't', 0x01, 'x' }, answer[64];
+        memcpy(m + 8, twice.data, twice.len);
+        memcpy(m + 8 + twice.len,
+               "\xff"
+               "x",
+               2);
+        return device_send(d, m, 10 + twice.len) &&
+                               device_receive(d, answer, sizeof(answer), 2000) > 3
+                       ? answer[1]
+                       : -1;
+}
+
+/* RFC 7252 section 5.4.5: the second of two options that may not be repeated is not known. */
+static int repeated_options(Bench *b)
+{
+        CoapDevice d;
+        STEP(1, device_open(&d, b, "dev1", 0));
+        /* Content-Format (12) is elective, Accept (17) critical. */
+        STEP(2, code_for(&d, 1, BYTES_LITERAL("\x10\x01\x32")) == 0x44);
+        STEP(3, code_for(&d, 2, BYTES_LITERAL("\x60\x01\x32")) == 0x82);
+        device_close(&d);
+        return 0;
+}
+
+static void test_repeated_options(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, repeated_options), 0);
+        assert_int_equal(list_length(&b->gateway.telemetry), 1);
+}
+
 /* The answer takes longer than the acknowledgement: a repeated request is only acknowledged, the
  * answer comes once, confirmable, and is repeated until it is acknowledged itself. */
 static int late_duplicates(Bench *b)
@@ -455,13 +489,21 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
-                T(test_reboot),          T(test_forged_reboot),
-                T(test_flood),           T(test_duplicates),
-                T(test_late_duplicates), T(test_gone_before_answer),
-                T(test_forget),          T(test_sessions_of_one_device),
-                T(test_rotation),        T(test_other_refusals),
-                T(test_not_admitted),    T(test_burst),
-                T(test_noise),           T(test_idle),
+                T(test_reboot),
+                T(test_forged_reboot),
+                T(test_flood),
+                T(test_duplicates),
+                T(test_repeated_options),
+                T(test_late_duplicates),
+                T(test_gone_before_answer),
+                T(test_forget),
+                T(test_sessions_of_one_device),
+                T(test_rotation),
+                T(test_other_refusals),
+                T(test_not_admitted),
+                T(test_burst),
+                T(test_noise),
+                T(test_idle),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
