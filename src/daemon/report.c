@@ -27,6 +27,7 @@ struct Reports {
         ReportNonce asked; /* upstream's, until all that is due was shown with it; empty: none */
         bool wanted;       /* a report is due even if no device is */
         usec_t pause;      /* 0: the last report did not fail */
+        usec_t retry_at;   /* CLOCK_BOOTTIME */
         uint8_t boot_id[REPORT_BOOT_ID_SIZE];
 };
 
@@ -126,8 +127,12 @@ static void failed(Reports *r, int error, const char *why)
                                 "Cannot make the attestation report for upstream, it is tried "
                                 "again%s%s",
                                 *why ? ": " : "", why);
+        usec_t now = loop_now(r->gateway->loop);
+        if (r->pause > 0 && now < r->retry_at)
+                return; /* what failed came in between: the timer stands */
         r->pause = r->pause == 0 ? RETRY_MIN : MIN(2 * r->pause, RETRY_MAX);
-        if (loop_timer_arm_relative(r->retry, r->pause) < 0)
+        r->retry_at = usec_add(now, r->pause);
+        if (loop_timer_arm(r->retry, r->retry_at) < 0)
                 log_warning("There is no timer: the report waits for the next verdict");
 }
 

@@ -133,6 +133,7 @@ class Firmware:
         self.instance = a.instance_id(self.key.public_key())
         self.components = [self.component(n) for n in ("bootloader", "application")]
         self.last = 0.0
+        self.said = ""  # by the client, of the last answer
 
     def component(self, name):
         c = a.component(f"name={name},version=1.0,file={self.lab.pki}/{name}.bin")
@@ -165,7 +166,7 @@ class Firmware:
             f.flush()
             said = self.lab.run("dev3", *coap("dev3", "post", "/rats/evidence", "-t", "10003",
                                               "-f", f.name), quiet=True, ok=False)
-        error = said.stderr.strip()
+        self.said = error = said.stderr.strip()
         code = error[:4] if error[:1] in ("4", "5") else "2.04" if said.stdout else error or "none"
         return code, said.stdout
 

@@ -210,6 +210,40 @@ def report_checked(lab):
     lab.show_lines(said.stdout)
 
 
+def reports(lab):
+    """The composite reports that arrived, by the nonce that each says it answers."""
+    found = {}
+    for topic, _, payload in lab.arrived():
+        if topic == f"{UPSTREAM}/gateway/rats/report":
+            lead = cbor2.loads(cbor2.loads(cbor2.loads(payload).value[2])["__lead"][1])
+            found[lead.value[10]] = payload
+    return found
+
+
+def asked(lab):
+    """The upstream asks for reports with two nonces of its own: each gets one that is made for it"""
+    nonces = [os.urandom(32), b"plain" + os.urandom(15)]
+    for data in (cbor2.dumps({"nonce": nonces[0]}), nonces[1]):  # both forms that it may have
+        path = os.path.join(lab.dir, "nonce")
+        with open(path, "wb") as f:
+            f.write(data)
+        lab.run("up", "mosquitto_pub", "-V", "mqttv5", "-h", "203.0.113.10", "-p", "8883",
+                "--cafile", "operator.pem", "--cert", "observer.pem", "--key", "observer.key",
+                "-q", "1", "-t", f"{UPSTREAM}/gateway/rats/nonce", "-f", path)
+    for value in nonces:
+        check(wait_until(lambda v=value: v in reports(lab), 20),
+              f"no report for the nonce {value.hex()} arrives")
+        path = os.path.join(lab.dir, "asked.cose")
+        with open(path, "wb") as f:
+            f.write(reports(lab)[value])
+        said = lab.run("up", os.path.join(TOOLS, "verify-report"), "--ca", "operator.pem",
+                       "--ak", "gw1-ak.pub", "--nonce", value.hex(), "--expect", "dev3=affirming",
+                       path)
+        lab.show_lines("\n".join(line for line in said.stdout.splitlines() if "nonce" in line))
+        for word in ("report carries the nonce that was asked for", "quote carries the nonce"):
+            check(f"ok      {word}" in said.stdout, f"the tool does not say: {word}")
+
+
 def cut(lab):
     """dev3 posts a token with a wrong component: its open connection is cut within 100 ms"""
     with open(os.path.join(lab.pki, "application.bin"), "rb") as f:
@@ -393,5 +427,5 @@ def measured(lab):
     lab.say("after a reboot into the measured state the daemon starts")
 
 
-STEPS = [mqtt_telemetry, coap_telemetry, confined, attested, report_checked, cut, why, crash,
+STEPS = [mqtt_telemetry, coap_telemetry, confined, attested, report_checked, asked, cut, why, crash,
          foreign, reloaded, measured]

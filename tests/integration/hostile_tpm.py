@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A TPM that goes away, comes back, or does not answer, under the running daemon."""
+
+import os
+
+from hostile_attest import result, shown, told_upstream
+from hostile_coap import Firmware, opened
+from lab import check, wait_until
+from peers import Reasons
+from steps import PROBE, device, mqtt, reports
+
+
+def away(lab, daemon):
+    """The TPM goes away and comes back: verdicts are enforced, telemetry goes on, all is made up"""
+    f = Firmware(lab)
+    lab.listen("inet", PROBE, "--listen", "tcp:80", "tcp:22")
+    genuine = f.token(f.claims(f.nonce()))
+    seen = Reasons(lab, _COMM="sallyportd")
+    before, made = len(lab.arrived()), len(reports(lab))
+    lab.service("stop", "swtpm")
+    try:
+        code = f.post(genuine)
+        lab.say(f"dev3's token without a TPM: {f.said!r}")
+        check(code == "5.00" and "could not be signed" in f.said, f"it is answered {f.said}")
+        check(f.post(genuine) == "5.00", "sent again it is answered in another way")
+        state = device(lab, "dev3")
+        check(state["posture"] == "affirming" and opened(lab), f"it is not in force: {state}")
+        check(result(lab) == "4.04", "there is a result that nobody signed")
+        for words in ("Cannot sign the attestation result of dev3", "it is tried again"):
+            check(wait_until(lambda w=words: said(seen, w), 10), f"the journal has no \"{words}\"")
+        daemon.serves()
+        check(f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000})) == "5.00", "it is signed")
+        check(device(lab, "dev3")["posture"] == "contraindicated" and not opened(lab),
+              "a bad verdict is not in force")
+        lab.say("verdicts are in force, for better and for worse; telemetry of dev1 and dev2 arrives")
+        check(len(reports(lab)) == made, "a report was made without a TPM")
+    finally:
+        lab.run("gw", "rm", "-f", "/run/tpm/sock", quiet=True)
+        lab.service("start", "swtpm")
+    check(wait_until(lambda: len(reports(lab)) > made, 90),
+          "the report that could not be made is not made up for")
+    check(wait_until(lambda: said(seen, "The TPM is back"), 5), "the journal does not say that the TPM is back")
+    shown(lab, f)
+    check(result(lab) == "affirming", "the result is another")
+    check(wait_until(lambda: told_upstream(lab, before, "dev3=affirming"), 20),
+          "upstream does not hear of it")
+    lab.say("the TPM is back: the report is made up for, the next result is signed")
+    f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
+
+
+def said(seen, words):
+    return [e["MESSAGE"] for e in seen.new() if words in e["MESSAGE"]]
+
+
+def signal(lab, name, service):
+    lab.run("gw", "bash", "-c", f"kill -{name} $(cat /run/{service}.pid)", quiet=True)
+
+
+def stop_in_the_middle(lab, f, number):
+    """Asks the daemon to stop while the TPM, which is held, has a result of dev3 to sign; hands out
+    what the journal says from then on."""
+    seen = Reasons(lab, _COMM="sallyportd")
+    path = os.path.join(lab.pki, "held.token")
+    with open(path, "wb") as out:
+        out.write(f.token(f.claims(f.nonce())))
+    signal(lab, "STOP", "swtpm")
+    lab.start("dev3", "coap-client-openssl", "-B", "20", "-m", "post", "-c", "dev3.pem", "-j",
+              "dev3.key", "-C", "operator.pem", "-t", "10003", "-f", path,
+              "coaps://10.10.0.1/rats/evidence", quiet=True)
+    check(wait_until(lambda: said(seen, "dev3 is affirming"), 20), "dev3's token is not judged")
+    # Acknowledged: durable, whatever comes.
+    lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-q", "1", "-t", "last", "-m", f"last {number}"),
+            quiet=True)
+    signal(lab, "TERM", "daemon")
+    check(wait_until(lambda: said(seen, "Stopping"), 10), "the daemon does not begin to stop")
+    return seen
+
+
+def ended(lab):
+    return lab.run("gw", "bash", "-c", "kill -0 $(cat /run/daemon.pid)", quiet=True,
+                   ok=False).returncode != 0
+
+
+def stops(lab, daemon):
+    """The daemon is asked to stop while the TPM works, and while it never answers"""
+    f = Firmware(lab)
+    number, gave_up = os.getpid(), "The TPM did not answer in time"
+    try:
+        seen = stop_in_the_middle(lab, f, number)
+        signal(lab, "CONT", "swtpm")
+        check(wait_until(lambda: ended(lab), 20), "it does not end when the TPM has answered")
+        check(not said(seen, gave_up), "it did not wait for the TPM")
+        lab.service("start", "daemon")
+        lab.say("the TPM answers: the daemon has waited for it, and ends")
+        seen = stop_in_the_middle(lab, f, number + 1)
+        check(wait_until(lambda: ended(lab), 20), "it does not end while the TPM is silent")
+        check(wait_until(lambda: said(seen, gave_up), 5), "it does not say that the TPM did not answer")
+        lab.say("the TPM is silent: after five seconds the daemon ends all the same, and says so")
+    finally:
+        signal(lab, "CONT", "swtpm")
+        lab.close()
+        lab.service("start", "daemon")
+    daemon.restarted()
+    for n in (number, number + 1):
+        lab.wait_arrived(lambda t, p, n=n: p == f"last {n}".encode(), f"the message before stop {n}")
+    f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
+
+
+away.own = stops.own = True
