@@ -332,11 +332,20 @@ static int on_status(void *userdata)
         return loop_timer_arm_relative(g->status, STATUS_INTERVAL);
 }
 
-/* A fiber in the middle of a command would be left there by the end of the loop. */
+/* A fiber in the middle of a command would be left there by the end of the loop. When the TPM has
+ * had its time every command fails, and the fibers come to their ends. */
 static int on_stop(void *userdata)
 {
         Gateway *g = userdata;
-        if (identity_busy(g->identity) && now_boottime() < g->stop_until)
+        bool late = now_boottime() >= g->stop_until;
+        if (identity_busy(g->identity) && late && !g->tpm_abandoned) {
+                log_warning("The TPM did not answer in time, the end does not wait for it");
+                identity_abandon(g->identity);
+                g->tpm_abandoned = true;
+                g->stop_until = usec_add(now_boottime(), STOP_MAX);
+                late = false;
+        }
+        if (identity_busy(g->identity) && !late)
                 return loop_timer_arm_relative(g->stop, STOP_PAUSE);
         loop_exit(g->loop, 0);
         return 0;
@@ -401,12 +410,12 @@ void gateway_stop(Gateway *g)
                 loop_exit(g->loop, 0);
 }
 
-/* A fiber that will never run again may still be inside of it: then it is left to the end of the
- * process. */
+/* A fiber that will never run again may still be inside of it, in a transport that blocks: then it
+ * is left to the end of the process. */
 static void let_go_of_identity(Gateway *g)
 {
         if (g->identity && identity_busy(g->identity)) {
-                log_warning("The TPM did not answer in time, leaving it as it is");
+                log_warning("The TPM is still in use, leaving it as it is");
                 return;
         }
         credential_unref(g->client_credential);

@@ -43,6 +43,7 @@ typedef struct Gateway {
         LoopSource *status; /* the line in systemctl status */
         LoopSource *stop;   /* waits for the TPM before the loop ends */
         usec_t stop_until;  /* CLOCK_BOOTTIME, 0: not stopping */
+        bool tpm_abandoned; /* it did not answer until then */
         usec_t started;     /* CLOCK_BOOTTIME */
         RateLimit refusals; /* log lines about peers that were refused */
         uint64_t refused;   /* peers */

@@ -184,6 +184,11 @@ bool identity_busy(const Identity *id)
         return tpm_busy(id->tpm);
 }
 
+void identity_abandon(Identity *id)
+{
+        tpm_abandon(id->tpm);
+}
+
 static bool take_number(const TPM2B_ECC_PARAMETER *n, uint8_t *ret)
 {
         const size_t size = P256_SIGNATURE_SIZE / 2;

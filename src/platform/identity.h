@@ -54,6 +54,8 @@ DEFINE_CLEANUP(Identity, identity_free)
 int identity_attach(Identity *id, Loop *loop);
 /* Whether a fiber is in the middle of using it. */
 bool identity_busy(const Identity *id);
+/* Before the end: fibers that wait for the TPM do not wait on, they fail while the loop turns. */
+void identity_abandon(Identity *id);
 
 /* Signs a SHA-256 digest: r || s.
  *   -ENOKEY       no policy is installed

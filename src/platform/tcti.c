@@ -31,6 +31,8 @@ struct Tcti {
         bool software; /* swtpm: we are alone with it, nobody manages its objects for us */
         bool broken;
         Loop *loop;
+        LoopSource *deadline; /* of the wait under way on a fiber */
+        bool abandoned;
         usec_t timeout;
         uint8_t response[RESPONSE_MAX];
         size_t have;
@@ -71,7 +73,9 @@ static int wait_on_loop(Tcti *t, unsigned events, usec_t deadline)
         r = loop_timer_arm(timer, deadline);
         if (r < 0)
                 return r;
+        t->deadline = timer;
         fiber_yield();
+        t->deadline = NULL;
         return w.ready ? 0 : -ETIMEDOUT;
 }
 
@@ -93,6 +97,8 @@ static int wait_in_poll(int fd, short events, usec_t deadline)
 
 static int wait_ready(Tcti *t, bool to_write, usec_t deadline)
 {
+        if (t->abandoned)
+                return -ETIMEDOUT;
         if (t->loop && fiber_current())
                 return wait_on_loop(t, to_write ? LOOP_WRITE : LOOP_READ, deadline);
         return wait_in_poll(t->fd, to_write ? POLLOUT : POLLIN, deadline);
@@ -245,7 +251,7 @@ static int connect_by(Tcti *t, usec_t deadline)
                 }
                 if (errno != EAGAIN && errno != EINTR)
                         return -errno;
-                if (now_boottime() >= deadline)
+                if (t->abandoned || now_boottime() >= deadline)
                         return -ETIMEDOUT;
                 pause_connecting(t);
         }
@@ -343,7 +349,8 @@ int tcti_reconnect(Tcti *t, Reason *reason)
         t->fd = -1;
         t->have = 0;
         t->error.text[0] = 0;
-        int r = open_own(t, reason);
+        int r = t->abandoned ? reason_set(reason, -ETIMEDOUT, "the TPM is not waited for any more")
+                             : open_own(t, reason);
         t->broken = r < 0;
         if (r < 0)
                 t->error = *reason;
@@ -394,6 +401,13 @@ Tcti *tcti_free(Tcti *t)
 void tcti_attach(Tcti *t, Loop *loop)
 {
         t->loop = loop;
+}
+
+void tcti_abandon(Tcti *t)
+{
+        t->abandoned = true;
+        if (t->deadline)
+                loop_timer_arm(t->deadline, 0);
 }
 
 void tcti_set_timeout(Tcti *t, usec_t timeout)

@@ -39,6 +39,10 @@ bool tcti_broken(const Tcti *t);
  * of tcti_new(); it stays broken then. */
 int tcti_reconnect(Tcti *t, Reason *reason);
 
+/* The program ends: whoever waits for an answer on a fiber hears, when the loop turns, that there
+ * is none in time, and nobody waits any more. */
+void tcti_abandon(Tcti *t);
+
 TSS2_TCTI_CONTEXT *tcti_context(Tcti *t);
 /* A software TPM that is ours alone, without a resource manager: what is loaded in it was leaked
  * by us. */

@@ -171,6 +171,11 @@ bool tpm_busy(const Tpm *t)
         return t->locked;
 }
 
+void tpm_abandon(Tpm *t)
+{
+        tcti_abandon(t->tcti);
+}
+
 int tpm_lock(Tpm *t, Reason *reason)
 {
         if (!t->locked) {

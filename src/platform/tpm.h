@@ -23,6 +23,10 @@ int tpm_attach(Tpm *t, Loop *loop);
 /* Whether somebody holds the TPM now: a fiber, when it is asked from the loop. */
 bool tpm_busy(const Tpm *t);
 
+/* The program ends, and does not wait for answers any more: all who use it, or wait for their turn,
+ * fail one after the other while the loop turns. */
+void tpm_abandon(Tpm *t);
+
 /* Waits for the turn of this fiber. Off a fiber there is no waiting: -EBUSY when it is in use. */
 int tpm_lock(Tpm *t, Reason *reason) _warn_unused_;
 void tpm_unlock(Tpm *t);

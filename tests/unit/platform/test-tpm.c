@@ -109,11 +109,70 @@ static void test_gone(void **state)
         tpm_free(tpm);
 }
 
+typedef struct Abandoned {
+        Tpm *tpm;
+        Loop *loop;
+        LoopSource *timer;
+        int results[3];
+        unsigned ended;
+} Abandoned;
+
+static void ask(void *userdata)
+{
+        Abandoned *a = userdata;
+        Reason reason;
+        PcrValues pcrs;
+        assert_int_equal(tpm_lock(a->tpm, &reason), 0);
+        int r = tpm_broken(a->tpm) ? tpm_reconnect(a->tpm, &reason) : 0;
+        if (r == 0)
+                r = identity_tpm_read_pcrs(a->tpm, 1, &pcrs, &reason);
+        a->results[a->ended++] = r;
+        tpm_unlock(a->tpm);
+        if (a->ended == ELEMENTSOF(a->results))
+                loop_exit(a->loop, 0);
+}
+
+static int on_abandon(void *userdata)
+{
+        Abandoned *a = userdata;
+        assert_true(tpm_busy(a->tpm));
+        assert_int_equal(a->ended, 0);
+        tpm_abandon(a->tpm);
+        return 0;
+}
+
+/* It is silent, one waits for its answer and two for their turn: the end waits for none of them. */
+static void test_abandoned(void **state)
+{
+        Lab *lab = *state;
+        Abandoned a = { 0 };
+        Reason reason = { 0 };
+        assert_int_equal(loop_new(&a.loop), 0);
+        assert_int_equal(tpm_open(lab->tcti, &a.tpm, &reason), 0);
+        assert_int_equal(tpm_attach(a.tpm, a.loop), 0);
+        assert_int_equal(kill(lab->swtpm, SIGSTOP), 0);
+        for (int i = 0; i < 3; i++)
+                assert_int_equal(fiber_spawn(ask, &a), 0);
+        assert_int_equal(loop_add_timer(a.loop, &a.timer, LOOP_FATAL, on_abandon, &a), 0);
+        assert_int_equal(loop_timer_arm_relative(a.timer, 100 * USEC_PER_MSEC), 0);
+        usec_t began = now_boottime();
+        assert_int_equal(loop_run(a.loop), 0);
+        assert_true(now_boottime() - began < TCTI_ANSWER_TIMEOUT / 2);
+        for (int i = 0; i < 3; i++)
+                assert_true(a.results[i] < 0);
+        assert_false(tpm_busy(a.tpm));
+        loop_source_free(a.timer);
+        tpm_free(a.tpm);
+        loop_free(a.loop);
+        assert_int_equal(kill(lab->swtpm, SIGCONT), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_leftovers),
                 cmocka_unit_test(test_queue),
+                cmocka_unit_test(test_abandoned),
                 cmocka_unit_test(test_gone),
         };
         return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
