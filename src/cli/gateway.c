@@ -89,9 +89,11 @@ static void show_status(const json_t *s)
         show_store(json_object_get(s, "store"));
         show_device_counts(json_object_get(s, "devices"));
         show_filter(json_object_get(s, "filter"));
-        view_field("loop", "longest handler %.1f ms, p99 %.1f ms",
+        view_field("loop", "longest handler %.1f ms, most work %.1f ms; p99 %.1f ms, %.1f ms",
                    (double)view_integer(loop, "max_usec") / 1000.0,
-                   (double)view_integer(loop, "p99_usec") / 1000.0);
+                   (double)view_integer(loop, "cpu_max_usec") / 1000.0,
+                   (double)view_integer(loop, "p99_usec") / 1000.0,
+                   (double)view_integer(loop, "cpu_p99_usec") / 1000.0);
 }
 
 int command_status(const CommandContext *context, int argc, char **argv)

@@ -88,12 +88,27 @@ static json_t *filter_status(Gateway *g)
                          "refused", (json_int_t)c.refused.packets);
 }
 
+static json_t *gap_sources(const LoopGaps *gaps)
+{
+        json_t *all = json_array();
+        for (size_t i = 0; i < gaps->n_sources; i++) {
+                const LoopGapSource *s = &gaps->sources[i];
+                json_array_append_new(all, json_pack("{s:s, s:I, s:I, s:I}", "source", s->name,
+                                                     "handlers", (json_int_t)s->handlers,
+                                                     "max_usec", (json_int_t)s->max, "cpu_max_usec",
+                                                     (json_int_t)s->cpu_max));
+        }
+        return all;
+}
+
 static json_t *loop_status(Gateway *g)
 {
         LoopGaps gaps;
         loop_gaps(g->loop, &gaps);
-        return json_pack("{s:I, s:I, s:I}", "handlers", (json_int_t)gaps.handlers, "max_usec",
-                         (json_int_t)gaps.max, "p99_usec", (json_int_t)gaps.p99);
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "handlers", (json_int_t)gaps.handlers,
+                         "max_usec", (json_int_t)gaps.max, "p99_usec", (json_int_t)gaps.p99,
+                         "cpu_max_usec", (json_int_t)gaps.cpu_max, "cpu_p99_usec",
+                         (json_int_t)gaps.cpu_p99, "sources", gap_sources(&gaps));
 }
 
 static int method_status(const char *const *args, json_t **ret, const char **ret_message,

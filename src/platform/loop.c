@@ -7,18 +7,16 @@
 #include <systemd/sd-event.h>
 
 #include "base/log.h"
-
-/* Handler times in buckets of powers of two microseconds. */
-#define GAP_BUCKETS 40
+#include "platform/loop-gaps.h"
 
 struct Loop {
         sd_event *event;
-        uint64_t gap_buckets[GAP_BUCKETS];
-        usec_t gap_max;
+        LoopClock clock;
 };
 
 struct LoopSource {
         Loop *loop;
+        LoopGapSource *gaps;
         sd_event_source *source;
         LoopFlags flags;
         LoopHandler handler;
@@ -35,6 +33,7 @@ int loop_new(Loop **ret)
         int r = sd_event_new(&l->event);
         if (r < 0)
                 return r;
+        loop_clock_init(&l->clock);
         *ret = TAKE_PTR(l);
         return 0;
 }
@@ -53,51 +52,23 @@ struct sd_event *loop_sd_event(Loop *l)
         return l->event;
 }
 
-static usec_t monotonic(void)
-{
-        struct timespec ts;
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (usec_t)ts.tv_sec * USEC_PER_SEC + (usec_t)ts.tv_nsec / 1000;
-}
-
-static void note_gap(Loop *l, usec_t took)
-{
-        unsigned bucket = took == 0 ? 0 : 64 - (unsigned)__builtin_clzll(took);
-        l->gap_buckets[MIN(bucket, GAP_BUCKETS - 1U)]++;
-        l->gap_max = MAX(l->gap_max, took);
-}
-
 void loop_gaps(Loop *l, LoopGaps *ret)
 {
-        uint64_t total = 0, seen = 0;
-        for (size_t i = 0; i < GAP_BUCKETS; i++)
-                total += l->gap_buckets[i];
-        size_t p99 = 0;
-        for (; p99 < GAP_BUCKETS; p99++) {
-                seen += l->gap_buckets[p99];
-                if (seen * 100 >= total * 99)
-                        break;
-        }
-        *ret = (LoopGaps){
-                .handlers = total,
-                .max = l->gap_max,
-                .p99 = total == 0 ? 0 : MIN((usec_t)1 << p99, l->gap_max),
-        };
-        memset(l->gap_buckets, 0, sizeof(l->gap_buckets));
-        l->gap_max = 0;
+        loop_clock_read(&l->clock, ret);
 }
 
 /* sd_event_loop() taken apart, so that the time of every handler is seen. */
 int loop_run(Loop *l)
 {
+        loop_clock_start(&l->clock);
         while (sd_event_get_state(l->event) != SD_EVENT_FINISHED) {
                 int r = sd_event_prepare(l->event);
                 if (r == 0)
                         r = sd_event_wait(l->event, UINT64_MAX);
                 if (r > 0) {
-                        usec_t start = monotonic();
+                        loop_clock_begin(&l->clock);
                         r = sd_event_dispatch(l->event);
-                        note_gap(l, monotonic() - start);
+                        loop_clock_end(&l->clock);
                 }
                 if (r < 0)
                         return r;
@@ -136,12 +107,20 @@ static int verdict(LoopFlags flags, int r)
         return 0;
 }
 
-static int source_new(Loop *l, LoopFlags flags, void *userdata, LoopSource **ret)
+/* The handler that runs now. */
+static LoopFlags begin(LoopSource *s)
+{
+        s->loop->clock.running = s->gaps;
+        return s->flags;
+}
+
+static int source_new(Loop *l, LoopFlags flags, void *userdata, const char *name, LoopSource **ret)
 {
         LoopSource *s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
         s->loop = l;
+        s->gaps = loop_clock_source(&l->clock, name);
         s->flags = flags;
         s->userdata = userdata;
         *ret = s;
@@ -179,7 +158,7 @@ static uint32_t to_epoll(unsigned events)
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
         LoopSource *s = userdata;
-        LoopFlags flags = s->flags;
+        LoopFlags flags = begin(s);
         unsigned events = (revents & EPOLLIN ? (unsigned)LOOP_READ : 0) |
                           (revents & EPOLLOUT ? (unsigned)LOOP_WRITE : 0) |
                           (revents & EPOLLHUP ? (unsigned)LOOP_HANGUP : 0) |
@@ -187,11 +166,11 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         return verdict(flags, s->io_handler(fd, events, s->userdata));
 }
 
-int loop_add_io(Loop *l, LoopSource **ret, int fd, unsigned events, LoopFlags flags,
-                LoopIoHandler handler, void *userdata)
+int loop_add_io_named(Loop *l, LoopSource **ret, int fd, unsigned events, LoopFlags flags,
+                      LoopIoHandler handler, void *userdata, const char *name)
 {
         LoopSource *s;
-        int r = source_new(l, flags, userdata, &s);
+        int r = source_new(l, flags, userdata, name, &s);
         if (r < 0)
                 return r;
         s->io_handler = handler;
@@ -208,14 +187,15 @@ int loop_source_set_io_events(LoopSource *s, unsigned events)
 static int on_timer(sd_event_source *source, uint64_t due, void *userdata)
 {
         LoopSource *s = userdata;
-        LoopFlags flags = s->flags;
+        LoopFlags flags = begin(s);
         return verdict(flags, s->handler(s->userdata));
 }
 
-int loop_add_timer(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler, void *userdata)
+int loop_add_timer_named(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
+                         void *userdata, const char *name)
 {
         LoopSource *s;
-        int r = source_new(l, flags, userdata, &s);
+        int r = source_new(l, flags, userdata, name, &s);
         if (r < 0)
                 return r;
         s->handler = handler;
@@ -251,15 +231,15 @@ void loop_timer_disarm(LoopSource *s)
 static int on_deferred(sd_event_source *source, void *userdata)
 {
         LoopSource *s = userdata;
-        LoopFlags flags = s->flags;
+        LoopFlags flags = begin(s);
         return verdict(flags, s->handler(s->userdata));
 }
 
-int loop_add_deferred(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
-                      void *userdata)
+int loop_add_deferred_named(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
+                            void *userdata, const char *name)
 {
         LoopSource *s;
-        int r = source_new(l, flags, userdata, &s);
+        int r = source_new(l, flags, userdata, name, &s);
         if (r < 0)
                 return r;
         s->handler = handler;
@@ -280,14 +260,15 @@ int loop_defer(LoopSource *s)
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)
 {
         LoopSource *s = userdata;
-        LoopFlags flags = s->flags;
+        LoopFlags flags = begin(s);
         return verdict(flags, s->signal_handler((int)si->ssi_signo, s->userdata));
 }
 
-int loop_add_signal(Loop *l, LoopSource **ret, int signo, LoopSignalHandler handler, void *userdata)
+int loop_add_signal_named(Loop *l, LoopSource **ret, int signo, LoopSignalHandler handler,
+                          void *userdata, const char *name)
 {
         LoopSource *s;
-        int r = source_new(l, LOOP_FATAL, userdata, &s);
+        int r = source_new(l, LOOP_FATAL, userdata, name, &s);
         if (r < 0)
                 return r;
         s->signal_handler = handler;

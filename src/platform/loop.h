@@ -41,35 +41,56 @@ void loop_exit(Loop *l, int code);
 /* CLOCK_BOOTTIME at the start of this turn. */
 usec_t loop_now(Loop *l);
 
+/* Each source has a name for loop_gaps(): the file and the handler, "store.c:on_flush". */
+#define LOOP_NAME(handler) __FILE_NAME__ ":" #handler
+
 /* Watches `fd`, which stays the caller's. Every source must be freed by its owner. */
-int loop_add_io(Loop *l, LoopSource **ret, int fd, unsigned events, LoopFlags flags,
-                LoopIoHandler handler, void *userdata);
+#define loop_add_io(l, ret, fd, events, flags, handler, userdata)                                  \
+        loop_add_io_named(l, ret, fd, events, flags, handler, userdata, LOOP_NAME(handler))
+int loop_add_io_named(Loop *l, LoopSource **ret, int fd, unsigned events, LoopFlags flags,
+                      LoopIoHandler handler, void *userdata, const char *name);
 int loop_source_set_io_events(LoopSource *s, unsigned events);
 
 /* A one-shot timer on CLOCK_BOOTTIME, disarmed at birth; arm it as often as wanted. */
-int loop_add_timer(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler, void *userdata);
+#define loop_add_timer(l, ret, flags, handler, userdata)                                           \
+        loop_add_timer_named(l, ret, flags, handler, userdata, LOOP_NAME(handler))
+int loop_add_timer_named(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
+                         void *userdata, const char *name);
 int loop_timer_arm(LoopSource *s, usec_t at);
 int loop_timer_arm_relative(LoopSource *s, usec_t delay);
 void loop_timer_disarm(LoopSource *s);
 
 /* Runs once, after everything that is ready by now, each time it is asked for: the place for
  * group commits, socket flushes and filter batches. Asking twice in a turn runs it once. */
-int loop_add_deferred(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
-                      void *userdata);
+#define loop_add_deferred(l, ret, flags, handler, userdata)                                        \
+        loop_add_deferred_named(l, ret, flags, handler, userdata, LOOP_NAME(handler))
+int loop_add_deferred_named(Loop *l, LoopSource **ret, LoopFlags flags, LoopHandler handler,
+                            void *userdata, const char *name);
 int loop_defer(LoopSource *s);
 
 /* The signal must be blocked in every thread. */
-int loop_add_signal(Loop *l, LoopSource **ret, int signo, LoopSignalHandler handler,
-                    void *userdata);
+#define loop_add_signal(l, ret, signo, handler, userdata)                                          \
+        loop_add_signal_named(l, ret, signo, handler, userdata, LOOP_NAME(handler))
+int loop_add_signal_named(Loop *l, LoopSource **ret, int signo, LoopSignalHandler handler,
+                          void *userdata, const char *name);
 
 LoopSource *loop_source_free(LoopSource *s);
 DEFINE_CLEANUP(LoopSource, loop_source_free)
 
-/* How long single handlers held the loop since the last call; resets. */
-typedef struct LoopGaps {
+/* How long single handlers held the loop since the last call; resets. `max` is what others waited:
+ * it counts what the machine gave to other programs meanwhile. `cpu_max` is our own work. */
+typedef struct LoopGapSource {
+        const char *name;
         uint64_t handlers; /* that ran */
-        usec_t max;
-        usec_t p99; /* upper bound of its power-of-two bucket */
+        usec_t max, cpu_max;
+} LoopGapSource;
+#define LOOP_GAP_SOURCES 48
+typedef struct LoopGaps {
+        uint64_t handlers;
+        usec_t max, cpu_max;
+        usec_t p99, cpu_p99; /* upper bounds of their power-of-two buckets */
+        LoopGapSource sources[LOOP_GAP_SOURCES];
+        size_t n_sources;
 } LoopGaps;
 void loop_gaps(Loop *l, LoopGaps *ret);
 

@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -143,19 +145,66 @@ static int slow(void *userdata)
         return 0;
 }
 
+static const LoopGapSource *find(const LoopGaps *gaps, const char *name)
+{
+        for (size_t i = 0; i < gaps->n_sources; i++)
+                if (strcmp(gaps->sources[i].name, name) == 0)
+                        return &gaps->sources[i];
+        return NULL;
+}
+
+/* One that sleeps holds the loop, but is not at work. */
 static void test_gap_is_seen(void **state)
 {
         World *w = *state;
         LoopGaps gaps;
+        const LoopGapSource *s;
         assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_PEER, slow, w), 0);
         assert_int_equal(loop_defer(w->deferred), 0);
         assert_int_equal(loop_run(w->loop), 0);
         loop_gaps(w->loop, &gaps);
+        s = find(&gaps, "test-loop.c:slow");
+        assert_non_null(s);
+        assert_int_equal(s->handlers, 1);
+        assert_true(s->max >= 30 * USEC_PER_MSEC);
+        assert_true(s->cpu_max < 30 * USEC_PER_MSEC);
         assert_true(gaps.handlers >= 1);
-        assert_true(gaps.max >= 30 * USEC_PER_MSEC);
-        assert_true(gaps.p99 <= gaps.max);
+        assert_true(gaps.max >= s->max && gaps.cpu_max >= s->cpu_max);
+        assert_true(gaps.p99 <= gaps.max && gaps.cpu_p99 <= gaps.cpu_max);
         loop_gaps(w->loop, &gaps);
         assert_int_equal(gaps.max, 0);
+        assert_int_equal(gaps.n_sources, 0);
+}
+
+static usec_t own_time(void)
+{
+        struct timespec ts;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+        return (usec_t)ts.tv_sec * USEC_PER_SEC + (usec_t)ts.tv_nsec / 1000;
+}
+
+static int busy(void *userdata)
+{
+        World *w = userdata;
+        usec_t until = own_time() + 20 * USEC_PER_MSEC;
+        while (own_time() < until)
+                ;
+        loop_exit(w->loop, 0);
+        return 0;
+}
+
+static void test_work_is_seen(void **state)
+{
+        World *w = *state;
+        LoopGaps gaps;
+        const LoopGapSource *s;
+        assert_int_equal(loop_add_deferred(w->loop, &w->deferred, LOOP_PEER, busy, w), 0);
+        assert_int_equal(loop_defer(w->deferred), 0);
+        assert_int_equal(loop_run(w->loop), 0);
+        loop_gaps(w->loop, &gaps);
+        s = find(&gaps, "test-loop.c:busy");
+        assert_non_null(s);
+        assert_true(s->cpu_max >= 20 * USEC_PER_MSEC && s->max >= 20 * USEC_PER_MSEC);
 }
 
 int main(void)
@@ -170,6 +219,7 @@ int main(void)
                                                 teardown),
                 cmocka_unit_test_setup_teardown(test_source_may_free_itself, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_gap_is_seen, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_work_is_seen, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
