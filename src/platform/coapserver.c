@@ -32,8 +32,10 @@
 #include "base/log.h"
 
 #define COOKIELESS_MAX 20000
-/* Datagrams from one endpoint before anybody else has a turn. */
-#define BATCH 8
+/* Datagrams from one endpoint before anybody else has a turn. One of a handshake may cost as much
+ * as a hundred others, and libcoap walks its sessions once a batch. */
+#define BATCH           8
+#define HANDSHAKE_BATCH 1
 
 CoapPeer *coapserver_peer_of(coap_session_t *session)
 {
@@ -176,6 +178,11 @@ static int on_timer(void *userdata)
         return on_work(s);
 }
 
+static size_t batch(const CoapServer *s)
+{
+        return s->n_ssl > s->stats.sessions ? HANDSHAKE_BATCH : BATCH;
+}
+
 /* What coap_io_process() does, with several datagrams a turn and without waiting. */
 static int on_io(int fd, unsigned events, void *userdata)
 {
@@ -190,7 +197,7 @@ static int on_io(int fd, unsigned events, void *userdata)
                 if (in[i].events & (EPOLLERR | EPOLLHUP))
                         coapserver_clear_errors(s);
                 bool timer = in[i].data.ptr == NULL;
-                for (size_t k = 0; k < (timer ? 1 : BATCH); k++)
+                for (size_t k = 0; k < (timer ? 1 : batch(s)); k++)
                         out[n_out++] = in[i];
         }
         coap_io_do_epoll(s->context, out, n_out);
