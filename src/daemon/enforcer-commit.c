@@ -32,15 +32,32 @@ static void settle(Enforcer *e, Record *c, bool tightens)
         c->uncut = false;
 }
 
-static int commit(NftBatch *b)
+/* Ours was the only change since `before`, or nobody knows. */
+static void note_generation(Enforcer *e, bool before_known, uint32_t before)
+{
+        e->generation_known = before_known && nft_read_generation(e->nft, &e->generation) == 0 &&
+                              e->generation == before + 1;
+}
+
+static int commit(Enforcer *e, NftBatch *b, bool before_known, uint32_t before)
 {
         char culprit[NFT_CULPRIT_MAX];
         int r = nft_batch_commit(b, culprit);
 
+        note_generation(e, r == 0 && before_known, before);
         if (r < 0)
                 log_warning_errno(r, "The kernel refused a change of the packet filter (%s)",
                                   culprit);
         return r;
+}
+
+int enforcer_commit_change(Enforcer *e, const EgressChange *c)
+{
+        _cleanup_(nft_batch_freep) NftBatch *b = nft_batch_new(e->nft);
+
+        if (b)
+                ruleset_change(b, c, now_boottime());
+        return commit(e, b, e->generation_known, e->generation);
 }
 
 typedef struct Pending {
@@ -83,7 +100,8 @@ static int commit_changes(Enforcer *e, Pending *p, size_t n)
                 enforcer_hold_cut(e, p[i].record);
                 ruleset_change(b, &p[i].change, now);
         }
-        r = b && changes_nothing(p, n) ? check_table(e) : commit(b);
+        r = b && changes_nothing(p, n) ? check_table(e)
+                                       : commit(e, b, e->generation_known, e->generation);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < n; i++)
@@ -129,13 +147,16 @@ int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *
 {
         _cleanup_(nft_batch_freep) NftBatch *b = nft_batch_new(e->nft);
         _cleanup_free_ const EgressPlan **plans = calloc(n + 1, sizeof(*plans));
+        uint32_t before = 0;
+        bool known;
 
         if (!b || !plans)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
                 plans[i] = record_plan(&records[i]);
         ruleset_replace(b, frame, plans, n, now_boottime());
-        return commit(b);
+        known = nft_read_generation(e->nft, &before) == 0;
+        return commit(e, b, known, before);
 }
 
 static bool is_pending(const Record *c)

@@ -43,6 +43,9 @@ struct Enforcer {
         LoopSource *retry;
         usec_t retry_delay;
 
+        uint32_t generation; /* of the kernel's tables after our last commit */
+        bool generation_known;
+
         RulesetFrame frame;
         Record *records;
         size_t n_records;
@@ -52,6 +55,13 @@ struct Enforcer {
 
 /* The whole table of `frame` and `records`; logs a refusal. */
 int enforcer_commit_table(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n);
+/* One transaction; logs a refusal. */
+int enforcer_commit_change(Enforcer *e, const EgressChange *c);
+/* From what is loaded to another load, by what differs if that can be. */
+int enforcer_commit_load(Enforcer *e, const RulesetFrame *frame, const Record *records, size_t n,
+                         const Hashmap *by_name);
+/* All but the doors. */
+bool enforcer_same_frame(const RulesetFrame *a, const RulesetFrame *b);
 /* Deletes the connections that `keep` (NULL: nothing) does not allow the device; soon, and
  * elsewhere than on the loop. */
 void enforcer_cut(Enforcer *e, const Record *c, const EgressPlan *keep);

@@ -171,14 +171,6 @@ static void move_waiters(Enforcer *e, Hashmap *by_name)
                 loop_defer(e->flush);
 }
 
-static bool same_frame(const RulesetFrame *a, const RulesetFrame *b)
-{
-        return a->n_zones == b->n_zones && a->n_uplinks == b->n_uplinks &&
-               a->masquerade == b->masquerade &&
-               memcmp(a->zones, b->zones, a->n_zones * sizeof(*a->zones)) == 0 &&
-               memcmp(a->uplinks, b->uplinks, a->n_uplinks * sizeof(*a->uplinks)) == 0;
-}
-
 static bool tightens(const Record *from, const Record *to)
 {
         EgressChange change;
@@ -195,7 +187,7 @@ static bool tightens(const Record *from, const Record *to)
  * it began with. */
 static void cut_after_load(Enforcer *e, const RulesetFrame *frame, const Hashmap *by_name)
 {
-        bool all = !same_frame(&e->frame, frame);
+        bool all = !enforcer_same_frame(&e->frame, frame);
 
         for (size_t i = 0; i < e->n_records; i++) {
                 const Record *from = &e->records[i];
@@ -265,7 +257,7 @@ int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceSta
         if (r == 0)
                 r = list_neighbours(records, n, &neighbours, &n_neighbours);
         if (r == 0)
-                r = enforcer_commit_table(e, &frame, records, n);
+                r = enforcer_commit_load(e, &frame, records, n, by_name);
         if (r < 0) {
                 resume_cuts(e);
                 frame_done(&frame);

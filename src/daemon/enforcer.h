@@ -28,8 +28,9 @@ int enforcer_new(Loop *loop, Enforcer **ret);
 Enforcer *enforcer_free(Enforcer *e);
 DEFINE_CLEANUP(Enforcer, enforcer_free)
 
-/* Replaces the whole table in one transaction, at start and on reload. Copies what it needs. A
- * failure (-EEXIST: two devices claim one address) is logged and changes nothing. */
+/* Takes places and devices into the filter in one transaction, at start and on reload: the whole
+ * table, or, where nobody touched it and devices alone changed, what differs. Copies what it needs.
+ * A failure (-EEXIST: two devices claim one address) is logged and changes nothing. */
 int enforcer_load(Enforcer *e, const EnforcerSettings *settings, const DeviceState *const *states,
                   size_t n_states);
 
@@ -58,5 +59,5 @@ typedef struct EnforcerElement {
 /* `*ret_held`: closed because the filter refused its posture. -ENODEV. */
 int enforcer_query(Enforcer *e, const char *device, EnforcerElement **ret, size_t *ret_n,
                    bool *ret_held);
-/* Totals since the last load. */
+/* Totals since the table was last built as a whole. */
 int enforcer_counters(Enforcer *e, RulesetCounters *ret);

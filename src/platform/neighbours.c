@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/str.h"
 
 /* Marks our entries in the kernel. The values above RTPROT_STATIC mean nothing to it, and this one
  * to no routing daemon that is known. */
@@ -207,14 +208,29 @@ static int compare_with_kernel(Neighbours *t)
         return r < 0 ? r : s.error;
 }
 
-static void find_interfaces(Neighbours *t)
+static unsigned index_of(const struct if_nameindex *all, const char *name)
 {
+        for (; all->if_name; all++)
+                if (streq(all->if_name, name))
+                        return all->if_index;
+        return 0;
+}
+
+/* All at once: if_nametoindex() opens a socket each time. */
+static int find_interfaces(Neighbours *t)
+{
+        struct if_nameindex *all = if_nameindex();
+
+        if (!all)
+                return -errno;
         for (size_t i = 0; i < t->n; i++) {
-                t->entries[i].index = (int)if_nametoindex(t->entries[i].interface);
+                t->entries[i].index = (int)index_of(all, t->entries[i].interface);
                 t->entries[i].present = false;
         }
+        if_freenameindex(all);
         if (t->n > 0)
                 qsort(t->entries, t->n, sizeof(*t->entries), compare);
+        return 0;
 }
 
 static int enter_missing(Neighbours *t)
@@ -233,13 +249,13 @@ static int enter_missing(Neighbours *t)
 
 static void synchronize(Neighbours *t)
 {
-        int r, error;
+        int error = find_interfaces(t);
 
-        find_interfaces(t);
-        error = compare_with_kernel(t);
-        r = enter_missing(t);
-        if (r < 0)
-                error = r;
+        if (error == 0) {
+                int r = compare_with_kernel(t), more = enter_missing(t);
+
+                error = more < 0 ? more : r;
+        }
         loop_timer_disarm(t->retry);
         if (error < 0 && !t->refused)
                 log_warning_errno(error, "Cannot enter the hardware addresses of all devices in "

@@ -249,3 +249,32 @@ int nft_request(Nft *n, struct nlmsghdr *h, mnl_cb_t parse, void *userdata)
                 return -errno;
         return 0;
 }
+
+static int find_generation(const struct nlattr *a, void *userdata)
+{
+        uint32_t *generation = userdata;
+
+        if (mnl_attr_get_type(a) == NFTA_GEN_ID && mnl_attr_validate(a, MNL_TYPE_U32) == 0)
+                *generation = ntohl(mnl_attr_get_u32(a));
+        return MNL_CB_OK;
+}
+
+static int parse_generation(const struct nlmsghdr *h, void *userdata)
+{
+        return mnl_attr_parse(h, sizeof(struct nfgenmsg), find_generation, userdata);
+}
+
+int nft_read_generation(Nft *n, uint32_t *ret)
+{
+        char buffer[256];
+        struct nlmsghdr *h =
+                nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETGEN, AF_UNSPEC, 0, ++n->sequence);
+        uint32_t generation = 0; /* the kernel never uses it */
+        int r = nft_request(n, h, parse_generation, &generation);
+
+        if (r == 0 && generation == 0)
+                r = -EPROTO;
+        if (r == 0)
+                *ret = generation;
+        return r;
+}

@@ -156,6 +156,9 @@ void nft_rule_return(NftRule *r);
 void nft_rule_goto(NftRule *r, const char *chain);
 void nft_rule_jump(NftRule *r, const char *chain);
 
+/* The number of the last change that anybody made to any table of this network namespace. */
+int nft_read_generation(Nft *n, uint32_t *ret);
+
 /* Reading back. 0, -ENOENT (it is not there, or has expired), or another negative errno. */
 typedef struct NftCount {
         uint64_t packets, bytes;

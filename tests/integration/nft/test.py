@@ -112,7 +112,9 @@ class Tool(Child):
     def load(self, config, before=""):
         """Another configuration, and in the same turn what stands before it."""
         self.write(before + "clear\n" + config + "load\n")
-        return int(self.read().split()[1])
+        _, error, microseconds = self.read().split()
+        self.load_time = int(microseconds) / 1000
+        return int(error)
 
     def applied(self):
         """The answer to something that was asked for before a load: device, error."""
@@ -695,6 +697,9 @@ def test_many():
     t = Tool("gw", config + "device cam a many 02:00:00:00:00:0a affirming 1h 10.10.0.10\n"
              "many 1000 a many\n")
     check("1,001 devices with 10 allowances each load", t.error == 0, "%.1f ms" % t.load_time)
+    again = t.load(config + "device cam a many 02:00:00:00:00:0a affirming 1h 10.10.0.10\n"
+                   "many 1000 a many\n")
+    check("and again", again == 0, "%.1f ms" % t.load_time)
     times = sorted(t.apply("posture many%d %s -" % (i, p))[1]
                    for i in range(100) for p in ("contraindicated", "affirming"))
     check("a posture among them is changed", True,
@@ -738,6 +743,49 @@ def test_reload(h):
     error = t.load(re.sub("device cam.*\n", "", five), before="posture cam contraindicated -\n")
     check("reload: a change of a device that goes is told so", error == 0 and
           t.applied() == ("cam", -19))
+    t.finish()
+
+
+def table_handle():
+    """Another one for each table that is built."""
+    return re.search(r"handle (\d+)", inside("gw", "nft", "-a", "list", "table", "inet",
+                                             "sallyport"))[1]
+
+
+def without_time(text):
+    return re.sub(r"timeout [^,\s}]+", "timeout", text)
+
+
+def test_reload_by_difference():
+    """What a load leaves in the kernel does not depend on what was there before."""
+    base = CONFIG.replace("class cam", "class cam warning tcp:192.0.2.10:443")
+    steps = [("a device more", base + "device new b meter - unattested - 10.20.0.40\n"),
+             ("a device less", re.sub("device lamp.*\n", "", base)),
+             ("addresses that change hands", base.replace("10.20.0.20", "10.20.0.99").replace(
+                 "10.20.0.30", "10.20.0.20").replace("10.20.0.99", "10.20.0.30")),
+             ("a hardware address that does", base.replace(
+                 "lamp a cam 02:00:00:00:00:0b unattested -", "lamp a cam - unattested - 10.10.0.11")
+              .replace("cam a cam 02:00:00:00:00:0a", "cam a cam 02:00:00:00:00:0b")),
+             ("other rules", base.replace("5000-5100", "5000-5050 unattested udp:198.51.100.0/25:"
+                                          "6000-6001")),
+             ("other postures", base.replace("unattested - 10.20", "contraindicated - 10.20")),
+             ("nothing", base)]
+    t, r = Tool("gw", base), Tool("ref", base)
+    handle = table_handle()
+    for what, config in steps:
+        errors = t.load(config), r.load("zone gone x0\n"), r.load(config)
+        check("load by difference: %s" % what, errors == (0, 0, 0) and table_handle() == handle and
+              without_time(listing("gw")) == without_time(listing("ref")), str(errors))
+    inside("gw", "nft", "flush", "chain", "inet", "sallyport", "from_zone")
+    check("load by difference: not where somebody changed the table", t.load(base) == 0 and
+          table_handle() != handle and
+          without_time(listing("gw")) == without_time(listing("ref")))
+    handle = table_handle()
+    t.write("fault lose %d 1\n" % errno.ENOBUFS)
+    check("load by difference: nor where its answer is lost", t.load(steps[0][1]) == 0 and
+          table_handle() != handle and t.load(base) == 0 and
+          without_time(listing("gw")) == without_time(listing("ref")))
+    r.end()
     t.finish()
 
 
@@ -879,6 +927,7 @@ def main():
     test_table_deleted(t, h)
     test_expiry(t, h)
     test_reload(h)
+    test_reload_by_difference()
     test_late_deletion(h)
     test_ways_out(h)
     test_neighbours_go()
