@@ -219,7 +219,7 @@ static void load_key(Config *c, ConfigObject *o)
         if (r < 0)
                 config_error(
                         c, config_origin(o, "AttestationKey"), o, "AttestationKey", "%s: %s", path,
-                        r == -EBADMSG ? "holds no public key that is supported" : strerror(-r));
+                        r == -EBADMSG ? "holds no key of P-256, P-384 or P-521" : strerror(-r));
 }
 
 static void look_up(Config *c, ConfigObject *o)

@@ -5,12 +5,15 @@
 
 #include "base/log.h"
 #include "daemon/config.h"
+#include "domain/appraisal.h"
 #include "platform/crypto.h"
 
 static int load_key(const char *path, void **ret_key, uint8_t ret_sha256[static 32], void *userdata)
 {
         _cleanup_(public_key_unrefp) PublicKey *key = NULL;
         int r = public_key_load(path, &key);
+        if (r >= 0 && !psa_algorithm_allowed(public_key_alg(key)))
+                r = -EBADMSG;
         if (r >= 0)
                 r = public_key_spki_sha256(key, ret_sha256);
         if (r < 0)

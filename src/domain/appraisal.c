@@ -23,8 +23,7 @@ enum {
 #define SHOWN_NAME   40 /* bytes of a component's name in a reason */
 #define SHOWN_DIGEST 4  /* bytes of a measurement */
 
-/* What a PSA token may be signed with (RFC 9783 section 5.2 and its profiles): COSE knows more. */
-static bool psa_algorithm(int alg)
+bool psa_algorithm_allowed(int alg)
 {
         return alg == COSE_ES256 || alg == COSE_ES384 || alg == COSE_ES512;
 }
@@ -42,7 +41,7 @@ bool psa_evidence_read(Bytes token, PsaEvidence *ret, const char **ret_reason)
                 *ret_reason = cose_outcome_to_string(cose);
                 return false;
         }
-        if (!psa_algorithm(e.envelope.alg)) {
+        if (!psa_algorithm_allowed(e.envelope.alg)) {
                 *ret_reason = "a PSA token is signed with ES256, ES384 or ES512 and nothing else";
                 return false;
         }

@@ -22,6 +22,9 @@ typedef struct PsaEvidence {
         PsaClaims claims;
 } PsaEvidence;
 
+/* May a PSA token be signed with this COSE algorithm? COSE knows more than its profiles do (RFC
+ * 9783 section 5). */
+bool psa_algorithm_allowed(int alg);
 /* False when it is not a PSA token, with the reason as one line (a constant). */
 bool psa_evidence_read(Bytes token, PsaEvidence *ret, const char **ret_reason);
 

@@ -175,6 +175,11 @@ PublicKey *public_key_unref(PublicKey *k)
         return NULL;
 }
 
+int public_key_alg(const PublicKey *k)
+{
+        return k->kind->alg;
+}
+
 int public_key_spki_sha256(const PublicKey *k, uint8_t ret[static CRYPTO_SHA256_SIZE])
 {
         memcpy(ret, k->spki_sha256, CRYPTO_SHA256_SIZE);

@@ -25,6 +25,8 @@ PublicKey *public_key_ref(PublicKey *k);
 PublicKey *public_key_unref(PublicKey *k);
 DEFINE_CLEANUP(PublicKey, public_key_unref)
 
+/* The COSE algorithm that its signatures are of; there is one for each kind of key. */
+int public_key_alg(const PublicKey *k);
 /* SHA-256 over the DER SubjectPublicKeyInfo: the pin. */
 int public_key_spki_sha256(const PublicKey *k, uint8_t ret[static CRYPTO_SHA256_SIZE]);
 

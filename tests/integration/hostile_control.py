@@ -119,6 +119,11 @@ def control(lab):
 
 # What is broken, the file of it, its text; "MAIN" stands for the lab's own file.
 DEVICE = "[Device]\nZone=field\nClass=sensor\nCertificateName=dev8\n"
+# RFC 8410 section 10.1.
+ED25519 = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+"""
 BROKEN = [
     ("a line without =", "sallyport.conf", "MAIN\n[MQTT]\nnonsense\n"),
     ("an unknown section", "sallyport.conf", "MAIN\n[Nonsense]\nA=1\n"),
@@ -138,6 +143,7 @@ BROKEN = [
     ("a MAC that is none", "devices.d/dev8.conf", DEVICE + "HardwareAddress=02:00\n"),
     ("a certificate name taken twice", "devices.d/dev8.conf", DEVICE.replace("dev8", "dev1")),
     ("a key file that is missing", "devices.d/dev8.conf", DEVICE + "AttestationKey=/none\n"),
+    ("a key that signs no PSA token", "dev3-iak.pub", ED25519),
 ]
 
 
