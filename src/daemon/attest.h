@@ -38,8 +38,9 @@ typedef void (*EvidenceDone)(const EvidenceResult *result, void *userdata);
 typedef struct EvidenceTicket EvidenceTicket;
 
 /* Content formats of CoAP stand for the media types on every transport: 10003, 10004, 263 PSA
- * tokens; 273 CMW. Copies `body`. `done` is called once, from the loop, after the packet filter
- * has taken the change; never from inside this call. */
+ * tokens; 273 CMW. Copies `body`. Whatever becomes of it, its nonce is used up; the device's last
+ * evidence, sent again byte by byte, gets the answer that it got. `done` is called once, from the
+ * loop, after the packet filter has taken the change; never from inside this call. */
 int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes body,
                      EvidenceDone done, void *userdata, EvidenceTicket **ret_ticket);
 void evidence_ticket_cancel(EvidenceTicket *t);

@@ -117,8 +117,8 @@ def references(lab):
         check(state["posture"] == "warning", f"dev3 is {state['posture']}")
         check("the reference values changed: component" in state["reason"], state["reason"])
         check(wait_until(lambda: not opened(lab), 5), "the filter stays open")
-        check(wait_until(lambda: result(lab) == "warning", 10), "the result is another")
-        check(wait_until(lambda: told_upstream(lab, before, "dev3=warning"), 20),
+        check(wait_until(lambda: result(lab) == "warning", 30), "the result is another")
+        check(wait_until(lambda: told_upstream(lab, before, "dev3=warning"), 60),
               "upstream does not hear of it")
     check(device(lab, "dev3")["posture"] == "warning", "it is trusted more without a fresh report")
     shown(lab, f)

@@ -231,7 +231,7 @@ def asked(lab):
                 "--cafile", "operator.pem", "--cert", "observer.pem", "--key", "observer.key",
                 "-q", "1", "-t", f"{UPSTREAM}/gateway/rats/nonce", "-f", path)
     for value in nonces:
-        check(wait_until(lambda v=value: v in reports(lab), 20),
+        check(wait_until(lambda v=value: v in reports(lab), 60),
               f"no report for the nonce {value.hex()} arrives")
         path = os.path.join(lab.dir, "asked.cose")
         with open(path, "wb") as f:
