@@ -2,6 +2,7 @@
 #include "daemon/submit.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/list.h"
 #include "base/log.h"
@@ -16,6 +17,9 @@ struct Submissions {
 };
 
 struct SubmitTicket {
+        Gateway *gateway;
+        char device[DEVICE_NAME_MAX + 1]; /* it may be gone before the disk has answered */
+        size_t len;
         List decided;
         SubmitOutcome outcome;
         StoreOp *op; /* while the store has it */
@@ -96,14 +100,6 @@ static SubmitOutcome outcome_of(int error)
         }
 }
 
-static void on_stored(int error, uint64_t id, void *userdata)
-{
-        SubmitTicket *t = userdata;
-        if (t->done)
-                t->done(outcome_of(error), t->userdata);
-        free(t);
-}
-
 /* Posture and quota: may this device hand over so much now? */
 static SubmitOutcome judge(Gateway *g, const Submission *s)
 {
@@ -127,6 +123,29 @@ static void log_refused(Gateway *g, DeviceState *d, SubmitOutcome outcome)
                     "A message of %s was not taken: %s (posture %s%s)", d->device->name,
                     submit_outcome_to_string(outcome), posture_to_string(d->posture),
                     d->quarantined ? ", quarantined" : "");
+}
+
+static void count(Gateway *g, DeviceState *d, SubmitOutcome outcome, size_t len)
+{
+        if (outcome == SUBMIT_STORED) {
+                d->messages_in++;
+                d->bytes_in += len;
+        } else {
+                d->messages_refused++;
+                log_refused(g, d, outcome);
+        }
+}
+
+static void on_stored(int error, uint64_t id, void *userdata)
+{
+        SubmitTicket *t = userdata;
+        SubmitOutcome outcome = outcome_of(error);
+        DeviceState *d = registry_get(t->gateway->registry, t->device);
+        if (d)
+                count(t->gateway, d, outcome, t->len);
+        if (t->done)
+                t->done(outcome, t->userdata);
+        free(t);
 }
 
 static void decide_later(Submissions *s, SubmitTicket *t, SubmitOutcome outcome)
@@ -156,18 +175,17 @@ int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userd
         SubmitTicket *t = calloc(1, sizeof(*t));
         if (!t)
                 return -ENOMEM;
-        *t = (SubmitTicket){ .done = done, .userdata = userdata };
+        *t = (SubmitTicket){
+                .gateway = g, .len = s->payload.len, .done = done, .userdata = userdata
+        };
+        snprintf(t->device, sizeof(t->device), "%s", s->device->device->name);
         list_init(&t->decided);
 
         SubmitOutcome outcome = judge(g, s);
         if (outcome == SUBMIT_STORED)
                 outcome = outcome_of(hand_to_store(g, s, t));
-        if (outcome == SUBMIT_STORED) {
-                s->device->messages_in++;
-                s->device->bytes_in += s->payload.len;
-        } else {
-                s->device->messages_refused++;
-                log_refused(g, s->device, outcome);
+        if (outcome != SUBMIT_STORED) {
+                count(g, s->device, outcome, s->payload.len);
                 decide_later(g->submissions, t, outcome);
         }
         s->device->last_seen = loop_now(g->loop);
