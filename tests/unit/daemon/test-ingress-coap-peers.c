@@ -428,12 +428,31 @@ static int noise(Bench *b)
         return 0;
 }
 
-/* Messages inside a session that are no CoAP, or nearly: options and tokens of every kind. */
+/* The answer to a request tells that what was sent before it has been read. The server may have had
+ * no room for it, or the network. */
+static bool device_catch_up(CoapDevice *d, uint16_t mid)
+{
+        uint8_t m[1500];
+        for (unsigned tries = 0; tries < 20; tries++) {
+                int n;
+                if (!device_post(d, true, mid))
+                        return false;
+                while ((n = device_receive(d, m, sizeof(m), 500)) > 0)
+                        if (n == 6 && m[0] == 0x62 && m[4] == mid >> 8 && m[5] == (mid & 0xff))
+                                return true;
+                if (n == 0)
+                        return false;
+        }
+        return false;
+}
+
+/* Messages inside a session that are no CoAP, or nearly: options and tokens of every kind. As many
+ * at a time as the server remembers exchanges of a peer: it takes no more in one go. */
 static int nonsense(Bench *b)
 {
         CoapDevice d;
         STEP(1, device_open(&d, b, "dev1", 0));
-        for (unsigned i = 0; i < 5000; i++) {
+        for (unsigned i = 0; i < 2500; i++) {
                 uint8_t m[160];
                 for (size_t k = 0; k < sizeof(m); k++)
                         m[k] = random_byte();
@@ -445,8 +464,8 @@ static int nonsense(Bench *b)
                                 m[k] = 0xff;
                 }
                 STEP(2, device_send(&d, m, random_byte() % sizeof(m) + 1U));
-                if (i % 64 == 0)
-                        usleep(1000);
+                if (i % 16 == 0)
+                        STEP(3, device_catch_up(&d, (uint16_t)i));
         }
         device_close(&d);
         return 0;
@@ -456,7 +475,7 @@ static void test_noise(void **state)
 {
         Bench *b = *state;
         assert_int_equal(bench_child(b, 30, noise), 0);
-        assert_int_equal(bench_child(b, 30, nonsense), 0);
+        assert_int_equal(bench_child(b, 60, nonsense), 0);
         assert_true(stats_of(b).requests > 100);
         assert_int_equal(BENCH_CLIENT(b, 10, "dev2", "/t/still-here", "-m", "post", "-e", "x"), 0);
         assert_string_equal(last_stored(&b->gateway.telemetry)->topic, "still-here");
