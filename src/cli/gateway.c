@@ -34,6 +34,21 @@ static void show_upstream(const json_t *u)
                            view_span(u, "state_seconds"), view_string(u, "error", "not tried yet"));
 }
 
+/* What the broker does not take, when there was any. */
+static void show_refused(const json_t *u)
+{
+        long long held = (long long)view_integer(u, "devices_held"),
+                  aside = (long long)view_integer(u, "set_aside"),
+                  dropped = (long long)view_integer(u, "dropped");
+        char text[160];
+        if (held + aside + dropped == 0)
+                return;
+        snprintf(text, sizeof(text), "devices held back %lld, records set aside %lld, dropped %lld",
+                 held, aside, dropped);
+        view_field("refused", "%s; last error: %s", view_toned(TONE_WARN, text),
+                   view_string(u, "error", "none"));
+}
+
 static void show_store(const json_t *s)
 {
         json_int_t records = view_integer(s, "records");
@@ -86,6 +101,7 @@ static void show_status(const json_t *s)
         view_field("identity", "%s, %s key, valid until %s", view_string(identity, "subject", "?"),
                    view_string(identity, "tls_key", "?"), view_string(identity, "not_after", "?"));
         show_upstream(json_object_get(s, "upstream"));
+        show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));
         show_device_counts(json_object_get(s, "devices"));
         show_filter(json_object_get(s, "filter"));

@@ -40,11 +40,12 @@ static json_t *upstream_status(Gateway *g)
         uplink_stats(g->uplink, &u);
         snprintf(address, sizeof(address), "%s:%u", g->settings->upstream.host,
                  g->settings->upstream.port);
-        return json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:s}", "address", address,
+        return json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "address", address,
                          "connected", u.connected, "state_seconds",
                          seconds(elapsed(u.since, now_realtime())), "in_flight",
                          (json_int_t)u.in_flight, "delivered", (json_int_t)u.delivered, "dropped",
-                         (json_int_t)u.dropped, "refused", (json_int_t)u.refused, "error",
+                         (json_int_t)u.dropped, "refused", (json_int_t)u.refused, "devices_held",
+                         (json_int_t)u.held, "set_aside", (json_int_t)u.set_aside, "error",
                          u.last_error);
 }
 

@@ -69,6 +69,33 @@ bool window_has(const Window *w, uint64_t id)
         return false;
 }
 
+void window_move(Window *to, Window *from)
+{
+        LIST_FOREACH_SAFE (i, &from->entries) {
+                InFlight *f = LIST_ENTRY(i, InFlight, link);
+                if (window_has(to, f->id))
+                        continue;
+                list_remove(i);
+                list_append(&to->entries, i);
+                to->n++;
+                to->highest = MAX(to->highest, f->id);
+        }
+        window_clear(from);
+}
+
+void window_forget(Window *w, uint64_t id)
+{
+        LIST_FOREACH (i, &w->entries) {
+                InFlight *f = LIST_ENTRY(i, InFlight, link);
+                if (f->id != id)
+                        continue;
+                list_remove(i);
+                w->n--;
+                free(f);
+                return;
+        }
+}
+
 int holds_init(Holds *h)
 {
         h->devices = hashmap_new();

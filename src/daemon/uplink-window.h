@@ -27,6 +27,10 @@ int window_add(Window *w, int mid, uint64_t id, const char *device);
 /* The entry is the caller's to free; NULL when there is none. */
 InFlight *window_take(Window *w, int mid);
 bool window_has(const Window *w, uint64_t id);
+/* All of `from` that `to` has not yet; `from` is empty then. */
+void window_move(Window *to, Window *from);
+/* Takes out and frees the entry with this id, if there is one. */
+void window_forget(Window *w, uint64_t id);
 
 /* Devices whose records the broker refused for now. */
 typedef struct Holds {

@@ -8,11 +8,16 @@
 #include "base/log.h"
 #include "base/ratelimit.h"
 #include "base/str.h"
+#include "daemon/uplink-caution.h"
+#include "daemon/uplink-message.h"
 #include "daemon/uplink-window.h"
 
 /* Payload that one read brings into memory. */
 #define READ_BYTES ((size_t)1 << 20)
 #define RETRY_READ USEC_PER_SEC
+/* Without any acknowledgement while records are on their way: long enough for the largest record
+ * over the slowest link. */
+#define PATIENCE (5 * USEC_PER_MIN)
 
 /* In the order of precedence. */
 static const uint8_t kinds[] = { STORE_REPORT, STORE_AUDIT, STORE_TELEMETRY };
@@ -41,11 +46,14 @@ struct Uplink {
 
         Window window;
         Holds holds;
+        Caution caution;
         Cursor cursors[ELEMENTSOF(kinds)];
         size_t reading; /* index of the kind that `read` is about */
         StoreOp *read;
-        usec_t retry_at;     /* a read or a send that failed; USEC_INFINITY: none */
-        uint64_t *delivered; /* ids to be deleted at the end of the turn */
+        uint64_t trial;               /* id, likewise, of a single record that goes alone */
+        usec_t retry_at;              /* a read or a send that failed; USEC_INFINITY: none */
+        usec_t patience, progress_at; /* of the last acknowledgement, or of the first record sent */
+        uint64_t *delivered;          /* ids to be deleted at the end of the turn */
         size_t n_delivered;
 
         UplinkStats stats;
@@ -87,12 +95,17 @@ static void drop(Uplink *u, uint64_t id, const char *device, const char *why)
                                        { "REASON", why }),
                             "The upstream can never take record %llu of %s, dropped: %s",
                             (unsigned long long)id, name, why);
+        caution_passed(&u->caution, id);
         forget(u, id);
 }
 
 static void arm_timer(Uplink *u)
 {
         usec_t next = MIN(holds_next(&u->holds), u->retry_at);
+        if (u->stats.connected)
+                next = MIN(next, caution_next(&u->caution));
+        if (u->window.n > 0)
+                next = MIN(next, usec_add(u->progress_at, u->patience));
         if (next != USEC_INFINITY)
                 loop_timer_arm(u->timer, next);
 }
@@ -108,6 +121,7 @@ static void hold(Uplink *u, const InFlight *f, const char *why)
         char text[160];
         const char *name = isempty(f->device) ? "the gateway itself" : f->device;
         u->stats.refused++;
+        caution_passed(&u->caution, f->id);
         snprintf(text, sizeof(text), "The broker refuses records of %s: %s.", name, why);
         note_error(u, text);
         if (!holds_blocks(&u->holds, f->device) && ratelimit_take(&u->complaints, now_boottime()))
@@ -135,61 +149,26 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
         _cleanup_free_ InFlight *f = window_take(&u->window, mid);
         if (!f)
                 return;
+        u->progress_at = loop_now(u->loop);
         if (reason_code < 0x80) {
                 u->stats.delivered++;
                 holds_accept(&u->holds, f->device);
+                caution_taken(&u->caution, f->id, u->progress_at);
                 forget(u, f->id);
         } else if (refused_for_good(reason_code)) {
                 drop(u, f->id, f->device, mqtt_client_reason(reason_code));
         } else {
                 hold(u, f, mqtt_client_reason(reason_code));
         }
+        arm_timer(u); /* for suspects */
         loop_defer(u->turn);
-}
-
-/* RFC 3339 with milliseconds. */
-static void format_time(usec_t t, char ret[static USEC_FORMAT_MAX])
-{
-        usec_format_utc(t, ret);
-        size_t len = strlen(ret);
-        if (len > 0 && ret[len - 1] == 'Z')
-                snprintf(ret + len - 1, USEC_FORMAT_MAX - len, ".%03uZ",
-                         (unsigned)(t / USEC_PER_MSEC % 1000));
-}
-
-static int publish(Uplink *u, const StoreRecord *r, int *ret_mid)
-{
-        char sequence[24], epoch[24], received[USEC_FORMAT_MAX];
-        _cleanup_free_ char *topic = NULL;
-        const char *name = isempty(r->device) ? "gateway" : r->device;
-        if (asprintf(&topic, "%s%s/%s", u->base, name, r->topic) < 0) {
-                topic = NULL;
-                return -ENOMEM;
-        }
-        snprintf(sequence, sizeof(sequence), "%llu", (unsigned long long)r->device_sequence);
-        snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)r->epoch);
-        format_time(r->received, received);
-        const MqttUserProperty properties[] = {
-                { "device", name },       { "posture", r->posture }, { "received-at", received },
-                { "sequence", sequence }, { "epoch", epoch },
-        };
-        const MqttClientPublish message = {
-                .topic = topic,
-                .payload = r->payload,
-                .content_type = r->content_type,
-                .properties = properties,
-                .n_properties = ELEMENTSOF(properties),
-        };
-        return mqtt_client_publish(u->client, &message, ret_mid);
 }
 
 /* 0: sent, or dealt with otherwise. Negative: no more for now. */
 static int send_record(Uplink *u, const StoreRecord *r)
 {
         int mid;
-        if (window_has(&u->window, r->id) || holds_keep(&u->holds, r->device, r->id))
-                return 0;
-        int error = publish(u, r, &mid);
+        int error = uplink_message_publish(u->client, u->base, r, &mid);
         if (error == -EMSGSIZE || error == -EINVAL) {
                 drop(u, r->id, r->device,
                      error == -EMSGSIZE ? "larger than the broker takes" : "not a valid message");
@@ -198,7 +177,35 @@ static int send_record(Uplink *u, const StoreRecord *r)
         if (error < 0)
                 return error;
         u->stats.sent++;
-        return window_add(&u->window, mid, r->id, r->device);
+        caution_sent(&u->caution);
+        error = window_add(&u->window, mid, r->id, r->device);
+        if (u->window.n == 1) {
+                u->progress_at = loop_now(u->loop);
+                arm_timer(u);
+        }
+        return error;
+}
+
+static int send_in_order(Uplink *u, const StoreRecord *r)
+{
+        if (window_has(&u->window, r->id) || caution_keeps(&u->caution, r->id))
+                return 0;
+        if (!holds_keep(&u->holds, r->device, r->id))
+                return send_record(u, r);
+        caution_passed(&u->caution, r->id);
+        return 0;
+}
+
+static void read_done(Uplink *u, int error)
+{
+        /* Without a connection the news of its end is on its way. */
+        if (error < 0 && error != -ENOTCONN) {
+                if (ratelimit_take(&u->complaints, now_boottime()))
+                        log_warning_errno(error, "Cannot send what is stored, trying again");
+                retry_later(u);
+        } else if (error == 0) {
+                loop_defer(u->turn);
+        }
 }
 
 static void on_read(int error, const StoreRecord *records, size_t n, void *userdata)
@@ -208,28 +215,34 @@ static void on_read(int error, const StoreRecord *records, size_t n, void *userd
         u->read = NULL;
         cursor->dry = error == 0 && n == 0;
         for (size_t i = 0; i < n && error == 0; i++) {
-                error = send_record(u, &records[i]);
+                error = send_in_order(u, &records[i]);
                 if (error == 0)
                         cursor->after = records[i].id;
         }
-        /* Without a connection the news of its end is on its way. */
-        if (error < 0 && error != -ENOTCONN) {
-                if (ratelimit_take(&u->complaints, now_boottime()))
-                        log_warning_errno(error, "Cannot send what is stored, trying again");
-                retry_later(u);
-                return;
-        }
-        if (error == 0)
-                loop_defer(u->turn);
+        read_done(u, error);
 }
 
-static void read_more(Uplink *u)
+static void on_trial_read(int error, const StoreRecord *records, size_t n, void *userdata)
 {
-        size_t room = u->window_limit - u->window.n;
-        /* Not for each single acknowledgement: a read costs the store's thread a wake-up. */
-        if (!u->stats.connected || u->read || u->retry_at != USEC_INFINITY ||
-            room < MAX(u->window_limit / 4, 1U))
-                return;
+        Uplink *u = userdata;
+        u->read = NULL;
+        if (error == 0 && n == 1 && records[0].id == u->trial)
+                error = send_record(u, &records[0]);
+        else if (error == 0)
+                caution_passed(&u->caution, u->trial);
+        read_done(u, error);
+}
+
+static void read_trial(Uplink *u, uint64_t id)
+{
+        u->trial = id;
+        if (u->window.n == 0 &&
+            store_read(u->store, 0, id - 1, 1, READ_BYTES, on_trial_read, u, &u->read) < 0)
+                retry_later(u);
+}
+
+static void read_in_order(Uplink *u, size_t room)
+{
         for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
                 if (u->cursors[i].dry)
                         continue;
@@ -240,6 +253,22 @@ static void read_more(Uplink *u)
                         retry_later(u);
                 return;
         }
+        if (u->window.n == 0)
+                caution_idle(&u->caution);
+}
+
+static void read_more(Uplink *u)
+{
+        if (!u->stats.connected || u->read || u->retry_at != USEC_INFINITY)
+                return;
+        uint64_t trial = caution_trial(&u->caution, loop_now(u->loop));
+        size_t limit = caution_alone(&u->caution) ? 1 : u->window_limit;
+        size_t room = limit - MIN(limit, u->window.n);
+        /* Not for each single acknowledgement: a read costs the store's thread a wake-up. */
+        if (trial != 0)
+                read_trial(u, trial);
+        else if (room >= MAX(limit / 4, 1U))
+                read_in_order(u, room);
 }
 
 static int on_turn(void *userdata)
@@ -250,11 +279,25 @@ static int on_turn(void *userdata)
         return 0;
 }
 
+/* A broker that has ceased to acknowledge, but not to answer pings. */
+static void check_progress(Uplink *u)
+{
+        char text[80], span[USEC_FORMAT_MAX];
+        if (u->window.n == 0 || loop_now(u->loop) < usec_add(u->progress_at, u->patience))
+                return;
+        snprintf(text, sizeof(text), "the broker has acknowledged nothing for %s",
+                 usec_format_span(u->patience, span));
+        mqtt_client_reconnect(u->client, text);
+}
+
 /* Holds that have run out: look at their records again. Those in flight are passed over. */
 static int on_timer(void *userdata)
 {
         Uplink *u = userdata;
         uint64_t lowest;
+        check_progress(u);
+        if (u->stats.connected)
+                caution_trial(&u->caution, loop_now(u->loop));
         if (u->retry_at <= loop_now(u->loop))
                 u->retry_at = USEC_INFINITY;
         if (holds_release(&u->holds, loop_now(u->loop), &lowest)) {
@@ -289,17 +332,52 @@ static void on_connected(const MqttLimits *limits, void *userdata)
 {
         Uplink *u = userdata;
         start_over(u);
+        caution_connected(&u->caution, loop_now(u->loop));
         u->window_limit = MIN(u->window_size, MAX(limits->receive_maximum, 1U));
         u->stats.connected = true;
         u->stats.since = now_realtime();
         log_notice("Connected to the upstream %s", u->server);
         LIST_FOREACH (i, &u->subscriptions)
                 mqtt_client_subscribe(u->client, LIST_ENTRY(i, Subscription, link)->filter);
+        arm_timer(u);
         loop_defer(u->turn);
 }
 
+static void set_aside(Uplink *u, const InFlight *f, const char *why)
+{
+        char text[200];
+        const char *name = isempty(f->device) ? "the gateway itself" : f->device;
+        snprintf(text, sizeof(text), "Set aside a record of %s that ended the connection: %s.",
+                 name, why);
+        note_error(u, text);
+        if (ratelimit_take(&u->complaints, now_boottime()))
+                log_message(LOG_WARNING,
+                            LOG_FIELDS({ "DEVICE", isempty(f->device) ? NULL : f->device },
+                                       { "REASON", why }),
+                            "The connection to the upstream ended on record %llu of %s, it is set "
+                            "aside: %s",
+                            (unsigned long long)f->id, name, why);
+}
+
+/* What was on its way may be the cause. */
+static void judge_end(Uplink *u, MqttEnd end, const char *reason)
+{
+        _cleanup_free_ InFlight *only = NULL;
+        CautionVerdict verdict = caution_ended(&u->caution, &u->window, end, loop_now(u->loop));
+        if (verdict == CAUTION_NOTHING)
+                return;
+        List *first = list_first(&u->window.entries);
+        only = window_take(&u->window, LIST_ENTRY(first, InFlight, link)->mid);
+        if (verdict == CAUTION_ASIDE)
+                set_aside(u, only, reason);
+        else if (verdict == CAUTION_DROP)
+                drop(u, only->id, only->device, "the connection ended each time it was sent");
+        else
+                hold(u, only, reason);
+}
+
 /* One line for each new reason: an outage of a night does not fill the journal. */
-static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
+static void on_disconnected(MqttEnd end, const char *reason, usec_t retry_in, void *userdata)
 {
         Uplink *u = userdata;
         char text[sizeof(u->stats.last_error)], span[USEC_FORMAT_MAX];
@@ -312,6 +390,8 @@ static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
         note_error(u, text);
         if (u->stats.connected)
                 u->stats.since = now_realtime();
+        if (u->stats.connected)
+                judge_end(u, end, reason);
         u->stats.connected = false;
         start_over(u);
 }
@@ -353,6 +433,8 @@ static int set_up(Uplink *u, const UplinkConfig *config)
         size_t window = config->client.window > 0 ? config->client.window : UPLINK_WINDOW_DEFAULT;
         list_init(&u->subscriptions);
         window_init(&u->window);
+        caution_init(&u->caution, config->suspect_wait);
+        u->patience = config->patience > 0 ? config->patience : PATIENCE;
         u->complaints = RATELIMIT_INIT(USEC_PER_MIN, 10);
         u->stats.since = now_realtime();
         u->retry_at = USEC_INFINITY;
@@ -414,6 +496,7 @@ Uplink *uplink_free(Uplink *u)
                 free(LIST_ENTRY(i, Subscription, link));
         }
         window_clear(&u->window);
+        caution_done(&u->caution);
         holds_done(&u->holds);
         free(u->delivered);
         free(u->base);
@@ -428,4 +511,5 @@ void uplink_stats(const Uplink *u, UplinkStats *ret)
         ret->attempts = mqtt_client_attempts(u->client);
         ret->in_flight = u->window.n;
         ret->held = holds_count(&u->holds);
+        ret->set_aside = caution_count(&u->caution);
 }

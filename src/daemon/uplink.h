@@ -7,7 +7,9 @@
  * ids. After a reconnect it starts again from the oldest: at most a window is sent twice, and
  * `epoch` with `sequence` tell the receiver which. A record that the broker refuses for good
  * (malformed, too large) is dropped, loudly; after any other refusal the device's records wait and
- * are tried again, so that one device without rights upstream does not hold up the others. */
+ * are tried again, so that one device without rights upstream does not hold up the others. A record
+ * that makes the broker end the connection is set aside, and dropped only when it is beyond doubt
+ * that it is the cause (uplink-caution.h). */
 
 #include "platform/mqtt-client.h"
 #include "platform/store.h"
@@ -18,6 +20,9 @@ typedef struct UplinkConfig {
         MqttClientConfig client;  /* `window`: 0 is UPLINK_WINDOW_DEFAULT */
         const char *topic_prefix; /* without '/' at its ends */
         const char *gateway;      /* this gateway's name in topics */
+        /* Times, 0: the default. */
+        usec_t suspect_wait; /* a record is first set aside for; 10 s */
+        usec_t patience;     /* without any acknowledgement, then it connects anew; 5 min */
 } UplinkConfig;
 
 typedef struct UplinkStats {
@@ -26,10 +31,11 @@ typedef struct UplinkStats {
         uint64_t attempts;
         size_t in_flight;
         size_t held;          /* devices whose records wait after a refusal */
+        size_t set_aside;     /* records that seem to end the connection */
         uint64_t sent;        /* with repetitions */
         uint64_t delivered;   /* acknowledged by the broker */
         uint64_t refused;     /* by the broker, to be tried again */
-        uint64_t dropped;     /* refused for good */
+        uint64_t dropped;     /* that the broker can never take */
         char last_error[256]; /* a sentence, "" when there was none */
         usec_t last_error_at; /* CLOCK_REALTIME */
 } UplinkStats;

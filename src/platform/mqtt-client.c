@@ -46,7 +46,7 @@ static usec_t next_backoff(MqttClient *c)
         return c->backoff;
 }
 
-static void lost(MqttClient *c, const char *why)
+static void lost(MqttClient *c, MqttEnd end, const char *why)
 {
         char reason[512]; /* `why` may belong to what ends here */
         snprintf(reason, sizeof(reason), "%s", why);
@@ -57,7 +57,7 @@ static void lost(MqttClient *c, const char *why)
         c->up = c->attempting = false;
         usec_t wait = next_backoff(c);
         loop_timer_arm_relative(c->timer, wait);
-        c->events.disconnected(reason, wait, c->userdata);
+        c->events.disconnected(end, reason, wait, c->userdata);
 }
 
 static void on_up(const MqttLimits *limits, void *userdata)
@@ -71,9 +71,9 @@ static void on_up(const MqttLimits *limits, void *userdata)
         c->events.connected(limits, c->userdata);
 }
 
-static void on_down(const char *reason, void *userdata)
+static void on_down(MqttEnd end, const char *reason, void *userdata)
 {
-        lost(userdata, reason);
+        lost(userdata, end, reason);
 }
 
 static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
@@ -101,7 +101,7 @@ static void connect_next(MqttClient *c)
         int r = mqtt_connection_new(c->loop, &c->config, c->credential, address, &events, c,
                                     &c->connection);
         if (r < 0)
-                lost(c, strerror(-r));
+                lost(c, MQTT_END_LINK, strerror(-r));
 }
 
 static void on_resolved(int error, const char *reason, const struct sockaddr_storage *addresses,
@@ -113,7 +113,7 @@ static void on_resolved(int error, const char *reason, const struct sockaddr_sto
         if (error < 0) {
                 snprintf(text, sizeof(text), "cannot find the address of %s: %s", c->config.host,
                          reason);
-                lost(c, text);
+                lost(c, MQTT_END_LINK, text);
                 return;
         }
         memcpy(c->addresses, addresses, n * sizeof(*addresses));
@@ -128,7 +128,7 @@ static int attempt(MqttClient *c)
         loop_timer_arm_relative(c->timer, c->config.connect_timeout);
         int r = resolve_start(c->loop, c->config.host, c->config.port, on_resolved, c, &c->resolve);
         if (r < 0)
-                lost(c, strerror(-r));
+                lost(c, MQTT_END_LINK, strerror(-r));
         return 0;
 }
 
@@ -137,8 +137,9 @@ static int on_timer(void *userdata)
         MqttClient *c = userdata;
         if (!c->attempting)
                 return attempt(c);
-        lost(c, c->resolve ? "no answer from the name server in time"
-                           : "no answer from the server in time");
+        lost(c, MQTT_END_LINK,
+             c->resolve ? "no answer from the name server in time"
+                        : "no answer from the server in time");
         return 0;
 }
 
@@ -193,6 +194,12 @@ MqttClient *mqtt_client_free(MqttClient *c)
         free((char *)c->config.client_id);
         free(c);
         return NULL;
+}
+
+void mqtt_client_reconnect(MqttClient *c, const char *reason)
+{
+        if (c->up)
+                lost(c, MQTT_END_LINK, reason);
 }
 
 uint64_t mqtt_client_attempts(const MqttClient *c)

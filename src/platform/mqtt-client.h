@@ -48,11 +48,18 @@ typedef struct MqttClientMessage {
         bool retained;
 } MqttClientMessage;
 
+/* What the end of a connection may say of the messages that were in flight. */
+typedef enum MqttEnd {
+        MQTT_END_LINK,   /* nothing: the network, a timeout, or what the broker says of itself */
+        MQTT_END_BROKER, /* it closed, reset, or sent what is no MQTT: perhaps one was the cause */
+        MQTT_END_DENIED, /* its DISCONNECT speaks of rights or quota: one was not allowed */
+} MqttEnd;
+
 /* Called from the loop. None of them may free the client. */
 typedef struct MqttClientEvents {
         void (*connected)(const MqttLimits *limits, void *userdata);
         /* Also after an attempt that failed. `reason` is half a sentence for an operator. */
-        void (*disconnected)(const char *reason, usec_t retry_in, void *userdata);
+        void (*disconnected)(MqttEnd end, const char *reason, usec_t retry_in, void *userdata);
         /* `reason_code` below 0x80: the broker has it (MQTT 5 section 2.4). */
         void (*acknowledged)(int mid, uint8_t reason_code, void *userdata);
         /* `message` holds during the call. */
@@ -67,6 +74,8 @@ int mqtt_client_new(Loop *l, const MqttClientConfig *config, Credential *credent
 MqttClient *mqtt_client_free(MqttClient *c);
 DEFINE_CLEANUP(MqttClient, mqtt_client_free)
 
+/* Gives the connection up, as after MQTT_END_LINK; calls `disconnected`. Without one: nothing. */
+void mqtt_client_reconnect(MqttClient *c, const char *reason);
 /* Connects or tries to, since it began. */
 uint64_t mqtt_client_attempts(const MqttClient *c);
 

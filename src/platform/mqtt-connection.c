@@ -48,6 +48,7 @@ struct MqttConnection {
         bool busy;      /* a call is under way, perhaps waiting on a fiber */
         bool abandoned; /* freed while busy: the fiber cleans up */
         bool up, down, report_up;
+        MqttEnd end;
         MqttLimits limits;
         RateLimit refusals; /* that are logged: a broker may send any number */
         char reason[512];
@@ -67,6 +68,38 @@ static void unwatch(MqttConnection *c)
         if (c->fd >= 0)
                 close(c->fd);
         c->fd = -1;
+}
+
+/* MQTT 5 section 3.14.2.1: what a broker says of itself or of the connection, not of a message. */
+static bool end_by_itself(int code)
+{
+        static const uint8_t codes[] = {
+                MQTT_RC_SERVER_UNAVAILABLE,    MQTT_RC_SERVER_BUSY,
+                MQTT_RC_SERVER_SHUTTING_DOWN,  MQTT_RC_KEEP_ALIVE_TIMEOUT,
+                MQTT_RC_SESSION_TAKEN_OVER,    MQTT_RC_MESSAGE_RATE_TOO_HIGH,
+                MQTT_RC_ADMINISTRATIVE_ACTION, MQTT_RC_USE_ANOTHER_SERVER,
+                MQTT_RC_SERVER_MOVED,          MQTT_RC_CONNECTION_RATE_EXCEEDED,
+                MQTT_RC_MAXIMUM_CONNECT_TIME,
+        };
+        return memchr(codes, code, sizeof(codes));
+}
+
+/* `code` is the library's error or, from 0x80, the reason of a DISCONNECT; `error` the socket's.
+ * 2.0.21 takes a PUBACK with some reasons (0x95, packet too large) for a protocol error: which
+ * message it was about is lost then. */
+static void note_end(MqttConnection *c, int code, int error)
+{
+        bool network = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH ||
+                       error == ENETDOWN || error == EHOSTDOWN;
+        /* A DISCONNECT may be read after the reset that followed it was noted. */
+        if (c->down && code < 0x80)
+                return;
+        if (network || code == MOSQ_ERR_KEEPALIVE || code == MOSQ_ERR_NOMEM || end_by_itself(code))
+                c->end = MQTT_END_LINK;
+        else if (code == MQTT_RC_NOT_AUTHORIZED || code == MQTT_RC_QUOTA_EXCEEDED)
+                c->end = MQTT_END_DENIED;
+        else
+                c->end = MQTT_END_BROKER;
 }
 
 /* The first reason is the one that counts. */
@@ -93,8 +126,15 @@ static void set_down_loss(MqttConnection *c, const char *what)
 static void set_down_errno(MqttConnection *c, int error)
 {
         char text[128];
+        note_end(c, MOSQ_ERR_ERRNO, error);
         snprintf(text, sizeof(text), "connection failed: %s", strerror(error));
         set_down_loss(c, error > 0 ? text : "connection lost");
+}
+
+static void set_down_library(MqttConnection *c, int code)
+{
+        note_end(c, code, 0);
+        set_down_loss(c, mosquitto_strerror(code));
 }
 
 /* What the socket said, or 0: an error of the socket below TLS is a TLS error to 2.0.21. */
@@ -137,6 +177,7 @@ static void on_disconnect(struct mosquitto *m, void *userdata, int code,
         MqttConnection *c = userdata;
         char text[128];
         int error = socket_error(c, code, errno);
+        note_end(c, code, error);
         if (code >= 0x80)
                 snprintf(text, sizeof(text), "the broker disconnected: %s",
                          mosquitto_reason_string(code));
@@ -314,7 +355,7 @@ static void run_call(void *userdata)
         if (r == MOSQ_ERR_ERRNO || error > 0)
                 set_down_errno(c, error);
         else if (r > 0)
-                set_down_loss(c, mosquitto_strerror(r));
+                set_down_library(c, r);
         settle(c);
 }
 
@@ -368,7 +409,7 @@ static int on_report(void *userdata)
                 return 0;
         }
         if (c->down) /* what TLS says is the better reason */
-                c->events.down(c->tls.reason[0] ? c->tls.reason : c->reason, c->userdata);
+                c->events.down(c->end, c->tls.reason[0] ? c->tls.reason : c->reason, c->userdata);
         return 0;
 }
 

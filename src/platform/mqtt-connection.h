@@ -16,7 +16,7 @@ typedef struct MqttConnection MqttConnection;
  * also when `up` never came; nothing comes after it. */
 typedef struct MqttConnectionEvents {
         void (*up)(const MqttLimits *limits, void *userdata);
-        void (*down)(const char *reason, void *userdata);
+        void (*down)(MqttEnd end, const char *reason, void *userdata);
         void (*acknowledged)(int mid, uint8_t reason_code, void *userdata);
         void (*message)(const MqttClientMessage *message, void *userdata);
 } MqttConnectionEvents;

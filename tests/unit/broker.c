@@ -103,6 +103,15 @@ static bool listens(uint16_t port)
         return ok;
 }
 
+static void wait_listening(const Broker *b)
+{
+        usec_t deadline = now_boottime() + PATIENCE;
+        while (!listens(b->port)) {
+                assert_true(now_boottime() < deadline);
+                usleep(5000);
+        }
+}
+
 void broker_start(Broker *b, const char *extra)
 {
         char config[128];
@@ -116,11 +125,18 @@ void broker_start(Broker *b, const char *extra)
                 b->port, b->directory, b->directory, b->directory, b->log, extra ? extra : "");
         fclose(f);
         b->pid = spawn((const char *[]){ "mosquitto", "-c", config, NULL }, "/dev/null");
-        usec_t deadline = now_boottime() + PATIENCE;
-        while (!listens(b->port)) {
-                assert_true(now_boottime() < deadline);
-                usleep(5000);
-        }
+        wait_listening(b);
+}
+
+void broker_start_hostile(Broker *b, const char *behaviour, const char *word)
+{
+        char port[8], output[128];
+        snprintf(port, sizeof(port), "%u", b->port);
+        path_of(b, "hostile-broker.log", output);
+        b->pid = spawn((const char *[]){ TOOLS "/hostile-broker", b->directory, port, b->log,
+                                         behaviour, word, NULL },
+                       output);
+        wait_listening(b);
 }
 
 void process_end(pid_t pid)

@@ -21,6 +21,8 @@ typedef struct Broker {
 void broker_prepare(Broker *b);
 /* `extra` are further lines of its configuration, or NULL. Returns when it listens. */
 void broker_start(Broker *b, const char *extra);
+/* Instead of Mosquitto tests/tools/hostile-broker, on the same port and with the same log. */
+void broker_start_hostile(Broker *b, const char *behaviour, const char *word);
 /* SIGKILL, and waits for its end. */
 void broker_kill(Broker *b);
 /* Kills, removes the directory. */

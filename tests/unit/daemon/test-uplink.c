@@ -1,176 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "../unit.h"
+#include "uplink-bench.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-event.h>
-
-#include "../broker.h"
-#include "daemon/uplink.h"
-
-#define WINDOW 20
-
-typedef struct Fixture {
-        char directory[64];
-        Loop *loop;
-        Store *store;
-        Credential *credential;
-        UplinkConfig config;
-        Uplink *uplink;
-        size_t appended;
-        unsigned commands;
-        char command[128];
-} Fixture;
-
-static Broker broker;
-
-static int group_setup(void **state)
-{
-        broker_prepare(&broker);
-        return 0;
-}
-
-static int group_teardown(void **state)
-{
-        broker_done(&broker);
-        return 0;
-}
-
-static int setup(void **state)
-{
-        Fixture *f = calloc(1, sizeof(*f));
-        strcpy(f->directory, "/tmp/test-uplink.XXXXXX");
-        assert_non_null(mkdtemp(f->directory));
-        assert_int_equal(loop_new(&f->loop), 0);
-        assert_int_equal(store_open(f->loop, f->directory, (uint64_t)64 << 20, &f->store), 0);
-        f->credential = broker_credential(&broker, false);
-        f->config = (UplinkConfig){
-                .client = {
-                        .host = "127.0.0.1",
-                        .port = broker.port,
-                        .server_name = "broker.test",
-                        .ca = broker.ca,
-                        .client_id = "gw-1",
-                        .keep_alive = 30,
-                        .window = WINDOW,
-                        .backoff_min = 50 * USEC_PER_MSEC,
-                        .backoff_max = 200 * USEC_PER_MSEC,
-                },
-                .topic_prefix = "site/a",
-                .gateway = "gw",
-        };
-        remove(broker.log);
-        *state = f;
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        Fixture *f = *state;
-        char command[128];
-        uplink_free(f->uplink);
-        store_free(f->store);
-        credential_unref(f->credential);
-        broker_kill(&broker);
-        loop_free(f->loop);
-        snprintf(command, sizeof(command), "rm -rf -- '%s'", f->directory);
-        assert_int_equal(system(command), 0);
-        free(f);
-        return 0;
-}
-
-static void start(Fixture *f)
-{
-        assert_int_equal(uplink_new(f->loop, f->store, &f->config, f->credential, &f->uplink), 0);
-}
-
-static void turn(Fixture *f)
-{
-        assert_true(sd_event_run(loop_sd_event(f->loop), 50 * USEC_PER_MSEC) >= 0);
-}
-
-static UplinkStats stats_of(Fixture *f)
-{
-        UplinkStats s;
-        uplink_stats(f->uplink, &s);
-        return s;
-}
-
-static uint64_t waiting(Fixture *f)
-{
-        StoreStats s;
-        store_stats(f->store, &s);
-        return s.records;
-}
-
-#define PUMP_UNTIL(f, condition)                                                                   \
-        do {                                                                                       \
-                usec_t _deadline = now_boottime() + 30 * USEC_PER_SEC;                             \
-                while (!(condition)) {                                                             \
-                        turn(f);                                                                   \
-                        if (now_boottime() > _deadline)                                            \
-                                fail_msg("%s never came; %s", #condition, stats_of(f).last_error); \
-                }                                                                                  \
-        } while (0)
-
-static void on_appended(int error, uint64_t id, void *userdata)
-{
-        Fixture *f = userdata;
-        assert_int_equal(error, 0);
-        f->appended++;
-}
-
-static void append(Fixture *f, StoreKind kind, const char *device, const char *topic, Bytes payload)
-{
-        const StoreRecord r = {
-                .kind = (uint8_t)kind,
-                .device = device,
-                .topic = topic,
-                .content_type = "text/plain",
-                .posture = "affirming",
-                .received = 1767225600 * USEC_PER_SEC + 42 * USEC_PER_MSEC,
-                .payload = payload,
-        };
-        assert_int_equal(store_append(f->store, &r, on_appended, f, NULL), 0);
-}
-
-/* Records n/<first> ... n/<last - 1>. */
-static void append_range(Fixture *f, const char *device, unsigned first, unsigned last)
-{
-        size_t target = f->appended;
-        for (unsigned i = first; i < last; i++, target++) {
-                char topic[32];
-                snprintf(topic, sizeof(topic), "n/%u", i);
-                append(f, STORE_TELEMETRY, device, topic, bytes_from_str(topic));
-        }
-        while (f->appended < target)
-                turn(f);
-}
-
-/* How often each number of the device arrived, from the broker's own log; checks that the first
- * arrivals are in order. */
-static void count_arrivals(const char *device, unsigned *counts, unsigned n)
-{
-        char pattern[64], line[1024];
-        unsigned highest = 0;
-        snprintf(pattern, sizeof(pattern), "'site/a/gw/%s/n/", device);
-        FILE *log = fopen(broker.log, "re");
-        assert_non_null(log);
-        while (fgets(line, sizeof(line), log)) {
-                const char *p = strstr(line, pattern);
-                if (!p || !strstr(line, "Received PUBLISH from gw-1"))
-                        continue;
-                unsigned i = (unsigned)atoi(p + strlen(pattern));
-                assert_true(i < n);
-                if (counts[i]++ == 0) {
-                        assert_true(i >= highest);
-                        highest = i;
-                }
-        }
-        fclose(log);
-}
 
 static void delivery(void **state)
 {
@@ -339,7 +173,9 @@ static void too_large(void **state)
         assert_string_equal(s.last_error, "Dropped a record of d1: larger than the broker takes.");
 }
 
-/* The same, but the broker says it only when it has the message. */
+/* The same, but the broker says it only when it has the message. libmosquitto 2.0.21 takes that
+ * answer for a protocol error and ends the connection: what the uplink makes of it takes others
+ * that get through in between. */
 static void too_large_for_puback(void **state)
 {
         Fixture *f = *state;
@@ -348,9 +184,12 @@ static void too_large_for_puback(void **state)
         append_range(f, "d1", 0, 5);
         broker_start(&broker, "message_size_limit 2000");
         start(f);
+        PUMP_UNTIL(f, stats_of(f).delivered == 5);
+        PUMP_WITH_OTHERS(f, stats_of(f).dropped == 1);
+        assert_non_null(strstr(stats_of(f).last_error, "Dropped a record of d1: "));
         PUMP_UNTIL(f, waiting(f) == 0);
-        assert_int_equal(stats_of(f).dropped, 1);
-        assert_int_equal(stats_of(f).delivered, 5);
+        assert_int_equal(stats_of(f).held, 0);
+        assert_int_equal(stats_of(f).set_aside, 0);
 }
 
 static void on_command(const char *topic, const MqttClientMessage *message, void *userdata)
@@ -407,7 +246,6 @@ static void freed_in_full_swing(void **state)
 
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 TEST(delivery),
                 TEST(receive_maximum),

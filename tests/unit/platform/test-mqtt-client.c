@@ -40,7 +40,7 @@ static void on_connected(const MqttLimits *limits, void *userdata)
         f->seen.connected++;
         f->seen.limits = *limits;
 }
-static void on_disconnected(const char *reason, usec_t retry_in, void *userdata)
+static void on_disconnected(MqttEnd end, const char *reason, usec_t retry_in, void *userdata)
 {
         Fixture *f = userdata;
         f->seen.disconnected++;
