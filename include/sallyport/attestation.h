@@ -2,7 +2,8 @@
 #pragma once
 
 /* Names and numbers of the attestation wire: what a device's firmware, a verifier upstream and the
- * gateway have to agree on. Constants alone; nothing here needs another header. */
+ * gateway have to agree on. Constants alone; nothing here needs another header. Which path or topic
+ * takes what, and what the answers mean, is in sallyport(7), the page beside this file. */
 
 /* The authority of this project's tag URIs (RFC 4151): the one place where it is written. */
 #define SALLYPORT_TAG "tag:sallyport.org,2026:sallyport/"
