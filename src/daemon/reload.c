@@ -11,16 +11,20 @@
 #include "daemon/startup.h"
 #include "platform/notify.h"
 
+/* A device that is enrolled anew. */
+typedef struct Renewed {
+        DeviceState *device;
+        const char *why;
+        bool loses; /* a verdict was in force */
+} Renewed;
+
 /* Everything that a new configuration brings, while it may still be refused. */
 typedef struct Change {
         Settings *settings;
         ReferenceSet *references;
         DeviceState **disconnect; /* still configured, but known by something else */
         size_t n_disconnect;
-        struct Renewed {
-                DeviceState *device;
-                const char *why;
-        } * renewed; /* enrolled anew */
+        Renewed *renewed;
         size_t n_renewed;
 } Change;
 
@@ -55,7 +59,8 @@ static int find_changed(const Gateway *g, Change *c)
                 if (fresh && reload_ends_sessions(d->device, fresh))
                         c->disconnect[c->n_disconnect++] = d;
                 if (why)
-                        c->renewed[c->n_renewed++] = (struct Renewed){ d, why };
+                        c->renewed[c->n_renewed++] =
+                                (Renewed){ d, why, d->posture != POSTURE_UNATTESTED };
         }
         return 0;
 }
@@ -100,11 +105,13 @@ static void device_removed(DeviceState *d, void *userdata)
 }
 
 /* The registry has taken the posture; the evidence, the result and the nonces go as well. */
-static void device_renewed(Gateway *g, const struct Renewed *r)
+static void device_renewed(Gateway *g, const Renewed *r)
 {
         const char *name = r->device->device->name;
-        log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", name }, { "REASON", "enrolled-anew" }),
-                    "What %s has shown counts no more, it is %s", name, r->why);
+        if (r->loses)
+                log_message(LOG_NOTICE,
+                            LOG_FIELDS({ "DEVICE", name }, { "REASON", "enrolled-anew" }),
+                            "What %s has shown counts no more, it is %s", name, r->why);
         attest_forget(g->attest, r->device);
 }
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from hostile_coap import Firmware, opened
 from lab import TOOLS, check, wait_until
+from peers import Reasons
 from reload import reload
 from steps import PROBE, UPSTREAM, coap, device
 
@@ -87,7 +88,9 @@ def enrolment(lab):
             ("devices.d/dev3.conf", lambda t: t + b"CertificateSPKI=" + b"00" * 32 + b"\n",
              "its certificate is another")):
         shown(lab, f)
+        seen = Reasons(lab, DEVICE="dev3")
         with replaced(lab, file, change):
+            seen.wait("enrolled-anew")
             check(device(lab, "dev3")["posture"] == "unattested", f"{file}: the verdict stays")
         void(lab, why)
     f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
