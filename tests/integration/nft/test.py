@@ -462,8 +462,12 @@ def test_neighbours_go():
           ("vlan10", "fd00:10::10") not in left and ("vlan10", "10.10.0.10") in left, str(left))
     check("the operator's own stay", left.get(("vlan10", "10.10.0.77")) ==
           ("02:00:00:00:00:77", "PERMANENT"), str(left))
+    t.load(CONFIG.replace("00:0a affirming", "00:1a affirming"))
+    left = neighbours()
+    check("another hardware address takes the place of the one before",
+          left.get(("vlan10", "10.10.0.10")) == ("02:00:00:00:00:1a", "PERMANENT"), str(left))
     t.load(CONFIG)
-    check("and comes again with it", mine(), str(neighbours()))
+    check("and all comes again with the old configuration", mine(), str(neighbours()))
     t.end()
 
 

@@ -38,6 +38,64 @@ static void key_that_changed(void **state)
         assert_string_equal(keys, "[Identity] Names=, [MQTT] Listen=, [Upstream] Address=");
 }
 
+/* Whatever would be ignored until a restart has to be refused, or nobody knows. */
+static void every_key_that_takes_a_restart(void **state)
+{
+        char *words[] = { (char *)"gw", NULL };
+        ListenAddress address = { 0 };
+        const Settings a = { 0 };
+        Settings b[23];
+        static const char *const keys[ELEMENTSOF(b)] = {
+                "[Gateway] Name=",
+                "[Gateway] StateDirectory=",
+                "[TPM] TCTI=",
+                "[TPM] PCRs=",
+                "[Identity] TLSKey=",
+                "[Identity] LeafLifetime=",
+                "[Identity] Names=",
+                "[MQTT] Listen=",
+                "[MQTT] MinimumTLS=",
+                "[MQTT] MaximumPacketSize=",
+                "[MQTT] MaximumConnections=",
+                "[MQTT] KeepAlive=",
+                "[CoAP] Listen=",
+                "[CoAP] MaximumSessions=",
+                "[Devices] CA=",
+                "[Upstream] Address=",
+                "[Upstream] ServerName=",
+                "[Upstream] CA=",
+                "[Upstream] ClientId=",
+                "[Upstream] TopicPrefix=",
+                "[Upstream] KeepAlive=",
+                "[Upstream] Window=",
+                "[Store] MaximumSize=",
+        };
+        for (size_t i = 0; i < ELEMENTSOF(b); i++)
+                b[i] = a;
+        b[0].name = b[1].state_directory = b[2].tcti = words[0];
+        b[3].pcrs = 1;
+        b[4].tls_key = TLS_KEY_TPM;
+        b[5].leaf_lifetime = 1;
+        b[6].names = (Words){ words, 1 };
+        b[7].mqtt.listen = b[12].coap.listen = (Listens){ &address, 1 };
+        b[8].mqtt.minimum_tls = TLS_MINIMUM_1_3;
+        b[9].mqtt.maximum_packet_size = 1;
+        b[10].mqtt.maximum_connections = 1;
+        b[11].mqtt.keep_alive = 1;
+        b[13].coap.maximum_sessions = 1;
+        b[14].devices_ca = b[15].upstream.host = b[16].upstream.server_name = words[0];
+        b[17].upstream.ca = b[18].upstream.client_id = b[19].upstream.topic_prefix = words[0];
+        b[20].upstream.keep_alive = 1;
+        b[21].upstream.window = 1;
+        b[22].store_maximum_size = 1;
+        for (size_t i = 0; i < ELEMENTSOF(b); i++) {
+                char said[400];
+                assert_true(reload_needs_restart(&a, &b[i], said, sizeof(said)));
+                assert_string_equal(said, keys[i]);
+                assert_true(reload_needs_restart(&b[i], &a, said, sizeof(said)));
+        }
+}
+
 static void device_that_is_another(void **state)
 {
         const Zone zone = { .interface = (char *)"eth1.10" },
@@ -70,6 +128,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(key_that_changed),
+                cmocka_unit_test(every_key_that_takes_a_restart),
                 cmocka_unit_test(device_that_is_another),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -308,6 +308,11 @@ static void changes_between_postures(void **state)
         assert_int_equal(c.added[0]->deadline, 200);
         assert_false(c.tightens);
         egress_change_done(&c);
+        c = change(&later, &good); /* a verdict that ends earlier than the one before */
+        assert_int_equal(c.n_removed, 1);
+        assert_int_equal(c.n_added, 1);
+        assert_int_equal(c.added[0]->deadline, 100);
+        egress_change_done(&c);
 
         c = change(&good, &warned);
         assert_int_equal(c.n_removed, 1);

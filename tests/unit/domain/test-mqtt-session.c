@@ -13,6 +13,7 @@
 
 #include "../hex.h"
 #include "domain/mqtt-session.h"
+#include "proto/topic.h"
 
 #define CONNECT3 "10 10 0004'MQTT'04 02 003c 0004'dev1' "
 #define CONNECT5 "10 11 0004'MQTT'05 02 003c 00 0004'dev1' "
@@ -413,6 +414,25 @@ static void aliases(void **state)
         client_close(&c);
 }
 
+/* An alias keeps its topic in memory: it is bounded as every topic is. */
+static void alias_of_a_deep_topic(void **state)
+{
+        for (size_t levels = TOPIC_LEVELS_MAX; levels <= TOPIC_LEVELS_MAX + 1; levels++) {
+                uint8_t in[256] = { 0x30, (uint8_t)(2 + levels + 4 + 1), 0, (uint8_t)levels };
+                size_t consumed;
+                Client c;
+                memset(in + 4, '/', levels - 1);
+                in[4 + levels - 1] = 'a';
+                memcpy(in + 4 + levels, "\x03\x23\0\1x", 5);
+                open_connected(&c, CONNECT5, CONNACK5);
+                mqtt_session_input(c.session, BYTES(in, 4 + levels + 5), 1000, 0, &consumed);
+                assert_int_equal(mqtt_session_has_ended(c.session), levels > TOPIC_LEVELS_MAX);
+                if (levels > TOPIC_LEVELS_MAX)
+                        assert_ended(&c, MQTT_TOPIC_NAME_INVALID);
+                client_close(&c);
+        }
+}
+
 static void subscriptions(void **state)
 {
         Client c;
@@ -484,6 +504,23 @@ static void delivery_forms(void **state)
         feed(&c, "40 02 0001 32 09 0001's' 0001 02 01 01 '5'");
         assert_out(&c, "32 10 0006'dev1/s' 0002 04 01 01 0b 07 '5'");
         client_close(&c);
+}
+
+/* A message that waits longer than it is good for does not come any more. */
+static void delivery_in_time(void **state)
+{
+        for (usec_t after = 9; after <= 11; after += 2) {
+                Client c;
+                open_connected(&c, CONNECT5, CONNACK5);
+                feed(&c, "82 07 0001 00 0001'#' 01");
+                command(MQTT_SPACE_DEVICE, "a", "1", 1);
+                command(MQTT_SPACE_DEVICE, "b", "2", 1);
+                feed(&c, "32 0c 0001's' 0001 05 02 0000000a '5'"); /* good for ten seconds */
+                buf_clear(&c.out);
+                feed_at(&c, "40 02 0001", after * USEC_PER_SEC);
+                assert_int_equal(buf_len(&c.out) > 0, after < 10);
+                client_close(&c);
+        }
 }
 
 static void slow_reader(void **state)
@@ -635,15 +672,26 @@ static void deadlines(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(refused),         TEST(refused_5),
-                TEST(accepted),        TEST(acknowledged_when_durable),
-                TEST(denied_in_order), TEST(gone_before_durable),
-                TEST(pushes_back),     TEST(packets_a_turn),
-                TEST(aliases),         TEST(subscriptions),
-                TEST(delivery),        TEST(delivery_forms),
-                TEST(slow_reader),     TEST(takeover),
-                TEST(takeover_storm),  TEST(wills),
-                TEST(own_will),        TEST(too_many_filters),
+                TEST(refused),
+                TEST(refused_5),
+                TEST(accepted),
+                TEST(acknowledged_when_durable),
+                TEST(denied_in_order),
+                TEST(gone_before_durable),
+                TEST(pushes_back),
+                TEST(packets_a_turn),
+                TEST(aliases),
+                TEST(subscriptions),
+                TEST(alias_of_a_deep_topic),
+                TEST(delivery_in_time),
+                TEST(delivery),
+                TEST(delivery_forms),
+                TEST(slow_reader),
+                TEST(takeover),
+                TEST(takeover_storm),
+                TEST(wills),
+                TEST(own_will),
+                TEST(too_many_filters),
                 TEST(deadlines),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

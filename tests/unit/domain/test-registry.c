@@ -318,8 +318,12 @@ static void quarantine(void **state)
         assert_int_equal(d->quarantined_since, 3);
         registry_set_quarantine(r, d, true, "operator", 4);
         assert_int_equal(h.n, 2);
-        registry_set_quarantine(r, d, false, "ignored", 5);
+        registry_set_quarantine(r, d, true, "another reason", 4);
         assert_int_equal(h.n, 3);
+        assert_string_equal(d->quarantine_reason, "another reason");
+        assert_int_equal(d->quarantined_since, 3);
+        registry_set_quarantine(r, d, false, "ignored", 5);
+        assert_int_equal(h.n, 4);
         assert_int_equal(h.old, POSTURE_CONTRAINDICATED);
         assert_int_equal(device_state_effective(d), POSTURE_AFFIRMING);
         assert_string_equal(d->quarantine_reason, "");
