@@ -160,7 +160,8 @@ static void on_acknowledged(int mid, uint8_t reason_code, void *userdata)
         } else {
                 hold(u, f, mqtt_client_reason(reason_code));
         }
-        arm_timer(u); /* for suspects */
+        if (caution_count(&u->caution) > 0)
+                arm_timer(u); /* they may be due earlier now */
         loop_defer(u->turn);
 }
 
@@ -388,10 +389,10 @@ static void on_disconnected(MqttEnd end, const char *reason, usec_t retry_in, vo
                     "No connection to the upstream %s: %s; trying again in %s", u->server, reason,
                     usec_format_span(retry_in, span));
         note_error(u, text);
-        if (u->stats.connected)
+        if (u->stats.connected) {
                 u->stats.since = now_realtime();
-        if (u->stats.connected)
                 judge_end(u, end, reason);
+        }
         u->stats.connected = false;
         start_over(u);
 }
