@@ -162,10 +162,13 @@ int main(int argc, char **argv)
         if (r < 0)
                 return leave(-EINVAL);
         if (options.check) {
-                printf("%s: no errors; zones %zu, classes %zu, devices %zu\n", options.config,
-                       settings->n_zones, settings->n_classes, settings->n_devices);
+                r = startup_check_files(settings);
+                if (r >= 0)
+                        printf("%s: no errors; zones %zu, classes %zu, devices %zu\n",
+                               options.config, settings->n_zones, settings->n_classes,
+                               settings->n_devices);
                 settings_free(settings);
-                return EXIT_SUCCESS;
+                return r < 0 ? EXIT_INVALID : EXIT_SUCCESS;
         }
         log_set_max_level(settings->log_level);
         block_signals();

@@ -5,8 +5,10 @@
 
 #include "base/log.h"
 #include "daemon/config.h"
+#include "daemon/references.h"
 #include "domain/appraisal.h"
 #include "platform/crypto.h"
+#include "platform/x509.h"
 
 static int load_key(const char *path, void **ret_key, uint8_t ret_sha256[static 32], void *userdata)
 {
@@ -46,4 +48,24 @@ int startup_load(const char *folder, Settings **ret)
         else if (r < 0)
                 log_error_errno(r, "Cannot load the configuration in %s", folder);
         return r;
+}
+
+static bool usable(const char *key, const char *path)
+{
+        Reason reason;
+        if (!path || authorities_check(path, &reason) == 0)
+                return true;
+        log_error("%s: %s", key, reason.text);
+        return false;
+}
+
+int startup_check_files(const Settings *s)
+{
+        ReferenceSet *references = NULL;
+        bool good = usable("Devices/CA", s->devices_ca);
+        good = usable("Upstream/CA", s->upstream.host ? s->upstream.ca : NULL) && good;
+        int r = references_load((const char *const *)s->reference_values.words,
+                                s->reference_values.n, &references);
+        reference_set_unref(references);
+        return good && r >= 0 ? 0 : -EINVAL;
 }

@@ -7,3 +7,6 @@
 
 /* 0, or a negative errno after each error was logged. */
 int startup_load(const char *folder, Settings **ret);
+/* Reads the files that the settings name and that the daemon opens later. 0, or -EINVAL after each
+ * that cannot be used was logged. */
+int startup_check_files(const Settings *s);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <string.h>
 
 #include "platform/crypto.h"
 
@@ -10,7 +11,9 @@ const char *ossl_error(void)
 {
         unsigned long code = ERR_get_error();
         ERR_clear_error();
-        const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
+        const char *reason = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                             : code != 0            ? ERR_reason_error_string(code)
+                                                    : NULL;
         return reason ? reason : "unknown reason";
 }
 

@@ -69,14 +69,14 @@ int tls_context_new(const TlsServerConfig *config, const Credential *credential,
         ERR_clear_error();
         _cleanup_(SSL_CTX_freep) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
         if (!ctx)
-                return reason_set(reason, -ENOMEM, "Cannot set up TLS: %s.", ossl_error());
+                return reason_set(reason, -ENOMEM, "Cannot set up TLS: %s", ossl_error());
         if (!set_protocol(ctx, config))
-                return reason_set(reason, -EINVAL, "Cannot set up TLS: %s.", ossl_error());
+                return reason_set(reason, -EINVAL, "Cannot set up TLS: %s", ossl_error());
         if (!set_trust(ctx, config->trust_file))
-                return reason_set(reason, -EINVAL, "Cannot use %s as authorities of devices: %s.",
+                return reason_set(reason, -EINVAL, "Cannot use %s as authorities of devices: %s",
                                   config->trust_file, ossl_error());
         if (credential && credential_use_ctx(credential, ctx) < 0)
-                return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate.");
+                return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate");
         *ret = TAKE_PTR(ctx);
         return 0;
 }

@@ -3,8 +3,14 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
 
+#include "platform/file.h"
 #include "platform/ossl.h"
+
+#define AUTHORITIES_SIZE_MAX ((size_t)4 << 20)
 
 /* A NUL inside a name is the old way to make two programs read two names. */
 static int copy_name(const uint8_t *data, int len, char ret[static PEER_NAME_MAX + 1])
@@ -96,4 +102,33 @@ int peer_certificate_read(const X509 *x, PeerCertificate *ret)
         c.not_after = ossl_time(X509_get0_notAfter(x));
         *ret = c;
         return 0;
+}
+
+int authorities_check(const char *path, Reason *reason)
+{
+        _cleanup_free_ uint8_t *pem = NULL;
+        size_t len, n = 0;
+        int r = file_read(path, AUTHORITIES_SIZE_MAX, &pem, &len);
+        if (r < 0)
+                return reason_set(reason, r, "%s: %s", path, strerror(-r));
+        _cleanup_(BIO_freep) BIO *in = BIO_new_mem_buf(pem, (int)len);
+        if (!in)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        ERR_clear_error();
+        for (;; n++) {
+                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+                if (!x)
+                        break;
+                if (X509_check_ca(x) < 1)
+                        return reason_set(reason, -EBADMSG,
+                                          "%s: certificate %zu in it is not that of a CA", path,
+                                          n + 1);
+        }
+        /* Anything but the end of the file is a certificate that cannot be read. */
+        bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+        ERR_clear_error();
+        if (n > 0 && at_end)
+                return 0;
+        return reason_set(reason, -EBADMSG, "%s: %s in PEM", path,
+                          n > 0 ? "not all of it is certificates" : "there is no certificate");
 }

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "platform/reason.h"
 
 #define PEER_NAMES_MAX 8
 #define PEER_NAME_MAX  255
@@ -19,6 +20,10 @@ typedef struct PeerCertificate {
         char issuer[256];             /* RFC 4514, escaped */
         usec_t not_before, not_after; /* CLOCK_REALTIME */
 } PeerCertificate;
+
+/* Whether a PEM file holds certificates of authorities and nothing else: 0, or a negative errno with
+ * the reason, which names the file. */
+int authorities_check(const char *path, Reason *reason);
 
 struct x509_st;
 /* For platform/ alone. -EBADMSG for a certificate whose names hold NUL bytes or do not fit. */
