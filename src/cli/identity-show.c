@@ -53,7 +53,8 @@ void identity_print_certificate(const IdentityCertificate *x)
                 printf("  is a CA     TLS leaves are minted (TLSKey=minted)%s\n",
                        x->path_length == 0 ? "" : "; its path length should be 0");
         else
-                printf("  is no CA    each handshake signs in the TPM (TLSKey=tpm)\n");
+                printf("  is no CA    each MQTT handshake signs in the TPM (TLSKey=tpm), CoAP "
+                       "stays closed\n");
 }
 
 static json_t *certificate_to_json(const Shown *s)

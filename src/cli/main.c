@@ -44,14 +44,26 @@ static const Command commands[] = {
         { "policy", "show", command_policy_show, "", "the policy in force, and whether it holds" },
 };
 
+/* Of the group `group` alone, and of that the verb `verb`; NULL: all. How many there are. */
+static size_t print_commands(FILE *f, const char *group, const char *verb)
+{
+        size_t n = 0;
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
+                const Command *c = &commands[i];
+                if ((group && !streq(group, c->group ? c->group : c->verb)) ||
+                    (verb && c->group && !streq(verb, c->verb)))
+                        continue;
+                n++;
+                fprintf(f, "  %s%s%s%s%s\n      %s\n", strempty(c->group), c->group ? " " : "",
+                        c->verb, *c->arguments ? " " : "", c->arguments, c->help);
+        }
+        return n;
+}
+
 static void print_help(void)
 {
         printf("sallyportctl [OPTIONS] COMMAND ...\n\nCommands:\n");
-        for (size_t i = 0; i < ELEMENTSOF(commands); i++) {
-                const Command *c = &commands[i];
-                printf("  %s%s%s %s\n      %s\n", strempty(c->group), c->group ? " " : "", c->verb,
-                       c->arguments, c->help);
-        }
+        print_commands(stdout, NULL, NULL);
         printf("\nOptions:\n"
                "  --config DIR            the gateway's configuration, which says where TPM and\n"
                "                          state are unless these do:\n"
@@ -174,6 +186,29 @@ static int take_json(int argc, char **argv, CommandContext *c)
         return n;
 }
 
+/* Nor is --help only for the front. */
+static bool asks_for_help(int argc, char **argv)
+{
+        for (int i = 1; i < argc; i++)
+                if (streq(argv[i], "--help"))
+                        return true;
+        return false;
+}
+
+/* What there is in place of what was typed. */
+static int command_unknown(int argc, char **argv)
+{
+        const char *group = argc > 0 ? argv[0] : NULL;
+        if (!group)
+                return command_usage("COMMAND ...; \"sallyportctl --help\" lists the commands");
+        fprintf(stderr, "sallyportctl: there is no command \"%s%s%s\"", group, argc > 1 ? " " : "",
+                argc > 1 ? argv[1] : "");
+        fputs("; there are:\n", stderr);
+        if (print_commands(stderr, group, NULL) == 0)
+                print_commands(stderr, NULL, NULL);
+        return COMMAND_USAGE;
+}
+
 static int run(int argc, char **argv)
 {
         CommandContext c = {
@@ -186,8 +221,11 @@ static int run(int argc, char **argv)
         argv += optind;
         argc = take_json(argc - optind, argv, &c);
         const Command *command = find_command(argc, argv);
+        if (asks_for_help(argc, argv) &&
+            print_commands(stdout, argv[0], command ? command->verb : NULL) > 0)
+                return COMMAND_OK;
         if (!command)
-                return command_usage("COMMAND ...; \"sallyportctl --help\" lists the commands");
+                return command_unknown(argc, argv);
         int skip = command->group ? 1 : 0;
         return command->run(&c, argc - skip, argv + skip);
 }

@@ -142,6 +142,7 @@ int command_policy_sign(const CommandContext *c, int argc, char **argv)
 
 int command_policy_install(const CommandContext *c, int argc, char **argv)
 {
+        IdentityCertificate x;
         Policy p;
         Reason reason;
         _cleanup_(identity_freep) Identity *id = NULL;
@@ -156,7 +157,10 @@ int command_policy_install(const CommandContext *c, int argc, char **argv)
                 return command_fail(r, &reason);
         /* For a state to come it may well not hold yet. */
         if (identity_check(id, &reason) == 0)
-                puts("The policy is in force, and the identity works under it.");
+                printf("The policy is in force, and the identity works under it.%s\n",
+                       identity_certificate(id, &x, &reason) == -ENOENT
+                               ? "\nNext: sallyportctl identity csr"
+                               : "");
         else
                 printf("The policy is in force. As things are now the identity does not work: "
                        "%s.\n",

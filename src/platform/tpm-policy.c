@@ -184,7 +184,8 @@ int policy_to_be_signed(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE])
 int policy_verify(const Policy *p, Reason *reason)
 {
         if (!p->is_signed)
-                return reason_set(reason, -EBADMSG, "The policy is not signed");
+                return reason_set(reason, -EBADMSG,
+                                  "The policy is not signed: see \"sallyportctl policy sign\"");
         _cleanup_buf_ Buf message = BUF_INIT(128);
         _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(p->operator_point);
         _cleanup_openssl_ uint8_t *der = NULL;
@@ -211,8 +212,7 @@ static int load_private(const char *path, EVP_PKEY **ret, Reason *reason)
                 return reason_set(reason, -ENOENT, "Cannot open %s: %s", path, ossl_error());
         EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
         if (!key)
-                return reason_set(reason, -EBADMSG, "%s holds no private key: %s", path,
-                                  ossl_error());
+                return reason_set(reason, -EBADMSG, "%s holds no private key", path);
         *ret = key;
         return 0;
 }
