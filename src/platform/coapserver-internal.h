@@ -101,8 +101,9 @@ struct CoapServer {
         uint8_t *placeholder_certificate, *placeholder_key; /* DER */
 
         List peers, acks, outbox, bodies, suspects, closing;
-        size_t body_bytes; /* of all unfinished bodies */
-        size_t n_ssl;      /* sessions and handshakes that hold an SSL */
+        size_t body_bytes;       /* of all unfinished bodies */
+        size_t n_ssl;            /* sessions and handshakes that hold an SSL */
+        usec_t handshakes_until; /* CLOCK_BOOTTIME: datagrams are taken one by one */
         CoapServerStats stats;
 };
 

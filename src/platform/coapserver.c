@@ -36,6 +36,7 @@
  * as a hundred others, and libcoap walks its sessions once a batch. */
 #define BATCH           8
 #define HANDSHAKE_BATCH 1
+#define HANDSHAKES_SPAN USEC_PER_SEC
 
 CoapPeer *coapserver_peer_of(coap_session_t *session)
 {
@@ -178,9 +179,13 @@ static int on_timer(void *userdata)
         return on_work(s);
 }
 
-static size_t batch(const CoapServer *s)
+/* One handshake rarely comes alone, and those that begin cannot be told from other datagrams. */
+static size_t batch(CoapServer *s)
 {
-        return s->n_ssl > s->stats.sessions ? HANDSHAKE_BATCH : BATCH;
+        usec_t now = loop_now(s->loop);
+        if (s->n_ssl > s->stats.sessions)
+                s->handshakes_until = usec_add(now, HANDSHAKES_SPAN);
+        return now < s->handshakes_until ? HANDSHAKE_BATCH : BATCH;
 }
 
 /* What coap_io_process() does, with several datagrams a turn and without waiting. */
@@ -192,12 +197,12 @@ static int on_io(int fd, unsigned events, void *userdata)
         int n = epoll_wait(fd, in, ELEMENTSOF(in), 0);
         if (n < 0)
                 return errno == EINTR ? 0 : -errno;
-        size_t n_out = 0;
+        size_t n_out = 0, most = batch(s);
         for (int i = 0; i < n; i++) {
                 if (in[i].events & (EPOLLERR | EPOLLHUP))
                         coapserver_clear_errors(s);
                 bool timer = in[i].data.ptr == NULL;
-                for (size_t k = 0; k < (timer ? 1 : batch(s)); k++)
+                for (size_t k = 0; k < (timer ? 1 : most); k++)
                         out[n_out++] = in[i];
         }
         coap_io_do_epoll(s->context, out, n_out);
