@@ -21,8 +21,8 @@ typedef struct PeerCertificate {
         usec_t not_before, not_after; /* CLOCK_REALTIME */
 } PeerCertificate;
 
-/* Whether a PEM file holds certificates of authorities and nothing else: 0, or a negative errno with
- * the reason, which names the file. */
+/* Whether a PEM file holds certificates of authorities and nothing else: 0, or a negative errno
+ * with the reason, which names the file. */
 int authorities_check(const char *path, Reason *reason);
 
 struct x509_st;
