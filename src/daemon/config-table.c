@@ -31,7 +31,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         } },
         [SECTION_TPM] = { "TPM", false, "The TPM that holds the identity.", {
                 { "TCTI", &config_text, S(tcti), 0, 0, "device:/dev/tpmrm0",
-                  "How the TPM is reached, as tpm2-tools write it." },
+                  "How the TPM is reached: device:PATH, swtpm:path=PATH or swtpm:host=HOST,port=PORT." },
                 { "PCRs", &config_pcrs, S(pcrs), 0, 0, "0 2 4 7",
                   "The PCRs of the SHA-256 bank that a quote covers. The identity is made for them: others\n"
                   "than its own here leave a warning, and a new identity takes them." },
@@ -39,11 +39,13 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         [SECTION_IDENTITY] = { "Identity", false, "How this gateway shows itself to devices.", {
                 { "TLSKey", &config_tls_key, S(tls_key), 0, 0, "auto",
                   "minted: a leaf in memory for a few hours, certified by the identity, which has to\n"
-                  "be a CA. tpm: every handshake signs in the TPM. auto: minted where it can be." },
+                  "be a CA. tpm: every handshake signs in the TPM, and CoAP is off. auto: minted where\n"
+                  "it can be." },
                 { "LeafLifetime", &config_seconds, S(leaf_lifetime), 10 * USEC_PER_MIN, 30 * USEC_PER_DAY,
                   "6h", "How long a minted leaf is valid; it is replaced well before." },
                 { "Names", &config_words, S(names), 0, 0, NULL,
-                  "Host names and addresses in a minted leaf. The host name by default." },
+                  "Host names and addresses in a minted leaf: all by which devices call this gateway.\n"
+                  "The host name by default." },
         } },
         [SECTION_MQTT] = { "MQTT", false, "MQTT over mutual TLS, for devices.", {
                 { "Listen", &config_listens, S(mqtt.listen), 0, 0, "8883",
@@ -92,14 +94,16 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         } },
         [SECTION_ATTESTATION] = { "Attestation", false, "How devices' reports are judged.", {
                 { "ReferenceValues", &config_paths, S(reference_values), 0, 0, NULL,
-                  "CoRIM files, or folders of them, with the reference values. May be given several\n"
-                  "times. Without any no report can be affirmed." },
+                  "Unsigned CoRIM files, or folders whose *.cbor are such, with the reference values.\n"
+                  "They belong to root and nobody else may write them. May be given several times.\n"
+                  "Without any no report can be affirmed." },
                 { "NonceLifetime", &config_seconds, S(nonce_lifetime), 10 * USEC_PER_SEC, USEC_PER_HOUR,
                   "2min", "How long a device may take from nonce to report." },
         } },
         [SECTION_EGRESS] = { "Egress", false, "The way out for devices.", {
                 { "Uplink", &config_interfaces, S(egress_uplink), 0, 0, NULL,
-                  "The interfaces that lead out. Without any nothing is forwarded." },
+                  "The interfaces that lead out. Without any nothing is forwarded. The kernel forwards\n"
+                  "only with sysctl net.ipv4.ip_forward=1 and net.ipv6.conf.all.forwarding=1." },
                 { "Masquerade", &config_boolean, S(egress_masquerade), 0, 0, "no",
                   "Replace devices' addresses by the gateway's on the way out." },
         } },

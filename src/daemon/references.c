@@ -93,6 +93,8 @@ static int add_directory(Files *f, const char *path)
                 free(entries[i]);
         }
         free(entries);
+        if (n == 0)
+                log_warning("There is no file *.cbor in %s: no reference values from there", path);
         return r;
 }
 
