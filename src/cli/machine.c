@@ -83,6 +83,9 @@ int machine_fail(int error, Reason *reason)
 {
         if (error == -EACCES && geteuid() != 0)
                 return reason_set(reason, error, "%s (use sudo)", reason->text);
+        if (error == -ENODEV)
+                return reason_set(reason, error, "%s (TCTI= of [TPM] or --tcti says where it is)",
+                                  reason->text);
         return error;
 }
 

@@ -71,7 +71,7 @@ static void print_help(void)
                "                          swtpm:host=HOST,port=PORT (or SALLYPORT_TCTI)\n"
                "  --state-directory DIR   (or SALLYPORT_STATE)\n"
                "  --json                  answers for programs\n"
-               "  --help, --version\n"
+               "  -h, --help, --version\n"
                "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM or the policy refuses.\n");
 }
 
@@ -123,18 +123,18 @@ static const char *from_environment(const char *name)
 /* The options in front of the command. Negative: go on; otherwise the exit code. */
 static int parse_options(int argc, char **argv, CommandContext *c)
 {
-        enum { CONFIG = 256, TCTI, STATE, JSON, HELP, VERSION };
+        enum { CONFIG = 256, TCTI, STATE, JSON, VERSION };
         static const struct option options[] = {
                 { "config", required_argument, NULL, CONFIG },
                 { "tcti", required_argument, NULL, TCTI },
                 { "state-directory", required_argument, NULL, STATE },
                 { "json", no_argument, NULL, JSON },
-                { "help", no_argument, NULL, HELP },
+                { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, VERSION },
                 { 0 },
         };
         int o;
-        while ((o = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
+        while ((o = getopt_long(argc, argv, "+h", options, NULL)) >= 0) {
                 switch (o) {
                 case CONFIG:
                         c->config = optarg;
@@ -148,7 +148,7 @@ static int parse_options(int argc, char **argv, CommandContext *c)
                 case JSON:
                         c->json = true;
                         break;
-                case HELP:
+                case 'h':
                         print_help();
                         return COMMAND_OK;
                 case VERSION:
@@ -190,7 +190,7 @@ static int take_json(int argc, char **argv, CommandContext *c)
 static bool asks_for_help(int argc, char **argv)
 {
         for (int i = 1; i < argc; i++)
-                if (streq(argv[i], "--help"))
+                if (streq(argv[i], "--help") || streq(argv[i], "-h"))
                         return true;
         return false;
 }

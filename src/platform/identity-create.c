@@ -16,6 +16,8 @@ static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reaso
         if (policy_authorize_digest(params->operator_point, policy) < 0)
                 return reason_set(reason, -EIO, "Cannot compute the key's policy");
         int r = tpm_open(params->tcti, &tpm, reason);
+        if (r == -ENOENT) /* its device or socket, as in identity_open() */
+                r = -ENODEV;
         if (r == 0)
                 r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, reason);
         if (r == 0)

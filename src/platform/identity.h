@@ -41,7 +41,8 @@ typedef struct IdentityParams {
 } IdentityParams;
 
 /* Makes keys and counter, and the directory in one step. -EEXIST when there is an identity.
- * Whatever root writes into a state directory belongs to the owner of that directory. */
+ * -ENODEV without the TPM's device or socket. Whatever root writes into a state directory belongs
+ * to the owner of that directory. */
 int identity_create(const IdentityParams *params, Reason *reason);
 
 /* Loads everything into the TPM and checks that it is ours. Blocks. -ENOENT: there is none yet.
