@@ -293,9 +293,9 @@ def forged(lab):
     value = f"open {os.getpid()} {time.monotonic_ns()}".encode()
     hello = connect("dev3") + publish("x", value, qos=0)
     try:
-        mqtt3 = begin(lab, "dev3", gateway_tls({"cert": "dev3", "pause": 3, "wait": 1,
+        mqtt3 = begin(lab, "dev3", gateway_tls({"cert": "dev3", "pause": 4, "wait": 1,
                                                 "send": [hello.hex()] + 2 * [PING.hex()]}))
-        coap2 = begin(lab, "dev2", {"to": "[fd00:20::1]:5684", "cert": "dev2", "dtls": True, "pause": 2,
+        coap2 = begin(lab, "dev2", {"to": "[fd00:20::1]:5684", "cert": "dev2", "dtls": True, "pause": 4,
                                     "send": [message(POST, ["t", "x"], b"1", number=i).hex()
                                              for i in (1, 2, 3)]})
         lab.wait_arrived(lambda t, data: data == value, "dev3's first message")

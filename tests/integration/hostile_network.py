@@ -379,9 +379,9 @@ def crowd(lab):
         code = firmware.post(firmware.token({**firmware.claims(firmware.nonce()), 2395: 0x6000}))
         check(device(lab, "dev3")["posture"] == "contraindicated", "dev3 is not contraindicated")
         # What it says to the gateway's own ports is no way out.
-        left = wait_until(lambda: flows_beyond(lab) == 0, 5)
-        lab.say("a verdict, and none of dev3's is left")
+        left = wait_until(lambda: flows_beyond(lab) == 0, 10)
         check(left, f"{flows_beyond(lab)} flows of dev3 are left")
+        lab.say("a verdict, and none of dev3's is left")
     lab.run("gw", "sallyportctl", "reload")
 
 

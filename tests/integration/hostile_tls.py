@@ -225,7 +225,7 @@ def foreign_records(lab):
     lab.say(f"{said[0]} datagrams, {sum(map(len, sent))} bytes; answered with {said[1]} bytes")
     check(int(said[1]) <= sum(map(len, sent)), "the gateway sends more than it got: an amplifier")
     value = f"open {os.getpid()} {time.monotonic_ns()}".encode()
-    p = begin(lab, "dev2", {"to": f"{PLANT}:5684", "cert": "dev2", "dtls": True, "pause": 2,
+    p = begin(lab, "dev2", {"to": f"{PLANT}:5684", "cert": "dev2", "dtls": True, "pause": 3,
                             "send": [message(POST, ["t", "x"], value, number=i).hex()
                                      for i in (1, 2, 3)]})
     lab.wait_arrived(lambda t, data: data == value, "dev2's first message")
