@@ -2,6 +2,7 @@
 #include "daemon/gateway.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 
@@ -284,17 +285,30 @@ static int start_credential(Gateway *g, TlsKeyMode mode)
         return r < 0 ? log_error_errno(r, "Cannot mint a leaf for devices: %s", reason.text) : 0;
 }
 
+static int cannot_listen(int error, const char *protocol, const struct sockaddr_storage *a)
+{
+        char host[INET6_ADDRSTRLEN] = "", port[8] = "";
+        getnameinfo((const struct sockaddr *)a, sizeof(*a), host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+        return log_error_errno(error, "Cannot listen for %s on %s port %s", protocol, host, port);
+}
+
 static int listen_all(Gateway *g)
 {
         const Settings *s = g->settings;
-        int r = 0;
-        for (size_t i = 0; i < s->mqtt.listen.n && r >= 0; i++)
-                r = ingress_mqtt_listen(g->mqtt, &s->mqtt.listen.addresses[i].address);
-        if (r < 0)
-                return log_error_errno(r, "Cannot listen for MQTT");
-        for (size_t i = 0; g->coap && i < s->coap.listen.n && r >= 0; i++)
-                r = ingress_coap_listen(g->coap, &s->coap.listen.addresses[i].address);
-        return r < 0 ? log_error_errno(r, "Cannot listen for CoAP") : 0;
+        for (size_t i = 0; i < s->mqtt.listen.n; i++) {
+                const struct sockaddr_storage *a = &s->mqtt.listen.addresses[i].address;
+                int r = ingress_mqtt_listen(g->mqtt, a);
+                if (r < 0)
+                        return cannot_listen(r, "MQTT", a);
+        }
+        for (size_t i = 0; g->coap && i < s->coap.listen.n; i++) {
+                const struct sockaddr_storage *a = &s->coap.listen.addresses[i].address;
+                int r = ingress_coap_listen(g->coap, a);
+                if (r < 0)
+                        return cannot_listen(r, "CoAP", a);
+        }
+        return 0;
 }
 
 static int start_doors(Gateway *g)
