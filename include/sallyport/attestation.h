@@ -32,6 +32,7 @@
 #define SALLYPORT_CF_PSA_TOKEN_OLD 10004 /* RFC 9783, #legacy */
 
 #define SALLYPORT_MEDIA_NONCE        "application/est-attestation-freshness+cbor"
+#define SALLYPORT_MEDIA_EAT_CWT      "application/eat+cwt"
 #define SALLYPORT_MEDIA_PSA_PROFILE1 "application/psa-attestation-token"
 #define SALLYPORT_MEDIA_PSA_2_0_0    "application/eat-cwt; profile=\"http://arm.com/psa/2.0.0\""
 #define SALLYPORT_MEDIA_PSA_TFM                                                                    \

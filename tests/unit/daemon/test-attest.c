@@ -320,6 +320,40 @@ static void inside_a_wrapper(void **state)
         assert_true(bytes_equal(BYTES(kept->evidence, kept->evidence_len), buf_view(&token)));
 }
 
+/* The type of what is inside may be spelled out. */
+static void inside_a_wrapper_in_words(void **state)
+{
+        Bench *b = *state;
+        static const struct {
+                const char *type;
+                EvidenceOutcome outcome;
+                uint16_t kept;
+        } table[] = {
+                { SALLYPORT_MEDIA_PSA_TFM, EVIDENCE_APPRAISED, SALLYPORT_CF_PSA_TOKEN },
+                { SALLYPORT_MEDIA_PSA_LEGACY, EVIDENCE_APPRAISED, SALLYPORT_CF_PSA_TOKEN_OLD },
+                { SALLYPORT_MEDIA_EAT_CWT, EVIDENCE_APPRAISED, SALLYPORT_CF_EAT_CWT },
+                { "application/eat+jwt", EVIDENCE_UNSUPPORTED, 0 },
+                { SALLYPORT_MEDIA_PSA_TFM "x", EVIDENCE_UNSUPPORTED, 0 },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_buf_ Buf token = BUF_INIT(FIXTURE_MAX), record = BUF_INIT(FIXTURE_MAX);
+                Nonce n = bench_challenge(b, i);
+                bench_token(b, &bench_good, &n, &token);
+                CborWriter w = cbor_writer(&record);
+                cbor_put_array(&w, 2);
+                cbor_put_str(&w, table[i].type);
+                cbor_put_bytes(&w, buf_view(&token));
+                bench_send_bytes(b, i, SALLYPORT_CF_CMW_CBOR, buf_view(&record));
+                if (table[i].outcome == EVIDENCE_APPRAISED)
+                        bench_commit(0);
+                bench_settle(b);
+                assert_int_equal(b->result.outcome, table[i].outcome);
+                const AttestRecord *kept =
+                        attest_record(b->gateway.attest, bench_device(b, i)->device->name);
+                assert_int_equal(kept ? kept->content_format : 0, table[i].kept);
+        }
+}
+
 static void the_filter_refuses(void **state)
 {
         Bench *b = *state;
@@ -384,6 +418,7 @@ int main(void)
                 test(another_identity),
                 test(client_ids),
                 test(inside_a_wrapper),
+                test(inside_a_wrapper_in_words),
                 test(the_filter_refuses),
                 test(as_many_as_there_is_room_for),
                 test(ends_with_a_report_under_way),
