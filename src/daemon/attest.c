@@ -177,7 +177,9 @@ static void sign(EvidenceTicket *t)
 static void keep_record(Attest *a, EvidenceTicket *t)
 {
         Bytes name = bytes_from_str(t->record->device);
-        record_free(hashmap_remove(a->records, name));
+        AttestRecord *before = hashmap_remove(a->records, name);
+        t->record->asked = before && before->asked;
+        record_free(before);
         int r = hashmap_put(a->records, name, t->record);
         if (r < 0) {
                 log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", t->record->device }),

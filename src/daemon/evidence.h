@@ -21,7 +21,9 @@ typedef struct AttestRecord {
         usec_t received;     /* CLOCK_REALTIME */
         usec_t issued;       /* CLOCK_BOOTTIME, when the nonce was given out */
         unsigned references; /* which ones it was judged by, as Attest counts them */
-        bool due; /* upstream has still to hear of it: set and taken back by daemon/report */
+        /* Set and taken back by daemon/report: */
+        bool due;   /* upstream has still to hear of it */
+        bool asked; /* with the nonce that upstream sent last */
 } AttestRecord;
 
 int attest_new(Gateway *g, Attest **ret);

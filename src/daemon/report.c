@@ -24,7 +24,8 @@ struct Reports {
         LoopSource *deferred, *retry;
         Composition *current; /* one report at a time: it is made, then stored */
         ReportNonces nonces;
-        ReportNonce asked; /* upstream's, until all that is due was shown with it; empty: none */
+        ReportNonce asked; /* upstream's, until all that it asked for was shown; empty: none */
+        size_t next;       /* device that has its turn: those before it had theirs last */
         bool wanted;       /* a report is due even if no device is */
         usec_t pause;      /* 0: the last report did not fail */
         usec_t retry_at;   /* CLOCK_BOOTTIME */
@@ -46,7 +47,18 @@ static bool any_due(const Gateway *g)
         return false;
 }
 
-/* Upstream wants to see all that there is. */
+static bool any_asked(const Gateway *g)
+{
+        for (size_t i = 0; i < registry_size(g->registry); i++) {
+                const AttestRecord *record = record_at(g, i);
+                if (record && record->asked)
+                        return true;
+        }
+        return false;
+}
+
+/* Upstream wants to see all that there is now. What is judged later needs no wait for it: devices
+ * that report on and on would keep upstream's next nonce waiting. */
 static void next_nonce(Reports *r)
 {
         if (r->asked.len > 0 || !report_nonces_next(&r->nonces, &r->asked))
@@ -55,7 +67,7 @@ static void next_nonce(Reports *r)
         for (size_t i = 0; i < registry_size(r->gateway->registry); i++) {
                 AttestRecord *record = record_at(r->gateway, i);
                 if (record)
-                        record->due = true;
+                        record->due = record->asked = true;
         }
 }
 
@@ -72,19 +84,20 @@ static int choose_nonce(const Reports *r, ReportNonce *ret)
         return crypto_random(ret->bytes, ret->len);
 }
 
-/* As many of those that are due as one report holds. */
-static int take_records(const Gateway *g, Composition *c)
+/* As many of those that are due as one report holds; the others first the next time. */
+static int take_records(Reports *r, Composition *c)
 {
-        for (size_t i = 0; i < registry_size(g->registry); i++) {
-                AttestRecord *record = record_at(g, i);
+        size_t n = registry_size(r->gateway->registry), first = r->next;
+        for (size_t i = 0; i < n && c->n_records < RELAY_DEVICES_MAX; i++) {
+                size_t at = (first + i) % n;
+                AttestRecord *record = record_at(r->gateway, at);
                 if (!record || !record->due)
                         continue;
-                if (c->n_records == RELAY_DEVICES_MAX)
-                        return 0;
-                int r = composition_add(c, record);
-                if (r < 0)
-                        return r;
-                record->due = false;
+                int k = composition_add(c, record);
+                if (k < 0)
+                        return k;
+                record->due = record->asked = false;
+                r->next = at + 1;
         }
         return 0;
 }
@@ -95,8 +108,10 @@ static void give_back(const Composition *c)
         for (size_t i = 0; i < c->n_records; i++) {
                 AttestRecord *record =
                         attest_record(c->reports->gateway->attest, c->records[i].device);
-                if (record)
-                        record->due = true;
+                if (!record)
+                        continue;
+                record->due = true;
+                record->asked = record->asked || c->records[i].asked;
         }
 }
 
@@ -108,7 +123,7 @@ static int compose(Reports *r, Composition **ret)
         c->reports = r;
         int k = choose_nonce(r, &c->nonce);
         if (k >= 0)
-                k = take_records(r->gateway, c);
+                k = take_records(r, c);
         if (k < 0) {
                 give_back(c);
                 return k;
@@ -143,7 +158,7 @@ static void succeeded(Reports *r)
         r->pause = 0;
         loop_timer_disarm(r->retry);
         r->wanted = false;
-        if (!any_due(r->gateway))
+        if (!any_asked(r->gateway))
                 r->asked.len = 0;
         loop_defer(r->deferred); /* there may be more */
 }

@@ -195,6 +195,82 @@ static void more_nonces_than_may_wait(void **state)
         }
 }
 
+/* Devices go on attesting: the next nonce does not wait for a moment without verdicts. */
+static void verdicts_come_while_upstream_asks(void **state)
+{
+        Bench *b = *state;
+        bench_attest(b, 0);
+        world.hold = true;
+        bench_upstream_asks(b, BYTES_LITERAL("nonce--1"), false);
+        bench_upstream_asks(b, BYTES_LITERAL("nonce--2"), false);
+        Nonce n = bench_challenge(b, 1);
+        bench_send_token(b, 1, &bench_good, &n);
+        bench_commit(0);
+        bench_settle(b);
+        bench_tpm_answers();
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 3);
+        assert_true(bench_shows(&world.reports[1], "nonce--1"));
+        assert_true(bench_shows(&world.reports[2], "nonce--2"));
+        assert_true(bench_shows(&world.reports[2], "dev00/ear"));
+        assert_true(bench_shows(&world.reports[2], "dev01/ear"));
+}
+
+static void run_until_stored(Bench *b)
+{
+        while (!world.stored)
+                assert_true(sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0);
+}
+
+/* One device more than a report holds; the last of all is one of them. */
+static void attest_more_than_one_report_holds(Bench *b, size_t last)
+{
+        for (size_t i = 0; i <= RELAY_DEVICES_MAX; i++) {
+                size_t device = i < RELAY_DEVICES_MAX ? i : last;
+                Nonce n = bench_challenge(b, device);
+                bench_send_token(b, device, &bench_good, &n);
+        }
+        bench_commit(0);
+        run_until_stored(b);
+}
+
+/* Judged anew before it was shown with the nonce: it is shown with it all the same. */
+static void verdict_is_replaced_before_it_is_shown(void **state)
+{
+        Bench *b = *state;
+        const size_t last = DEVICES - 1;
+        attest_more_than_one_report_holds(b, last);
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 2);
+        Nonce n = bench_challenge(b, last);
+        const MqttClientMessage m = { .topic = "t", .payload = BYTES_LITERAL("nonce--1") };
+        world.on_nonce("t", &m, world.on_nonce_userdata);
+        run_until_stored(b);
+        bench_send_token(b, last, &bench_good, &n);
+        bench_commit(0);
+        while (sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0)
+                ;
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 4);
+        assert_false(bench_shows(&world.reports[2], b->names[last]));
+        assert_true(bench_shows(&world.reports[3], b->names[last]));
+        assert_true(bench_shows(&world.reports[3], "nonce--1"));
+}
+
+/* As many as one report holds are judged again and again: the others have their turn. */
+static void busy_devices_and_a_quiet_one(void **state)
+{
+        Bench *b = *state;
+        const size_t quiet = DEVICES - 1;
+        attest_more_than_one_report_holds(b, quiet);
+        for (size_t i = 0; i < RELAY_DEVICES_MAX; i++)
+                report_device(&b->gateway, attest_record(b->gateway.attest, b->names[i]));
+        bench_settle(b);
+        assert_false(bench_shows(&world.reports[0], b->names[quiet]));
+        assert_true(bench_shows(&world.reports[1], b->names[quiet]));
+        assert_int_equal(world.n_reports, 3);
+}
+
 /* The end of the daemon, in the order of gateway_free(), while the store has one. */
 static void ends_while_one_is_stored(void **state)
 {
@@ -202,8 +278,7 @@ static void ends_while_one_is_stored(void **state)
         Nonce n = bench_challenge(b, 0);
         bench_send_token(b, 0, &bench_good, &n);
         bench_commit(0);
-        while (!world.stored)
-                assert_true(sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0);
+        run_until_stored(b);
         world.stored = NULL;
 }
 
@@ -221,6 +296,9 @@ int main(void)
                 test(tried_again_after_the_disk_was_full),
                 test(each_nonce_is_answered),
                 test(more_nonces_than_may_wait),
+                test(verdicts_come_while_upstream_asks),
+                test(verdict_is_replaced_before_it_is_shown),
+                test(busy_devices_and_a_quiet_one),
                 test(ends_while_one_is_stored),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
