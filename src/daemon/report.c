@@ -57,8 +57,8 @@ static bool any_asked(const Gateway *g)
         return false;
 }
 
-/* Upstream wants to see all that there is now. What is judged later needs no wait for it: devices
- * that report on and on would keep upstream's next nonce waiting. */
+/* Upstream wants to see all that there is now. What is judged later is not waited for: devices that
+ * report on and on would keep upstream's next nonce waiting. */
 static void next_nonce(Reports *r)
 {
         if (r->asked.len > 0 || !report_nonces_next(&r->nonces, &r->asked))

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,10 +17,25 @@
 #define MESSAGE_MAX 4096 /* TPM_BUFSIZE of the kernel */
 #define HEADER_SIZE 10   /* tag, size, code: TPM 2.0 Library Part 1, 18.4 */
 
+/* One is in use at a time: the others wait for an answer that nobody else waits for any more. */
+#define RELAYS_MAX 8
+
+static atomic_uint n_relays;
+
 typedef struct Relay {
         int device, socket; /* the socket's own end: the caller has the other */
         uint8_t message[MESSAGE_MAX];
 } Relay;
+
+static Relay *relay_new(void)
+{
+        Relay *r = calloc(1, sizeof(*r));
+        if (!r)
+                return NULL;
+        *r = (Relay){ .device = -1, .socket = -1 };
+        atomic_fetch_add(&n_relays, 1);
+        return r;
+}
 
 static void relay_free(Relay *r)
 {
@@ -29,6 +45,7 @@ static void relay_free(Relay *r)
                 close(r->socket);
         explicit_bzero(r->message, sizeof(r->message));
         free(r);
+        atomic_fetch_sub(&n_relays, 1);
 }
 
 /* Reads one message, whole by the size in its header. 0: the other side has closed between two. */
@@ -115,10 +132,11 @@ static int start_thread(Relay *relay)
 int tpm_device_open(const char *path, int *ret)
 {
         int fds[2];
-        Relay *relay = calloc(1, sizeof(*relay));
+        if (atomic_load(&n_relays) >= RELAYS_MAX)
+                return -EBUSY;
+        Relay *relay = relay_new();
         if (!relay)
                 return -ENOMEM;
-        *relay = (Relay){ .device = -1, .socket = -1 };
         relay->device = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
         if (relay->device < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
                 int error = -errno;

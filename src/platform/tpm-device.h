@@ -9,5 +9,6 @@
 /* Opens the device. `ret` is one end of a stream socket, for commands and answers as on the
  * device; it does not block. Closing it ends the thread, once the device has answered what it was
  * asked. The device's errors are logged and close the other end. Negative errno of open() or of
- * the thread. */
+ * the thread; -EBUSY: the device answers none of those who opened it before and have closed. Called
+ * from one thread. */
 int tpm_device_open(const char *path, int *ret);

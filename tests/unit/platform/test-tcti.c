@@ -366,6 +366,35 @@ static void test_device_silent(void **state)
         device_close(&d);
 }
 
+/* A chip that never answers keeps a thread for each time it is opened: not for ever more of them.
+ */
+static void test_device_silent_again(void **state)
+{
+        Device d;
+        Tcti *t = NULL;
+        Reason reason;
+        uint8_t buf[4096];
+        size_t len;
+        unsigned n = 0;
+        int r;
+        device_open(&d);
+        while ((r = tcti_new(d.config, &t, &reason)) == 0 && ++n < 100) {
+                tcti_set_timeout(t, 10 * USEC_PER_MSEC);
+                assert_int_equal(exchange(t, buf, &len), TSS2_TCTI_RC_IO_ERROR);
+                t = tcti_free(t);
+        }
+        assert_int_equal(r, -EBUSY);
+        assert_in_range(n, 2, 20);
+        device_close(&d); /* now they end */
+        device_open(&d);
+        usec_t until = now_boottime() + LONG;
+        while ((r = tcti_new(d.config, &t, &reason)) == -EBUSY && now_boottime() < until)
+                poll(NULL, 0, 5);
+        assert_int_equal(r, 0);
+        tcti_free(t);
+        device_close(&d);
+}
+
 typedef struct Busy {
         Server server;
         Tcti *tcti;
@@ -445,7 +474,8 @@ int main(void)
                 cmocka_unit_test(test_answers),       cmocka_unit_test(test_connect_deadline),
                 cmocka_unit_test(test_config),        cmocka_unit_test(test_fiber),
                 cmocka_unit_test(test_device),        cmocka_unit_test(test_device_ends),
-                cmocka_unit_test(test_device_silent), cmocka_unit_test(test_reconnect),
+                cmocka_unit_test(test_device_silent), cmocka_unit_test(test_device_silent_again),
+                cmocka_unit_test(test_reconnect),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
