@@ -8,6 +8,6 @@
 typedef struct Submissions Submissions;
 
 int submissions_new(Gateway *g, Submissions **ret);
-/* After the store is freed: what it had pending has been answered by then. */
+/* After the store is freed: nobody hears of what that still had. */
 Submissions *submissions_free(Submissions *s);
 DEFINE_CLEANUP(Submissions, submissions_free)

@@ -13,6 +13,7 @@
 struct Submissions {
         Gateway *gateway;
         List decided; /* tickets whose outcome is known without the disk */
+        List storing; /* tickets that the store has */
         LoopSource *deferred;
 };
 
@@ -20,9 +21,8 @@ struct SubmitTicket {
         Gateway *gateway;
         char device[DEVICE_NAME_MAX + 1]; /* it may be gone before the disk has answered */
         size_t len;
-        List decided;
-        SubmitOutcome outcome;
-        StoreOp *op; /* while the store has it */
+        List link;             /* in one of the two */
+        SubmitOutcome outcome; /* once decided */
         SubmitDone done;
         void *userdata;
 };
@@ -50,8 +50,8 @@ static int answer_decided(void *userdata)
 {
         Submissions *s = userdata;
         for (List *node; (node = list_first(&s->decided));) {
-                SubmitTicket *t = LIST_ENTRY(node, SubmitTicket, decided);
-                list_remove(&t->decided);
+                SubmitTicket *t = LIST_ENTRY(node, SubmitTicket, link);
+                list_remove(&t->link);
                 if (t->done)
                         t->done(t->outcome, t->userdata);
                 free(t);
@@ -66,6 +66,7 @@ int submissions_new(Gateway *g, Submissions **ret)
                 return -ENOMEM;
         s->gateway = g;
         list_init(&s->decided);
+        list_init(&s->storing);
         int r = loop_add_deferred(g->loop, &s->deferred, LOOP_FATAL, answer_decided, s);
         if (r < 0)
                 return r;
@@ -73,14 +74,20 @@ int submissions_new(Gateway *g, Submissions **ret)
         return 0;
 }
 
+static void free_tickets(List *tickets)
+{
+        for (List *node; (node = list_first(tickets));) {
+                list_remove(node);
+                free(LIST_ENTRY(node, SubmitTicket, link));
+        }
+}
+
 Submissions *submissions_free(Submissions *s)
 {
         if (!s)
                 return NULL;
-        for (List *node; (node = list_first(&s->decided));) {
-                list_remove(node);
-                free(LIST_ENTRY(node, SubmitTicket, decided));
-        }
+        free_tickets(&s->decided);
+        free_tickets(&s->storing);
         loop_source_free(s->deferred);
         free(s);
         return NULL;
@@ -141,6 +148,7 @@ static void on_stored(int error, uint64_t id, void *userdata)
         SubmitTicket *t = userdata;
         SubmitOutcome outcome = outcome_of(error);
         DeviceState *d = registry_get(t->gateway->registry, t->device);
+        list_remove(&t->link);
         if (d)
                 count(t->gateway, d, outcome, t->len);
         if (t->done)
@@ -151,7 +159,7 @@ static void on_stored(int error, uint64_t id, void *userdata)
 static void decide_later(Submissions *s, SubmitTicket *t, SubmitOutcome outcome)
 {
         t->outcome = outcome;
-        list_append(&s->decided, &t->decided);
+        list_append(&s->decided, &t->link);
         loop_defer(s->deferred);
 }
 
@@ -166,7 +174,10 @@ static int hand_to_store(Gateway *g, const Submission *s, SubmitTicket *t)
                 .received = now_realtime(),
                 .payload = s->payload,
         };
-        return store_append(g->store, &record, on_stored, t, &t->op);
+        int r = store_append(g->store, &record, on_stored, t, NULL);
+        if (r == 0)
+                list_append(&g->submissions->storing, &t->link);
+        return r;
 }
 
 int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
@@ -179,7 +190,7 @@ int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userd
                 .gateway = g, .len = s->payload.len, .done = done, .userdata = userdata
         };
         snprintf(t->device, sizeof(t->device), "%s", s->device->device->name);
-        list_init(&t->decided);
+        list_init(&t->link);
 
         SubmitOutcome outcome = judge(g, s);
         if (outcome == SUBMIT_STORED)

@@ -220,6 +220,18 @@ static void device_goes_meanwhile(void **state)
         assert_int_equal(f->answers[SUBMIT_STORED], 1);
 }
 
+/* The end of the daemon: the store is closed before, and tells nobody. */
+static void ends_while_the_store_has_one(void **state)
+{
+        Fixture *f = *state;
+        submit(f, 1, NULL);
+        set_posture(f, POSTURE_AFFIRMING);
+        submit(f, 1, NULL);
+        f->gateway.store = store_free(f->gateway.store);
+        f->gateway.submissions = submissions_free(f->gateway.submissions);
+        assert_int_equal(f->answers[SUBMIT_STORED] + f->answers[SUBMIT_DENIED], 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -229,6 +241,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(full_store_is_told, setup, teardown),
                 cmocka_unit_test_setup_teardown(nobody_waits_any_more, setup, teardown),
                 cmocka_unit_test_setup_teardown(device_goes_meanwhile, setup, teardown),
+                cmocka_unit_test_setup_teardown(ends_while_the_store_has_one, setup, teardown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
