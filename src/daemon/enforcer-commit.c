@@ -260,8 +260,17 @@ static void call_waiters(Enforcer *e)
         }
 }
 
+static bool any_loose(const Enforcer *e)
+{
+        for (size_t i = 0; i < e->n_records; i++)
+                if (e->records[i].loose)
+                        return true;
+        return false;
+}
+
 /* Together; if that fails the whole table; if that fails each alone, so that one device does not
- * close the others. */
+ * close the others. Where not even closing one works there may be no table to close it in: the
+ * whole of it with that one closed, or all would stay open for what one is refused. */
 static void commit_pending(Enforcer *e)
 {
         int r;
@@ -281,6 +290,8 @@ static void commit_pending(Enforcer *e)
                         hold(e, c, error);
                 finish(e, c, error);
         }
+        if (any_loose(e))
+                rebuild(e);
         arm_retry(e);
 }
 

@@ -668,6 +668,28 @@ def test_one_refused(h):
     t.finish()
 
 
+def test_one_refused_and_no_table(h):
+    """Somebody deletes the table, and the kernel refuses what one device is to get: the others are
+    kept in their place all the same."""
+    t = Tool("gw", CONFIG.replace("class cam", "class two affirming tcp:192.0.2.10:443\nclass cam")
+             .replace("device meter b meter", "device meter b two"))
+    t.write("fault refuse allowed4 10.20.0.20\n")
+    inside("gw", "nft", "delete", "table", "inet", "sallyport")
+    told = t.apply("posture meter affirming 1h")[0]
+    check("one refused and no table: it is told, and everybody has less", told == -errno.ENOENT and
+          reaches(h["meter"], "192.0.2.10") == [False] and
+          reaches(h["cam"], "192.0.2.10", "192.0.2.11") == [True, False], str(told))
+    inside("gw", "nft", "delete", "table", "inet", "sallyport")
+    told = t.apply_together("posture meter affirming 2h", "posture cam affirming 2h")
+    check("one refused and no table: with others at once", told["meter"] == -errno.ENOENT and
+          reaches(h["meter"], "192.0.2.10") == [False] and
+          reaches(h["cam"], "192.0.2.11") == [False], str(told))
+    check("one refused and no table: the others get theirs by themselves",
+          wait_until(lambda: not t.is_held("cam")) and
+          reaches(h["cam"], "192.0.2.10", "192.0.2.11") == [True, False] and t.is_held("meter"))
+    t.finish()
+
+
 def test_netlink_trouble(h):
     """Batches that do not go out, answers that are lost."""
     t = Tool("gw", CONFIG)
@@ -950,6 +972,7 @@ def main():
     test_ways_out(h)
     test_neighbours_go()
     test_one_refused(h)
+    test_one_refused_and_no_table(h)
     test_netlink_trouble(h)
     test_many()
     test_refusals()
