@@ -241,6 +241,15 @@ static void finish(Enforcer *e, const Record *c, int error)
         }
 }
 
+void enforcer_withdraw(Enforcer *e, Record *c, int error)
+{
+        egress_plan_done(&c->desired);
+        c->queued = false;
+        finish(e, c, error);
+        if (loop_defer(e->flush) < 0)
+                log_warning("Cannot tell who waits for the packet filter yet, ignoring");
+}
+
 /* A callback may ask for, or cancel, others: start over after each. */
 static void call_waiters(Enforcer *e)
 {

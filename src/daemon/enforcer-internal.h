@@ -67,8 +67,11 @@ bool enforcer_same_frame(const RulesetFrame *a, const RulesetFrame *b);
 void enforcer_cut(Enforcer *e, const Record *c, const EgressPlan *keep);
 /* Before each commit of a plan: what the device opens after it is not deleted for an older one. */
 void enforcer_hold_cut(Enforcer *e, Record *c);
-/* Closes a device that did not get the posture it was to have; that is tried again later. */
+/* Closes a device that did not get the posture it was to have; what is queued for it, or else its
+ * closing where that failed, is tried again later. */
 void enforcer_hold(Enforcer *e, Record *c, int error);
+/* What is queued for a device is not what it is to get any more. */
+void enforcer_withdraw(Enforcer *e, Record *c, int error);
 /* Loop handlers: the end of a turn, and another try for devices that are held. */
 int enforcer_flush(void *userdata);
 int enforcer_retry(void *userdata);

@@ -300,20 +300,20 @@ int enforcer_apply(Enforcer *e, const DeviceState *d, EnforcerDone done, void *u
         if (!c)
                 return -ENODEV;
         r = plan_state(d, &plan);
-        if (r == 0)
-                r = loop_defer(e->flush);
-        if (r == 0)
-                r = add_waiter(e, c, done, userdata);
         if (r < 0) {
-                egress_plan_done(&plan);
-                enforcer_hold(e, c, r); /* what is in force may be looser than what was asked for */
-                return r;
+                enforcer_withdraw(e, c, r);
+        } else {
+                egress_plan_done(&c->desired);
+                c->desired = plan;
+                c->queued = true;
+                c->held = false;
+                r = loop_defer(e->flush);
+                if (r == 0)
+                        r = add_waiter(e, c, done, userdata);
         }
-        egress_plan_done(&c->desired);
-        c->desired = plan;
-        c->queued = true;
-        c->held = false;
-        return 0;
+        if (r < 0) /* what is in force may be looser than what was asked for */
+                enforcer_hold(e, c, r);
+        return r;
 }
 
 void enforcer_cancel(Enforcer *e, const void *userdata)

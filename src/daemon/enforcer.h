@@ -38,7 +38,8 @@ typedef void (*EnforcerDone)(int error, void *userdata);
 /* Takes the present posture of `d` into the filter: all changes of a turn are one transaction at
  * its end. `done` (or NULL) is called once after that, from the loop: 0 it is in force; else the
  * filter refused, and the device is closed, as in quarantine, until it takes it: that is tried
- * again. -ENODEV: not loaded; -ENOMEM: nothing is queued, `done` will not be called. */
+ * again. -ENODEV: not loaded; -ENOMEM: the device is closed, until the next call at the latest, and
+ * `done` will not be called. */
 int enforcer_apply(Enforcer *e, const DeviceState *d, EnforcerDone done, void *userdata);
 /* Takes what is queued into the filter now instead of at the turn's end, for who has to answer at
  * once; callbacks wait for the turn's end. -EIO: it did not take the posture of `device`, which is

@@ -16,6 +16,7 @@
  *   fault send ERRNO N             the next N batches do not go out
  *   fault lose ERRNO N             it takes the next N batches; the answers are lost
  *   fault interrupt                reading the next answer is interrupted by a signal once
+ *   fault plan NAME                no plan can be made for the device, as without memory
  *   fault none
  *   forget ADDRESS                 -> "forget ERROR N": IPv4 connections deleted
  *   counters                       -> "counters spoofed N quarantined N ..."
@@ -334,7 +335,7 @@ static void counters(Tool *t)
                c.refused.packets);
 }
 
-static void fault(char **w, size_t n)
+static void fault(Tool *t, char **w, size_t n)
 {
         uint8_t address[4];
         uint32_t number, count;
@@ -343,6 +344,8 @@ static void fault(char **w, size_t n)
                 fault_none();
         else if (n == 2 && streq(w[1], "interrupt"))
                 fault_interrupt();
+        else if (n == 3 && streq(w[1], "plan"))
+                t->devices[find(t, w[2]) - t->states].zone = NULL;
         else if (n == 4 && streq(w[1], "refuse") && inet_pton(AF_INET, w[3], address) == 1)
                 fault_refuse(w[2], address);
         else if (n == 4 && parse_u32(w[2], 1, 4096, &number) == 0 &&
@@ -376,7 +379,7 @@ static void run(Tool *t, char **w, size_t n)
                 if (seteuid(streq(w[1], "on") ? 0 : 65534) < 0)
                         die("seteuid");
         } else if (streq(w[0], "fault"))
-                fault(w, n);
+                fault(t, w, n);
         else if (streq(w[0], "forget") && n == 2)
                 forget(w[1]);
         else if (streq(w[0], "counters"))

@@ -690,6 +690,20 @@ def test_one_refused_and_no_table(h):
     t.finish()
 
 
+def test_no_plan(h):
+    """What was to come is not what comes instead of something that cannot be."""
+    t = Tool("gw", CONFIG.replace("affirming 1h", "unattested -"))
+    t.write("posture cam affirming 1h\nfault plan cam\nposture cam contraindicated -\n")
+    told = [int(t.read().split()[2]) for _ in range(2)]
+    check("no plan: both are told", told == [-errno.EINVAL] * 2, str(told))
+    time.sleep(1.5)  # the time of the first retry, if there is one
+    check("no plan: the device stays closed", t.is_held("cam") and
+          reaches(h["cam"], "192.0.2.10") == [False])
+    check("no plan: until there is one", t.load(CONFIG) == 0 and not t.is_held("cam") and
+          reaches(h["cam"], "192.0.2.10") == [True])
+    t.finish()
+
+
 def test_netlink_trouble(h):
     """Batches that do not go out, answers that are lost."""
     t = Tool("gw", CONFIG)
@@ -973,6 +987,7 @@ def main():
     test_neighbours_go()
     test_one_refused(h)
     test_one_refused_and_no_table(h)
+    test_no_plan(h)
     test_netlink_trouble(h)
     test_many()
     test_refusals()
