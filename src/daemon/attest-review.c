@@ -36,14 +36,14 @@ static void appraise_again(Attest *a, const Device *d, const AttestRecord *recor
         verdict_preface(ret, CHANGED);
 }
 
-/* True with a verdict that is to replace the one in force. */
-static bool revise(Attest *a, const DeviceState *d, AttestRecord *record, Verdict *ret)
+/* True with a verdict that is to replace the one on `record`, which came to `before`. */
+static bool revise(Attest *a, const Device *d, AttestRecord *record, Posture before, Verdict *ret)
 {
         if (record->references == a->generation)
                 return false;
         record->references = a->generation;
-        appraise_again(a, d->device, record, ret);
-        return worse(verdict_posture(ret), d->posture);
+        appraise_again(a, d, record, ret);
+        return worse(verdict_posture(ret), before);
 }
 
 static void replace(EvidenceTicket *t, const Verdict *v)
@@ -64,7 +64,7 @@ void attest_review_ticket(EvidenceTicket *t)
         Verdict v;
         bool judged = t->step == STEP_SIGN || (t->step == STEP_ANSWER && !t->failure);
         if (judged && t->origin != ORIGIN_REPEATED && t->device &&
-            revise(t->attest, t->device, t->record, &v))
+            revise(t->attest, t->device->device, t->record, t->posture, &v))
                 replace(t, &v);
 }
 
@@ -73,7 +73,7 @@ static void review_device(Attest *a, DeviceState *d)
         Bytes name = bytes_from_str(d->device->name);
         AttestRecord *record = hashmap_get(a->records, name);
         Verdict v;
-        if (!record || !revise(a, d, record, &v))
+        if (!record || !revise(a, d->device, record, d->posture, &v))
                 return;
         hashmap_remove(a->records, name);
         replays_forget(a->replays, d->device->name);

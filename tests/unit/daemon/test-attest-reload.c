@@ -220,6 +220,31 @@ static void references_that_changed_meanwhile(void **state)
         assert_int_equal(world.n_reports, 2);
 }
 
+/* An earlier verdict is judged anew first: that is no excuse for the one that is on its way. */
+static void references_that_changed_between_two_reports(void **state)
+{
+        Bench *b = *state;
+        bench_attest(b, 0);
+        Nonce n = bench_challenge(b, 0);
+        world.hold = true;
+        bench_send_token(b, 0, &bench_good, &n);
+        bench_commit(0);
+        bench_settle(b);
+        bench_references(b, &FILE_OF(0x22, update), 1);
+        attest_review(b->gateway.attest);
+        bench_commit(0);
+        bench_settle(b);
+        bench_tpm_answers();
+        bench_settle(b);
+        bench_commit(0);
+        bench_settle(b);
+        assert_int_equal(b->heard, 2);
+        assert_int_equal(b->result.posture, POSTURE_WARNING);
+        assert_int_equal(bench_device(b, 0)->posture, POSTURE_WARNING);
+        Bytes last = gateway_last_result(&b->gateway, bench_device(b, 0));
+        assert_true(bytes_equal(last, bytes_from_str(b->ear)));
+}
+
 /* The key came with the reference values, and is another one now: nothing can be believed. */
 static void key_of_the_references_changed(void **state)
 {
@@ -260,6 +285,7 @@ int main(void)
                 test(enrolled_anew_meanwhile),
                 test(references_that_changed),
                 test(references_that_changed_meanwhile),
+                test(references_that_changed_between_two_reports),
                 test(key_of_the_references_changed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
