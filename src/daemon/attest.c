@@ -21,9 +21,10 @@
 #include "platform/fiber.h"
 
 /* Reports that may be between judgement and answer: each holds a copy of its evidence. */
-#define IN_FLIGHT_MAX 64
-#define SIGNING_MAX   8
-#define NONCES_MIN    64
+#define IN_FLIGHT_MAX        64
+#define IN_FLIGHT_PER_DEVICE 8
+#define SIGNING_MAX          8
+#define NONCES_MIN           64
 /* Log lines about evidence that is not accepted: a device must not fill the journal with them. */
 #define FAILURES_BURST    20
 #define FAILURES_INTERVAL (10 * USEC_PER_SEC)
@@ -300,11 +301,19 @@ EvidenceTicket *attest_ticket_new(Attest *a, DeviceState *d, Origin origin, Atte
         return t;
 }
 
+static size_t in_flight_of(const Attest *a, const DeviceState *d)
+{
+        size_t n = 0;
+        LIST_FOREACH (node, &a->in_flight)
+                n += LIST_ENTRY(node, EvidenceTicket, in_flight)->device == d;
+        return n;
+}
+
 int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes body,
                      EvidenceDone done, void *userdata, EvidenceTicket **ret_ticket)
 {
         Attest *a = g->attest;
-        if (a->n_in_flight >= IN_FLIGHT_MAX)
+        if (a->n_in_flight >= IN_FLIGHT_MAX || in_flight_of(a, d) >= IN_FLIGHT_PER_DEVICE)
                 return -EBUSY;
         AttestRecord *record = record_new(d, content_format, body);
         EvidenceTicket *t = record ? attest_ticket_new(a, d, ORIGIN_SENT, record) : NULL;

@@ -40,7 +40,8 @@ typedef struct EvidenceTicket EvidenceTicket;
 /* Content formats of CoAP stand for the media types on every transport: 10003, 10004, 263 PSA
  * tokens; 273 CMW. Copies `body`. Whatever becomes of it, its nonce is used up; the device's last
  * evidence, sent again byte by byte, gets the answer that it got. `done` is called once, from the
- * loop, after the packet filter has taken the change; never from inside this call. */
+ * loop, after the packet filter has taken the change; never from inside this call. 0; -ENOMEM, or
+ * -EBUSY: too many are on their way, of this device or of all, and nothing was looked at. */
 int gateway_evidence(Gateway *g, DeviceState *d, uint16_t content_format, Bytes body,
                      EvidenceDone done, void *userdata, EvidenceTicket **ret_ticket);
 void evidence_ticket_cancel(EvidenceTicket *t);

@@ -378,8 +378,8 @@ static void as_many_as_there_is_room_for(void **state)
         Bench *b = *state;
         EvidenceTicket *t = NULL;
         for (size_t i = 0; i < 64; i++)
-                bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, BYTES_LITERAL("x"));
-        assert_int_equal(gateway_evidence(&b->gateway, bench_device(b, 0), SALLYPORT_CF_PSA_TOKEN,
+                bench_send_bytes(b, i / 8, SALLYPORT_CF_PSA_TOKEN, BYTES_LITERAL("x"));
+        assert_int_equal(gateway_evidence(&b->gateway, bench_device(b, 8), SALLYPORT_CF_PSA_TOKEN,
                                           BYTES_LITERAL("x"), bench_on_done, b, &t),
                          -EBUSY);
         bench_settle(b);
@@ -387,6 +387,30 @@ static void as_many_as_there_is_room_for(void **state)
         bench_send_bytes(b, 0, SALLYPORT_CF_PSA_TOKEN, BYTES_LITERAL("x"));
         bench_settle(b);
         assert_int_equal(b->heard, 65);
+}
+
+/* One device that sends its report over and over while the TPM signs leaves room for the others. */
+static void one_takes_all_the_room(void **state)
+{
+        Bench *b = *state;
+        EvidenceTicket *t = NULL;
+        _cleanup_buf_ Buf token = BUF_INIT(FIXTURE_MAX);
+        Nonce n = bench_challenge(b, 0);
+        size_t taken = 0;
+        bench_token(b, &bench_good, &n, &token);
+        world.hold = true;
+        while (taken < 100 &&
+               gateway_evidence(&b->gateway, bench_device(b, 0), SALLYPORT_CF_PSA_TOKEN,
+                                buf_view(&token), bench_on_done, b, &t) == 0)
+                taken++;
+        n = bench_challenge(b, 1);
+        bench_send_token(b, 1, &bench_good, &n);
+        bench_commit(0);
+        bench_settle(b);
+        bench_tpm_answers();
+        bench_settle(b);
+        assert_int_equal(b->heard, taken + 1);
+        assert_int_equal(bench_device(b, 1)->posture, POSTURE_AFFIRMING);
 }
 
 /* The end of the daemon: nobody is called, nothing is left with the filter. */
@@ -421,6 +445,7 @@ int main(void)
                 test(inside_a_wrapper_in_words),
                 test(the_filter_refuses),
                 test(as_many_as_there_is_room_for),
+                test(one_takes_all_the_room),
                 test(ends_with_a_report_under_way),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
