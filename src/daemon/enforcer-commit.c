@@ -190,6 +190,7 @@ static bool is_held_back(const Record *c)
         return c->held && (c->queued || c->loose);
 }
 
+/* What comes for other devices does not put it off. */
 static void arm_retry(Enforcer *e)
 {
         bool any = false;
@@ -198,10 +199,14 @@ static void arm_retry(Enforcer *e)
                 any = any || is_held_back(&e->records[i]);
         if (!any) {
                 loop_timer_disarm(e->retry);
+                e->retry_armed = false;
                 e->retry_delay = ENFORCER_RETRY_MIN;
                 return;
         }
-        if (loop_timer_arm_relative(e->retry, e->retry_delay) < 0)
+        if (e->retry_armed)
+                return;
+        e->retry_armed = loop_timer_arm_relative(e->retry, e->retry_delay) == 0;
+        if (!e->retry_armed)
                 log_warning("Cannot arm a timer, ignoring");
         e->retry_delay = MIN(2 * e->retry_delay, ENFORCER_RETRY_MAX);
 }
@@ -331,6 +336,7 @@ int enforcer_retry(void *userdata)
 {
         Enforcer *e = userdata;
 
+        e->retry_armed = false;
         for (size_t i = 0; i < e->n_records; i++) {
                 Record *c = &e->records[i];
 

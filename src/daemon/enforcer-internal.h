@@ -41,7 +41,8 @@ struct Enforcer {
         Neighbours *neighbours;
         LoopSource *flush; /* at the end of a turn */
         LoopSource *retry;
-        usec_t retry_delay;
+        bool retry_armed;
+        usec_t retry_delay; /* the next one */
 
         uint32_t generation; /* of the kernel's tables after our last commit */
         bool generation_known;

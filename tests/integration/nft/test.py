@@ -668,6 +668,24 @@ def test_one_refused(h):
     t.finish()
 
 
+def test_held_among_busy_ones(h):
+    """What comes for others does not put off the next try for one that is held."""
+    t = Tool("gw", CONFIG.replace("class cam", "class two affirming tcp:192.0.2.10:443\nclass cam")
+             .replace("device meter b meter", "device meter b two"))
+    t.write("fault refuse allowed4 10.20.0.20\n")
+    t.apply("posture meter affirming 1h")
+    held = t.is_held("meter")
+    t.write("fault none\n")
+
+    def released():
+        for line in ("posture cam contraindicated -", "posture cam affirming 1h"):
+            t.apply(line)
+        return not t.is_held("meter")
+    check("a held device is tried again while others change all the time",
+          held and wait_until(released, 20) and reaches(h["meter"], "192.0.2.10") == [True])
+    t.finish()
+
+
 def test_one_refused_and_no_table(h):
     """Somebody deletes the table, and the kernel refuses what one device is to get: the others are
     kept in their place all the same."""
@@ -986,6 +1004,7 @@ def main():
     test_ways_out(h)
     test_neighbours_go()
     test_one_refused(h)
+    test_held_among_busy_ones(h)
     test_one_refused_and_no_table(h)
     test_no_plan(h)
     test_netlink_trouble(h)
