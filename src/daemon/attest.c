@@ -179,7 +179,7 @@ static void keep_record(Attest *a, EvidenceTicket *t)
 {
         Bytes name = bytes_from_str(t->record->device);
         AttestRecord *before = hashmap_remove(a->records, name);
-        t->record->asked = before && before->asked;
+        t->record->asked = t->record->asked || (before && before->asked);
         record_free(before);
         int r = hashmap_put(a->records, name, t->record);
         if (r < 0) {

@@ -39,7 +39,7 @@ void caution_connected(Caution *c, usec_t now);
 /* `window` is what was on its way; may be emptied. The verdict is about its only entry. */
 CautionVerdict caution_ended(Caution *c, Window *window, MqttEnd end, usec_t now);
 
-/* Each record goes alone for now. */
+/* Whether records go one at a time: some of those that were doubted are not acknowledged yet. */
 bool caution_alone(const Caution *c);
 /* The id of the record that goes before all others, when nothing is on its way; 0: none. */
 uint64_t caution_trial(Caution *c, usec_t now);

@@ -223,12 +223,12 @@ static void run_until_stored(Bench *b)
 }
 
 /* One device more than a report holds; the last of all is one of them. */
-static void attest_more_than_one_report_holds(Bench *b, size_t last)
+static void attest_more_than_one_report_holds(Bench *b, size_t last, const FixtureToken *its)
 {
         for (size_t i = 0; i <= RELAY_DEVICES_MAX; i++) {
                 size_t device = i < RELAY_DEVICES_MAX ? i : last;
                 Nonce n = bench_challenge(b, device);
-                bench_send_token(b, device, &bench_good, &n);
+                bench_send_token(b, device, device == last ? its : &bench_good, &n);
         }
         bench_commit(0);
         run_until_stored(b);
@@ -239,7 +239,7 @@ static void verdict_is_replaced_before_it_is_shown(void **state)
 {
         Bench *b = *state;
         const size_t last = DEVICES - 1;
-        attest_more_than_one_report_holds(b, last);
+        attest_more_than_one_report_holds(b, last, &bench_good);
         bench_settle(b);
         assert_int_equal(world.n_reports, 2);
         Nonce n = bench_challenge(b, last);
@@ -257,12 +257,42 @@ static void verdict_is_replaced_before_it_is_shown(void **state)
         assert_true(bench_shows(&world.reports[3], "nonce--1"));
 }
 
+/* So it is where other reference values replace the verdict. */
+static void verdict_is_reviewed_before_it_is_shown(void **state)
+{
+        Bench *b = *state;
+        const size_t last = DEVICES - 1;
+        const FixtureCorim makers[] = {
+                { .implementation = 0x22, .components = bench_known, .n = 1 },
+                { .implementation = 0x33, .components = bench_known, .n = 1 },
+        };
+        FixtureToken other = bench_good;
+        other.implementation = 0x33;
+        bench_references(b, makers, 2);
+        attest_more_than_one_report_holds(b, last, &other);
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 2);
+        const MqttClientMessage m = { .topic = "t", .payload = BYTES_LITERAL("nonce--1") };
+        world.on_nonce("t", &m, world.on_nonce_userdata);
+        run_until_stored(b);
+        bench_references(b, makers, 1);
+        attest_review(b->gateway.attest);
+        bench_commit(0);
+        while (sd_event_run(loop_sd_event(b->gateway.loop), 0) > 0)
+                ;
+        bench_settle(b);
+        assert_int_equal(world.n_reports, 4);
+        assert_false(bench_shows(&world.reports[2], b->names[last]));
+        assert_true(bench_shows(&world.reports[3], b->names[last]));
+        assert_true(bench_shows(&world.reports[3], "nonce--1"));
+}
+
 /* As many as one report holds are judged again and again: the others have their turn. */
 static void busy_devices_and_a_quiet_one(void **state)
 {
         Bench *b = *state;
         const size_t quiet = DEVICES - 1;
-        attest_more_than_one_report_holds(b, quiet);
+        attest_more_than_one_report_holds(b, quiet, &bench_good);
         for (size_t i = 0; i < RELAY_DEVICES_MAX; i++)
                 report_device(&b->gateway, attest_record(b->gateway.attest, b->names[i]));
         bench_settle(b);
@@ -298,6 +328,7 @@ int main(void)
                 test(more_nonces_than_may_wait),
                 test(verdicts_come_while_upstream_asks),
                 test(verdict_is_replaced_before_it_is_shown),
+                test(verdict_is_reviewed_before_it_is_shown),
                 test(busy_devices_and_a_quiet_one),
                 test(ends_while_one_is_stored),
         };
