@@ -47,4 +47,5 @@ int command_policy_predict(const CommandContext *context, int argc, char **argv)
 int command_policy_sign(const CommandContext *context, int argc, char **argv);
 int command_policy_install(const CommandContext *context, int argc, char **argv);
 int command_policy_retire(const CommandContext *context, int argc, char **argv);
+int command_policy_check(const CommandContext *context, int argc, char **argv);
 int command_policy_show(const CommandContext *context, int argc, char **argv);

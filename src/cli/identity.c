@@ -177,7 +177,7 @@ int command_identity_install(const CommandContext *c, int argc, char **argv)
         }
         if (argc - optind != 1)
                 return command_usage("identity install CERT [--ca FILE]");
-        int r = machine_identity(c, &id, &reason);
+        int r = machine_files(c, &id, &reason);
         if (r == 0)
                 r = identity_install_certificate(id, argv[optind], ca, &reason);
         if (r == 0)

@@ -101,3 +101,12 @@ int machine_identity(const CommandContext *c, Identity **ret, Reason *reason)
         int r = machine_load(c, NULL, &m, reason);
         return r < 0 ? r : machine_open(&m, ret, reason);
 }
+
+int machine_files(const CommandContext *c, Identity **ret, Reason *reason)
+{
+        _cleanup_machine_ Machine m = { 0 };
+        int r = machine_load(c, NULL, &m, reason);
+        if (r == 0)
+                r = identity_open_files(m.state, ret, reason);
+        return r < 0 ? machine_fail(r, reason) : 0;
+}

@@ -30,5 +30,7 @@ void machine_done(Machine *m);
 int machine_open(const Machine *m, Identity **ret, Reason *reason);
 /* The same for commands that want nothing else of the machine. */
 int machine_identity(const CommandContext *c, Identity **ret, Reason *reason);
+/* For what needs its files and no TPM. */
+int machine_files(const CommandContext *c, Identity **ret, Reason *reason);
 /* Adds that word to what failed with `error`, and returns that. */
 int machine_fail(int error, Reason *reason);

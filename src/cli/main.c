@@ -34,14 +34,19 @@ static const Command commands[] = {
           "take a certificate into use" },
         { "identity", "show", command_identity_show, "[--ak]",
           "keys, certificate, policy, PCRs; --ak: the attestation key alone, for a verifier" },
-        { "policy", "predict", command_policy_predict, "[--pcr N=HEX]... [--counter MAX] [-o FILE]",
+        { "policy", "predict", command_policy_predict,
+          "[--pcr N=HEX]... [--pcrs FILE] [--counter MAX] [-o FILE]",
           "write a policy for the present PCR values, or given ones, to be signed" },
         { "policy", "sign", command_policy_sign, "--key OPERATOR.key FILE [-o FILE]",
           "sign a policy; needs no TPM" },
-        { "policy", "install", command_policy_install, "FILE", "put a signed policy in force" },
+        { "policy", "install", command_policy_install, "FILE",
+          "add a signed policy to those installed" },
         { "policy", "retire", command_policy_retire, "[--force]",
           "increment the counter: older policies are dead" },
-        { "policy", "show", command_policy_show, "", "the policy in force, and whether it holds" },
+        { "policy", "check", command_policy_check, "[--pcr N=HEX]... [--pcrs FILE]",
+          "would the gateway start with these PCR values?" },
+        { "policy", "show", command_policy_show, "",
+          "the policies installed, and which of them hold" },
 };
 
 /* Of the group `group` alone, and of that the verb `verb`; NULL: all. How many there are. */

@@ -102,6 +102,7 @@ static bool needs_a_person(int error)
         switch (error) {
         case -EINVAL:       /* a file that is named in the configuration */
         case -ENOENT:       /* no identity, or a file that is not there */
+        case -ENXIO:        /* another TPM, or one that was cleared */
         case -ENOKEY:       /* no policy */
         case -EBADMSG:      /* a policy that is not the operator's */
         case -EKEYREJECTED: /* PCRs that he has not signed */

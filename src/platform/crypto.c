@@ -7,6 +7,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509.h>
@@ -54,6 +55,21 @@ int crypto_random(void *p, size_t len)
         if (len > INT_MAX)
                 return -EIO;
         return RAND_bytes(p, (int)len) == 1 ? 0 : -EIO;
+}
+
+int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA256_SIZE])
+{
+        _cleanup_(EVP_PKEY_CTX_freep) EVP_PKEY_CTX *ctx =
+                EVP_PKEY_CTX_new_from_name(NULL, "HKDF", NULL);
+        size_t len = CRYPTO_SHA256_SIZE;
+        bool good =
+                ctx && EVP_PKEY_derive_init(ctx) == 1 &&
+                EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) == 1 &&
+                EVP_PKEY_CTX_set1_hkdf_key(ctx, secret.data, (int)secret.len) == 1 &&
+                EVP_PKEY_CTX_add1_hkdf_info(ctx, (const uint8_t *)label, (int)strlen(label)) == 1 &&
+                EVP_PKEY_derive(ctx, ret, &len) == 1 && len == CRYPTO_SHA256_SIZE;
+        ERR_clear_error();
+        return good ? 0 : -EIO;
 }
 
 /* NULL for a key that is not supported. Explicit curve parameters are not, even when they spell

@@ -13,6 +13,10 @@ int crypto_sha256(Bytes data, uint8_t ret[static CRYPTO_SHA256_SIZE]);
 /* From the DRBG that libcrypto seeds; 0 or -EIO, and then nothing may be used. */
 int crypto_random(void *p, size_t len);
 
+/* HKDF-SHA256 (RFC 5869) without salt, `label` as info: a key for one purpose out of `secret`,
+ * which is as random as a key. 0 or -EIO. */
+int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA256_SIZE]);
+
 /* A public key that somebody enrolled: EC P-256/P-384/P-521 or Ed25519. Reference-counted. */
 typedef struct PublicKey PublicKey;
 

@@ -4,34 +4,61 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "platform/crypto.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
 #include "platform/tpm-templates.h"
 
-static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reason *reason)
+/* The random bytes behind identity_secret(): the TPM keeps them, and we forget them. */
+static int create_secret(Tpm *tpm, ESYS_TR storage, const uint8_t *policy, IdentityBlob *ret,
+                         Reason *reason)
+{
+        TPM2B_PUBLIC template = template_secret(policy);
+        TPM2B_SENSITIVE_DATA sealed = { .size = IDENTITY_SECRET_SIZE };
+        if (crypto_random(sealed.buffer, sealed.size) < 0)
+                return reason_set(reason, -EIO, "No randomness");
+        int r = identity_tpm_create_key(tpm, storage, &template, &sealed, ret, reason);
+        explicit_bzero(&sealed, sizeof(sealed));
+        return r;
+}
+
+static int create_keys(Tpm *tpm, ESYS_TR storage, const IdentityParams *params, IdentityFiles *ret,
+                       Reason *reason)
 {
         uint8_t policy[POLICY_DIGEST_SIZE];
-        _cleanup_(tpm_freep) Tpm *tpm = NULL;
-        ESYS_TR storage;
+        PcrValues unused;
         if (policy_authorize_digest(params->operator_point, policy) < 0)
                 return reason_set(reason, -EIO, "Cannot compute the key's policy");
+        TPM2B_PUBLIC key = template_identity(policy);
+        int r = identity_tpm_create_key(tpm, storage, &key, NULL, &ret->key, reason);
+        if (r == 0)
+                r = identity_tpm_create_key(tpm, storage, &template_attestation, NULL, &ret->ak,
+                                            reason);
+        if (r == 0)
+                r = create_secret(tpm, storage, policy, &ret->secret, reason);
+        if (r == 0) /* does the TPM have them at all? */
+                r = identity_tpm_read_pcrs(tpm, params->pcrs, &unused, reason);
+        return r;
+}
+
+/* From here on the storage root key stands for this TPM. */
+static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reason *reason)
+{
+        _cleanup_(tpm_freep) Tpm *tpm = NULL;
+        ESYS_TR storage = ESYS_TR_NONE;
         int r = tpm_open(params->tcti, &tpm, reason);
         if (r == -ENOENT) /* its device or socket, as in identity_open() */
                 r = -ENODEV;
         if (r == 0)
-                r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, reason);
-        if (r == 0)
-                r = identity_tpm_create_storage(tpm, &storage, reason);
+                r = identity_tpm_create_storage(tpm, &storage, &ret->storage, reason);
         if (r < 0)
                 return r;
-        TPM2B_PUBLIC key = template_identity(policy);
-        PcrValues unused;
-        r = identity_tpm_create_key(tpm, storage, &key, &ret->key, reason);
+        r = tpm_session_start(tpm, storage, reason);
         if (r == 0)
-                r = identity_tpm_create_key(tpm, storage, &template_attestation, &ret->ak, reason);
+                r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, reason);
+        if (r == 0)
+                r = create_keys(tpm, storage, params, ret, reason);
         identity_tpm_flush(tpm, storage);
-        if (r == 0) /* does the TPM have them at all? */
-                r = identity_tpm_read_pcrs(tpm, params->pcrs, &unused, reason);
         return r;
 }
 
@@ -44,12 +71,13 @@ static int fail_path(Reason *reason, const char *what, const char *path)
 /* Left over when an earlier attempt was interrupted; it was never in use. */
 static void remove_staging(const char *directory)
 {
-        static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub", "ak.priv",
-                                             "identity.json" };
+        static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub",
+                                             "ak.priv",      "secret.pub",    "secret.priv",
+                                             "storage.pub",  "identity.json", "policies" };
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 _cleanup_free_ char *path = identity_path(directory, names[i]);
                 if (path)
-                        unlink(path);
+                        remove(path);
         }
         rmdir(directory);
 }

@@ -27,18 +27,25 @@ static int write_file(const char *directory, const char *name, Bytes content, Re
         return 0;
 }
 
+static int write_public(const char *directory, const char *name, const TPM2B_PUBLIC *pub,
+                        Reason *reason)
+{
+        uint8_t bytes[sizeof(TPM2B_PUBLIC)];
+        size_t len = 0;
+        if (Tss2_MU_TPM2B_PUBLIC_Marshal(pub, bytes, sizeof(bytes), &len) != TSS2_RC_SUCCESS)
+                return reason_set(reason, -EIO, "Cannot marshal a key");
+        return write_file(directory, name, BYTES(bytes, len), reason);
+}
+
 static int write_blob(const char *directory, const char *pub_name, const char *priv_name,
                       const IdentityBlob *blob, Reason *reason)
 {
-        uint8_t pub[sizeof(TPM2B_PUBLIC)], priv[sizeof(TPM2B_PRIVATE)];
-        size_t pub_len = 0, priv_len = 0;
-        if (Tss2_MU_TPM2B_PUBLIC_Marshal(&blob->pub, pub, sizeof(pub), &pub_len) !=
-                    TSS2_RC_SUCCESS ||
-            Tss2_MU_TPM2B_PRIVATE_Marshal(&blob->priv, priv, sizeof(priv), &priv_len) !=
-                    TSS2_RC_SUCCESS)
+        uint8_t priv[sizeof(TPM2B_PRIVATE)];
+        size_t len = 0;
+        if (Tss2_MU_TPM2B_PRIVATE_Marshal(&blob->priv, priv, sizeof(priv), &len) != TSS2_RC_SUCCESS)
                 return reason_set(reason, -EIO, "Cannot marshal a key");
-        int r = write_file(directory, pub_name, BYTES(pub, pub_len), reason);
-        return r < 0 ? r : write_file(directory, priv_name, BYTES(priv, priv_len), reason);
+        int r = write_public(directory, pub_name, &blob->pub, reason);
+        return r < 0 ? r : write_file(directory, priv_name, BYTES(priv, len), reason);
 }
 
 static int write_settings(const char *directory, const IdentityFiles *f, Reason *reason)
@@ -64,6 +71,10 @@ int identity_files_write(const char *directory, const IdentityFiles *f, Reason *
         if (r == 0)
                 r = write_blob(directory, "ak.pub", "ak.priv", &f->ak, reason);
         if (r == 0)
+                r = write_blob(directory, "secret.pub", "secret.priv", &f->secret, reason);
+        if (r == 0)
+                r = write_public(directory, "storage.pub", &f->storage, reason);
+        if (r == 0)
                 r = write_settings(directory, f, reason);
         return r;
 }
@@ -79,25 +90,41 @@ static int read_file(const char *directory, const char *name, uint8_t **ret, siz
         return 0;
 }
 
+static int read_public(const char *directory, const char *name, TPM2B_PUBLIC *ret, Reason *reason)
+{
+        _cleanup_free_ uint8_t *bytes = NULL;
+        size_t len, used = 0;
+        TPM2B_PUBLIC pub = { 0 };
+        int r = read_file(directory, name, &bytes, &len, reason);
+        if (r < 0)
+                return r;
+        if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(bytes, len, &used, &pub) != TSS2_RC_SUCCESS ||
+            used != len)
+                return reason_set(reason, -EBADMSG, "%s/%s is damaged", directory, name);
+        *ret = pub;
+        return 0;
+}
+
+static int read_private(const char *directory, const char *name, TPM2B_PRIVATE *ret, Reason *reason)
+{
+        _cleanup_free_ uint8_t *bytes = NULL;
+        size_t len, used = 0;
+        TPM2B_PRIVATE priv = { 0 };
+        int r = read_file(directory, name, &bytes, &len, reason);
+        if (r < 0)
+                return r;
+        if (Tss2_MU_TPM2B_PRIVATE_Unmarshal(bytes, len, &used, &priv) != TSS2_RC_SUCCESS ||
+            used != len)
+                return reason_set(reason, -EBADMSG, "%s/%s is damaged", directory, name);
+        *ret = priv;
+        return 0;
+}
+
 static int read_blob(const char *directory, const char *pub_name, const char *priv_name,
                      IdentityBlob *ret, Reason *reason)
 {
-        _cleanup_free_ uint8_t *pub = NULL, *priv = NULL;
-        size_t pub_len, priv_len, pub_used = 0, priv_used = 0;
-        int r = read_file(directory, pub_name, &pub, &pub_len, reason);
-        if (r == 0)
-                r = read_file(directory, priv_name, &priv, &priv_len, reason);
-        if (r < 0)
-                return r;
-        *ret = (IdentityBlob){ 0 };
-        if (Tss2_MU_TPM2B_PUBLIC_Unmarshal(pub, pub_len, &pub_used, &ret->pub) != TSS2_RC_SUCCESS ||
-            pub_used != pub_len)
-                return reason_set(reason, -EBADMSG, "%s/%s is damaged", directory, pub_name);
-        if (Tss2_MU_TPM2B_PRIVATE_Unmarshal(priv, priv_len, &priv_used, &ret->priv) !=
-                    TSS2_RC_SUCCESS ||
-            priv_used != priv_len)
-                return reason_set(reason, -EBADMSG, "%s/%s is damaged", directory, priv_name);
-        return 0;
+        int r = read_public(directory, pub_name, &ret->pub, reason);
+        return r < 0 ? r : read_private(directory, priv_name, &ret->priv, reason);
 }
 
 static int read_settings_object(json_t *root, IdentityFiles *ret)
@@ -140,5 +167,9 @@ int identity_files_read(const char *directory, IdentityFiles *ret, Reason *reaso
                 r = read_blob(directory, "identity.pub", "identity.priv", &ret->key, reason);
         if (r == 0)
                 r = read_blob(directory, "ak.pub", "ak.priv", &ret->ak, reason);
+        if (r == 0)
+                r = read_blob(directory, "secret.pub", "secret.priv", &ret->secret, reason);
+        if (r == 0)
+                r = read_public(directory, "storage.pub", &ret->storage, reason);
         return r;
 }

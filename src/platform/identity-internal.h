@@ -12,12 +12,20 @@ typedef struct IdentityBlob {
         TPM2B_PRIVATE priv;
 } IdentityBlob;
 
-/* What is in the directory, apart from policy and certificate. */
+/* What is in the directory, apart from policies and certificate. */
 typedef struct IdentityFiles {
-        IdentityBlob key, ak;
+        TPM2B_PUBLIC storage; /* the storage root key: by it we know the TPM again */
+        IdentityBlob key, ak, secret;
         uint8_t operator_point[P256_POINT_SIZE];
         uint32_t pcrs, counter_index;
 } IdentityFiles;
+
+#define POLICIES_MAX 32
+
+typedef struct IdentityPolicy {
+        Policy policy;
+        TPMT_TK_VERIFIED *ticket; /* the TPM's own word that it checked the signature */
+} IdentityPolicy;
 
 struct Identity {
         char *state_directory, *directory; /* the latter is identity/ in the former */
@@ -26,11 +34,11 @@ struct Identity {
         uint8_t point[P256_POINT_SIZE], ak_point[P256_POINT_SIZE];
         ESYS_TR key, ak, counter;
         bool loaded; /* these are, over the present connection */
-        bool has_policy;
-        Policy policy;
-        int policy_error; /* why there is none */
+        IdentityHealth health;
+        IdentityPolicy policies[POLICIES_MAX];
+        size_t n_policies, current; /* `current` is the one that held last, or n_policies */
+        int policy_error;           /* why there is none */
         Reason policy_reason;
-        TPMT_TK_VERIFIED *ticket; /* the TPM's own word that it checked the policy's signature */
         EVP_PKEY *pkey;
         X509 *leaf;
         STACK_OF(X509) * chain;
@@ -38,15 +46,26 @@ struct Identity {
         Reason certificate_reason;
 };
 
+/* identity.c; runs `operation` when it is this caller's turn, on a TPM in which the identity is
+ * loaded. Where that turns out to be lost it is loaded again and tried once more. */
+typedef int (*IdentityOperation)(Identity *id, void *argument, Reason *reason);
+int identity_run(Identity *id, IdentityOperation operation, void *argument, Reason *reason);
+
+/* For use in such an operation: hands the object in `blob` to `user` while it is loaded. */
+typedef int (*IdentityObjectUser)(Identity *id, ESYS_TR object, uint8_t *ret, Reason *reason);
+int identity_with_object(Identity *id, const IdentityBlob *blob, IdentityObjectUser user,
+                         uint8_t *ret, Reason *reason);
+
 /* identity-files.c; a new string `directory`/`name`, NULL without memory. */
 char *identity_path(const char *directory, const char *name);
 int identity_files_write(const char *directory, const IdentityFiles *files, Reason *reason);
 int identity_files_read(const char *directory, IdentityFiles *ret, Reason *reason);
 
 /* identity-tpm.c; all with the TPM locked. Objects that they return are the caller's to flush. */
-int identity_tpm_create_storage(Tpm *tpm, ESYS_TR *ret, Reason *reason);
+int identity_tpm_create_storage(Tpm *tpm, ESYS_TR *ret, TPM2B_PUBLIC *ret_pub, Reason *reason);
+/* `sealed` NULL: the TPM makes the private half. */
 int identity_tpm_create_key(Tpm *tpm, ESYS_TR storage, const TPM2B_PUBLIC *template,
-                            IdentityBlob *ret, Reason *reason);
+                            const TPM2B_SENSITIVE_DATA *sealed, IdentityBlob *ret, Reason *reason);
 int identity_tpm_load(Tpm *tpm, ESYS_TR storage, const IdentityBlob *blob, ESYS_TR *ret,
                       Reason *reason);
 int identity_tpm_create_counter(Tpm *tpm, uint32_t index, Reason *reason);
@@ -57,6 +76,15 @@ void identity_tpm_flush(Tpm *tpm, ESYS_TR object);
 
 /* identity-authorize.c; a policy session in which the key may be used once. TPM locked. */
 int identity_authorize(Identity *id, ESYS_TR *ret_session, Reason *reason);
+
+/* identity-policies.c. At start; a file that cannot be used is told in the log and left out. */
+void identity_load_policies(Identity *id);
+void identity_free_policies(Identity *id);
+/* Looks for the policy that holds in the present state of the TPM, which is locked. Errors as of
+ * identity_sign(). */
+int identity_choose_policy(Identity *id, Reason *reason);
+/* Another run of the TPM does not take the tickets. */
+void identity_drop_tickets(Identity *id);
 
 /* identity-certificate.c */
 void identity_load_certificate(Identity *id);

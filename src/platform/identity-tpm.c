@@ -6,8 +6,8 @@
 #include "platform/identity-internal.h"
 #include "platform/tpm-templates.h"
 
-#define NONE     ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
-#define PASSWORD ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE /* the empty one */
+/* The three sessions of a command: ours, with what it protects, and no other. */
+#define WITH(tpm, protect) tpm_session(tpm, protect), ESYS_TR_NONE, ESYS_TR_NONE
 
 void identity_tpm_flush(Tpm *tpm, ESYS_TR object)
 {
@@ -15,31 +15,36 @@ void identity_tpm_flush(Tpm *tpm, ESYS_TR object)
                 Esys_FlushContext(tpm_esys(tpm), object);
 }
 
-int identity_tpm_create_storage(Tpm *tpm, ESYS_TR *ret, Reason *reason)
+int identity_tpm_create_storage(Tpm *tpm, ESYS_TR *ret, TPM2B_PUBLIC *ret_pub, Reason *reason)
 {
         TPM2B_SENSITIVE_CREATE sensitive = { 0 };
         TPM2B_DATA outside = { 0 };
         TPML_PCR_SELECTION pcrs = { 0 };
         ESYS_TR storage;
-        TSS2_RC rc = Esys_CreatePrimary(tpm_esys(tpm), ESYS_TR_RH_OWNER, PASSWORD, &sensitive,
-                                        &template_storage, &outside, &pcrs, &storage, NULL, NULL,
-                                        NULL, NULL);
+        _cleanup_esys_ TPM2B_PUBLIC *pub = NULL;
+        TSS2_RC rc = Esys_CreatePrimary(tpm_esys(tpm), ESYS_TR_RH_OWNER,
+                                        WITH(tpm, TPM_PROTECT_BOTH), &sensitive, &template_storage,
+                                        &outside, &pcrs, &storage, &pub, NULL, NULL, NULL);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot create the storage root key");
+        *ret_pub = *pub;
         *ret = storage;
         return 0;
 }
 
 int identity_tpm_create_key(Tpm *tpm, ESYS_TR storage, const TPM2B_PUBLIC *template,
-                            IdentityBlob *ret, Reason *reason)
+                            const TPM2B_SENSITIVE_DATA *sealed, IdentityBlob *ret, Reason *reason)
 {
-        TPM2B_SENSITIVE_CREATE sensitive = { 0 };
+        TPM2B_SENSITIVE_CREATE sensitive = {
+                .sensitive.data = sealed ? *sealed : (TPM2B_SENSITIVE_DATA){ 0 }
+        };
         TPM2B_DATA outside = { 0 };
         TPML_PCR_SELECTION pcrs = { 0 };
         _cleanup_esys_ TPM2B_PRIVATE *priv = NULL;
         _cleanup_esys_ TPM2B_PUBLIC *pub = NULL;
-        TSS2_RC rc = Esys_Create(tpm_esys(tpm), storage, PASSWORD, &sensitive, template, &outside,
-                                 &pcrs, &priv, &pub, NULL, NULL, NULL);
+        TSS2_RC rc = Esys_Create(tpm_esys(tpm), storage, WITH(tpm, TPM_PROTECT_BOTH), &sensitive,
+                                 template, &outside, &pcrs, &priv, &pub, NULL, NULL, NULL);
+        explicit_bzero(&sensitive, sizeof(sensitive));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot create a key in the TPM");
         *ret = (IdentityBlob){ .pub = *pub, .priv = *priv };
@@ -50,7 +55,8 @@ int identity_tpm_load(Tpm *tpm, ESYS_TR storage, const IdentityBlob *blob, ESYS_
                       Reason *reason)
 {
         ESYS_TR key;
-        TSS2_RC rc = Esys_Load(tpm_esys(tpm), storage, PASSWORD, &blob->priv, &blob->pub, &key);
+        TSS2_RC rc = Esys_Load(tpm_esys(tpm), storage, WITH(tpm, TPM_PROTECT_BOTH), &blob->priv,
+                               &blob->pub, &key);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot load the identity into the TPM");
         *ret = key;
@@ -61,7 +67,7 @@ int identity_tpm_load(Tpm *tpm, ESYS_TR storage, const IdentityBlob *blob, ESYS_
 static int check_counter(Tpm *tpm, ESYS_TR nv, uint32_t index, Reason *reason)
 {
         _cleanup_esys_ TPM2B_NV_PUBLIC *pub = NULL;
-        TSS2_RC rc = Esys_NV_ReadPublic(tpm_esys(tpm), nv, NONE, &pub, NULL);
+        TSS2_RC rc = Esys_NV_ReadPublic(tpm_esys(tpm), nv, WITH(tpm, TPM_PROTECT_OUT), &pub, NULL);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot read the policy counter's definition");
         TPM2B_NV_PUBLIC ours = template_counter(index, true);
@@ -77,7 +83,7 @@ static int check_counter(Tpm *tpm, ESYS_TR nv, uint32_t index, Reason *reason)
 int identity_tpm_open_counter(Tpm *tpm, uint32_t index, ESYS_TR *ret, Reason *reason)
 {
         ESYS_TR nv;
-        TSS2_RC rc = Esys_TR_FromTPMPublic(tpm_esys(tpm), index, NONE, &nv);
+        TSS2_RC rc = Esys_TR_FromTPMPublic(tpm_esys(tpm), index, WITH(tpm, TPM_PROTECT_OUT), &nv);
         if (tpm_rc_base(rc) == TPM2_RC_HANDLE)
                 return reason_set(reason, -ENOENT, "The TPM has no policy counter at 0x%08x",
                                   index);
@@ -97,8 +103,8 @@ static int define_counter(Tpm *tpm, uint32_t index, ESYS_TR *ret, Reason *reason
         TPM2B_AUTH no_password = { 0 };
         TPM2B_NV_PUBLIC pub = template_counter(index, false);
         ESYS_TR nv;
-        TSS2_RC rc = Esys_NV_DefineSpace(tpm_esys(tpm), ESYS_TR_RH_OWNER, PASSWORD, &no_password,
-                                         &pub, &nv);
+        TSS2_RC rc = Esys_NV_DefineSpace(tpm_esys(tpm), ESYS_TR_RH_OWNER, WITH(tpm, TPM_PROTECT_IN),
+                                         &no_password, &pub, &nv);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot define the policy counter");
         *ret = nv;
@@ -116,7 +122,8 @@ int identity_tpm_create_counter(Tpm *tpm, uint32_t index, Reason *reason)
         if (r < 0)
                 return r;
         if (identity_tpm_read_counter(tpm, nv, &value, reason) < 0) {
-                TSS2_RC rc = Esys_NV_Increment(tpm_esys(tpm), ESYS_TR_RH_OWNER, nv, PASSWORD);
+                TSS2_RC rc = Esys_NV_Increment(tpm_esys(tpm), ESYS_TR_RH_OWNER, nv,
+                                               WITH(tpm, TPM_PROTECT_AUTH));
                 if (rc != TSS2_RC_SUCCESS)
                         r = tpm_fail(tpm, reason, rc, "Cannot increment the policy counter");
         }
@@ -128,8 +135,8 @@ int identity_tpm_read_counter(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *
 {
         _cleanup_esys_ TPM2B_MAX_NV_BUFFER *data = NULL;
         uint64_t value;
-        TSS2_RC rc =
-                Esys_NV_Read(tpm_esys(tpm), counter, counter, PASSWORD, sizeof(value), 0, &data);
+        TSS2_RC rc = Esys_NV_Read(tpm_esys(tpm), counter, counter, WITH(tpm, TPM_PROTECT_OUT),
+                                  sizeof(value), 0, &data);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot read the policy counter");
         if (data->size != sizeof(value))
@@ -167,7 +174,8 @@ int identity_tpm_read_pcrs(Tpm *tpm, uint32_t mask, PcrValues *ret, Reason *reas
                 TPML_PCR_SELECTION want = pcr_selection(left);
                 _cleanup_esys_ TPML_PCR_SELECTION *read = NULL;
                 _cleanup_esys_ TPML_DIGEST *values = NULL;
-                TSS2_RC rc = Esys_PCR_Read(tpm_esys(tpm), NONE, &want, NULL, &read, &values);
+                TSS2_RC rc = Esys_PCR_Read(tpm_esys(tpm), WITH(tpm, TPM_PROTECT_WATCH), &want, NULL,
+                                           &read, &values);
                 if (rc != TSS2_RC_SUCCESS)
                         return tpm_fail(tpm, reason, rc, "Cannot read PCRs");
                 uint32_t taken = take_pcrs(read, values, &pcrs) & left;

@@ -2,19 +2,12 @@
 #include "platform/identity.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <tss2/tss2_mu.h>
 
 #include "base/log.h"
-#include "platform/crypto.h"
 #include "platform/identity-internal.h"
-#include "platform/owner.h"
 #include "platform/tpm-provider.h"
 #include "platform/tpm-templates.h"
-
-#define NONE        ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE
-#define PASSWORD    ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE
-#define QUOTE_TRIES 3
 
 static bool same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b)
 {
@@ -25,100 +18,185 @@ static bool same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b)
                bytes_equal(BYTES(x, x_len), BYTES(y, y_len));
 }
 
+/* Is `blob` what `template` makes, but for what the TPM itself filled in? */
+static bool made_of(TPM2B_PUBLIC template, const TPM2B_PUBLIC *pub)
+{
+        template.publicArea.unique = pub->publicArea.unique;
+        return same_public(&template, pub);
+}
+
 /* A key that somebody put there and that a password opens is not an identity. */
 static int check_files(Identity *id, Reason *reason)
 {
+        const IdentityFiles *f = &id->files;
         uint8_t policy[POLICY_DIGEST_SIZE];
-        if (policy_authorize_digest(id->files.operator_point, policy) < 0)
+        if (policy_authorize_digest(f->operator_point, policy) < 0)
                 return reason_set(reason, -EIO, "Cannot compute the key's policy");
-        TPM2B_PUBLIC key = template_identity(policy), ak = template_attestation;
-        key.publicArea.unique = id->files.key.pub.publicArea.unique;
-        ak.publicArea.unique = id->files.ak.pub.publicArea.unique;
-        if (!same_public(&key, &id->files.key.pub) ||
-            public_to_point(&id->files.key.pub, id->point) < 0)
+        if (!made_of(template_identity(policy), &f->key.pub) ||
+            public_to_point(&f->key.pub, id->point) < 0)
                 return reason_set(reason, -EBADMSG,
                                   "The identity key in %s is not one that opens by the operator's "
                                   "policy alone",
                                   id->directory);
-        if (!same_public(&ak, &id->files.ak.pub) ||
-            public_to_point(&id->files.ak.pub, id->ak_point) < 0)
+        if (!made_of(template_attestation, &f->ak.pub) ||
+            public_to_point(&f->ak.pub, id->ak_point) < 0)
                 return reason_set(reason, -EBADMSG, "The attestation key in %s is not one",
                                   id->directory);
+        if (!made_of(template_secret(policy), &f->secret.pub) ||
+            !made_of(template_storage, &f->storage))
+                return reason_set(reason, -EBADMSG,
+                                  "The secret or the storage root key in %s is not one",
+                                  id->directory);
         return 0;
+}
+
+/* The storage root key is the same for ever in one TPM, until its owner clears it: another one
+ * means another TPM, or somebody on the bus who plays one. */
+static int open_storage(Identity *id, ESYS_TR *ret, Reason *reason)
+{
+        TPM2B_PUBLIC pub;
+        ESYS_TR storage;
+        int r = identity_tpm_create_storage(id->tpm, &storage, &pub, reason);
+        if (r < 0)
+                return r;
+        if (!same_public(&pub, &id->files.storage))
+                r = reason_set(reason, -ENXIO,
+                               "This is not the TPM that the identity in %s was made in, or it was "
+                               "cleared since: make a new identity (sallyportctl identity init "
+                               "--force), or put the old TPM back",
+                               id->directory);
+        if (r == 0 && !tpm_has_session(id->tpm))
+                r = tpm_session_start(id->tpm, storage, reason);
+        if (r < 0) {
+                identity_tpm_flush(id->tpm, storage);
+                return r;
+        }
+        *ret = storage;
+        return 0;
+}
+
+static int load_below(Identity *id, ESYS_TR storage, Reason *reason)
+{
+        int r = identity_tpm_load(id->tpm, storage, &id->files.key, &id->key, reason);
+        return r < 0 ? r : identity_tpm_load(id->tpm, storage, &id->files.ak, &id->ak, reason);
 }
 
 static int load_keys(Identity *id, Reason *reason)
 {
         ESYS_TR storage;
-        int r = identity_tpm_create_storage(id->tpm, &storage, reason);
+        int r = open_storage(id, &storage, reason);
         if (r < 0)
                 return r;
-        r = identity_tpm_load(id->tpm, storage, &id->files.key, &id->key, reason);
-        if (r == 0)
-                r = identity_tpm_load(id->tpm, storage, &id->files.ak, &id->ak, reason);
+        r = load_below(id, storage, reason);
         identity_tpm_flush(id->tpm, storage);
         if (r == 0)
                 r = identity_tpm_open_counter(id->tpm, id->files.counter_index, &id->counter,
                                               reason);
+        if (r == -ENOENT) /* without it no policy holds any more */
+                r = -ENXIO;
+        id->loaded = r == 0;
         return r;
+}
+
+static void unload_keys(Identity *id)
+{
+        identity_tpm_flush(id->tpm, id->key);
+        identity_tpm_flush(id->tpm, id->ak);
+        id->key = id->ak = ESYS_TR_NONE;
+}
+
+/* A TPM has room for three objects: the keys make way, and come back. */
+int identity_with_object(Identity *id, const IdentityBlob *blob, IdentityObjectUser user,
+                         uint8_t *ret, Reason *reason)
+{
+        ESYS_TR storage, object;
+        unload_keys(id);
+        id->loaded = false;
+        int r = open_storage(id, &storage, reason);
+        if (r < 0)
+                return r;
+        r = identity_tpm_load(id->tpm, storage, blob, &object, reason);
+        if (r == 0) {
+                r = user(id, object, ret, reason);
+                identity_tpm_flush(id->tpm, object);
+        }
+        Reason ignored;
+        id->loaded = load_below(id, storage, r < 0 ? &ignored : reason) == 0;
+        identity_tpm_flush(id->tpm, storage);
+        return r == 0 && !id->loaded ? -EIO : r;
 }
 
 /* The TPM went away, was reset or restarted, or it did not come back last time. */
 static int load_again(Identity *id, Reason *reason)
 {
-        if (id->loaded)
-                log_warning("The connection to the TPM is gone: connecting anew.");
+        if (!id->health.away)
+                log_warning("What was loaded into the TPM is gone: connecting anew.");
         id->loaded = false;
         id->key = id->ak = id->counter = ESYS_TR_NONE;
-        Esys_Free(TAKE_PTR(id->ticket)); /* another run of the TPM does not take it */
+        identity_drop_tickets(id);
         int r = tpm_reconnect(id->tpm, reason);
-        if (r == 0)
-                r = load_keys(id, reason);
-        if (r < 0)
-                return r;
-        id->loaded = true;
-        log_notice("The TPM is back, and the identity is loaded into it again.");
-        return 0;
+        return r < 0 ? r : load_keys(id, reason);
 }
 
-/* Its turn at a TPM in which the identity is loaded. tpm_unlock() ends it. */
-static int take_tpm(Identity *id, Reason *reason)
+/* An answer that is no word on the TPM's health: it, or we, only said no. */
+static bool is_answer(int error)
 {
-        int r = tpm_lock(id->tpm, reason);
+        switch (error) {
+        case 0:
+        case -ENOKEY:
+        case -EBADMSG:
+        case -EKEYREJECTED:
+        case -EKEYREVOKED:
+        case -EINVAL:
+        case -ERANGE:
+        case -EEXIST:
+        case -ENOSPC:
+        case -EACCES:
+        case -ENOMEM:
+                return true;
+        default:
+                return false;
+        }
+}
+
+static void note_health(Identity *id, int error, const Reason *reason)
+{
+        IdentityHealth *h = &id->health;
+        bool away = !is_answer(error), first = h->since == 0;
+        if (away && !h->away)
+                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "tpm-away" }),
+                            "The TPM cannot be used: %s", reason->text);
+        else if (!away && h->away)
+                log_message(LOG_NOTICE, LOG_FIELDS({ "REASON", "tpm-back" }),
+                            "The TPM is back, and the identity is loaded into it again.");
+        if (first || away != h->away)
+                h->since = now_boottime();
+        h->away = away;
+        if (away)
+                h->why = *reason;
+}
+
+int identity_run(Identity *id, IdentityOperation operation, void *argument, Reason *reason)
+{
+        int r = id->tpm ? tpm_lock(id->tpm, reason)
+                        : reason_set(reason, -ENODEV, "The identity was opened without its TPM");
         if (r < 0)
                 return r;
-        if (!id->loaded || tpm_broken(id->tpm))
+        bool fresh = !id->loaded || tpm_broken(id->tpm);
+        if (fresh)
                 r = load_again(id, reason);
-        if (r < 0)
-                tpm_unlock(id->tpm);
-        return r;
-}
-
-/* Does it belong to this identity, and did the operator sign it? */
-static int check_policy(const Identity *id, const Policy *p, Reason *reason)
-{
-        if (memcmp(p->operator_point, id->files.operator_point, P256_POINT_SIZE) != 0)
-                return reason_set(reason, -EBADMSG,
-                                  "The policy names another operator key than the identity");
-        if (p->counter_index != id->files.counter_index)
-                return reason_set(reason, -EBADMSG,
-                                  "The policy names another counter than the identity");
-        return policy_verify(p, reason);
-}
-
-static void load_policy(Identity *id)
-{
-        _cleanup_free_ char *path = identity_path(id->directory, "policy.json");
-        int r = path ? policy_load(path, &id->policy, &id->policy_reason)
-                     : reason_set(&id->policy_reason, -ENOMEM, "Out of memory");
-        if (r == -ENOENT)
-                r = reason_set(&id->policy_reason, -ENOKEY,
-                               "No policy is installed, so the identity key cannot be used: see "
-                               "\"sallyportctl policy predict\"");
         if (r == 0)
-                r = check_policy(id, &id->policy, &id->policy_reason);
-        id->policy_error = r;
-        id->has_policy = r == 0;
+                r = operation(id, argument, reason);
+        if (r == -ESTALE && !fresh) { /* reset under a connection that went on */
+                r = load_again(id, reason);
+                if (r == 0)
+                        r = operation(id, argument, reason);
+        }
+        if (r == -ESTALE)
+                id->loaded = false;
+        note_health(id, r, reason);
+        tpm_unlock(id->tpm);
+        return r;
 }
 
 static int sign_for_provider(void *userdata, const uint8_t digest[static POLICY_DIGEST_SIZE],
@@ -127,7 +205,7 @@ static int sign_for_provider(void *userdata, const uint8_t digest[static POLICY_
         return identity_sign(userdata, digest, ret, reason);
 }
 
-int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason)
+int identity_open_files(const char *state_directory, Identity **ret, Reason *reason)
 {
         _cleanup_(identity_freep) Identity *id = calloc(1, sizeof(*id));
         if (!id || !(id->state_directory = strdup(state_directory)) ||
@@ -139,6 +217,18 @@ int identity_open(const char *tcti, const char *state_directory, Identity **ret,
                 r = check_files(id, reason);
         if (r < 0)
                 return r;
+        identity_load_policies(id);
+        identity_load_certificate(id);
+        *ret = TAKE_PTR(id);
+        return 0;
+}
+
+int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason)
+{
+        _cleanup_(identity_freep) Identity *id = NULL;
+        int r = identity_open_files(state_directory, &id, reason);
+        if (r < 0)
+                return r;
         r = tpm_open(tcti, &id->tpm, reason);
         if (r == -ENOENT) /* its device or socket: there is an identity */
                 r = -ENODEV;
@@ -148,9 +238,7 @@ int identity_open(const char *tcti, const char *state_directory, Identity **ret,
                 r = tpm_provider_key(id->point, sign_for_provider, id, &id->pkey, reason);
         if (r < 0)
                 return r;
-        id->loaded = true;
-        load_policy(id);
-        identity_load_certificate(id);
+        note_health(id, 0, reason);
         *ret = TAKE_PTR(id);
         return 0;
 }
@@ -162,11 +250,9 @@ Identity *identity_free(Identity *id)
         EVP_PKEY_free(id->pkey);
         X509_free(id->leaf);
         sk_X509_pop_free(id->chain, X509_free);
-        Esys_Free(id->ticket);
-        if (id->tpm) {
-                identity_tpm_flush(id->tpm, id->key);
-                identity_tpm_flush(id->tpm, id->ak);
-        }
+        identity_free_policies(id);
+        if (id->tpm)
+                unload_keys(id);
         tpm_free(id->tpm);
         free(id->directory);
         free(id->state_directory);
@@ -189,214 +275,42 @@ void identity_abandon(Identity *id)
         tpm_abandon(id->tpm);
 }
 
-static bool take_number(const TPM2B_ECC_PARAMETER *n, uint8_t *ret)
+const IdentityHealth *identity_health(const Identity *id)
 {
-        const size_t size = P256_SIGNATURE_SIZE / 2;
-        if (n->size > size)
-                return false;
-        memset(ret, 0, size);
-        memcpy(ret + size - n->size, n->buffer, n->size);
-        return true;
+        return &id->health;
 }
 
-static int sign_locked(Identity *id, const uint8_t digest[static POLICY_DIGEST_SIZE],
-                       uint8_t ret[static P256_SIGNATURE_SIZE], Reason *reason)
+static int read_counter(Identity *id, void *argument, Reason *reason)
 {
-        ESYS_TR session;
-        int r = identity_authorize(id, &session, reason);
-        if (r < 0)
-                return r;
-        static const TPMT_TK_HASHCHECK any = { .tag = TPM2_ST_HASHCHECK,
-                                               .hierarchy = TPM2_RH_NULL };
-        static const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_ECDSA,
-                                                .details.ecdsa.hashAlg = TPM2_ALG_SHA256 };
-        TPM2B_DIGEST d = { .size = POLICY_DIGEST_SIZE };
-        memcpy(d.buffer, digest, POLICY_DIGEST_SIZE);
-        _cleanup_esys_ TPMT_SIGNATURE *s = NULL;
-        TSS2_RC rc = Esys_Sign(tpm_esys(id->tpm), id->key, session, ESYS_TR_NONE, ESYS_TR_NONE, &d,
-                               &scheme, &any, &s);
-        identity_tpm_flush(id->tpm, session);
-        if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(id->tpm, reason, rc, "The TPM did not sign");
-        if (!take_number(&s->signature.ecdsa.signatureR, ret) ||
-            !take_number(&s->signature.ecdsa.signatureS, ret + P256_SIGNATURE_SIZE / 2))
-                return reason_set(reason, -EIO, "The TPM's signature has an impossible size");
-        return 0;
-}
-
-int identity_sign(Identity *id, const uint8_t digest[static POLICY_DIGEST_SIZE],
-                  uint8_t ret[static P256_SIGNATURE_SIZE], Reason *reason)
-{
-        int r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        r = sign_locked(id, digest, ret, reason);
-        tpm_unlock(id->tpm);
-        return r;
-}
-
-int identity_check(Identity *id, Reason *reason)
-{
-        uint8_t digest[POLICY_DIGEST_SIZE], signature[P256_SIGNATURE_SIZE];
-        if (crypto_random(digest, sizeof(digest)) < 0)
-                return reason_set(reason, -EIO, "No randomness");
-        return identity_sign(id, digest, signature, reason);
-}
-
-static int take_attestation(const TPM2B_ATTEST *attest, const TPMT_SIGNATURE *signature,
-                            IdentityAttestation *ret, Reason *reason)
-{
-        size_t len = 0;
-        if (attest->size > sizeof(ret->attest) ||
-            Tss2_MU_TPMT_SIGNATURE_Marshal(signature, ret->signature, sizeof(ret->signature),
-                                           &len) != TSS2_RC_SUCCESS)
-                return reason_set(reason, -EIO, "The TPM's attestation has an impossible size");
-        memcpy(ret->attest, attest->attestationData, attest->size);
-        ret->attest_len = attest->size;
-        ret->signature_len = len;
-        return 0;
-}
-
-static int to_qualifying(Bytes nonce, TPM2B_DATA *ret, Reason *reason)
-{
-        if (nonce.len > IDENTITY_NONCE_MAX)
-                return reason_set(reason, -ERANGE, "The nonce is too long for the TPM");
-        *ret = (TPM2B_DATA){ .size = (uint16_t)nonce.len };
-        if (nonce.len > 0)
-                memcpy(ret->buffer, nonce.data, nonce.len);
-        return 0;
-}
-
-/* Are the values that were read those that the quote covers? */
-static bool quote_covers(const TPM2B_ATTEST *attest, const PcrValues *pcrs)
-{
-        TPMS_ATTEST a;
-        size_t used = 0;
-        uint8_t digest[POLICY_DIGEST_SIZE];
-        return Tss2_MU_TPMS_ATTEST_Unmarshal(attest->attestationData, attest->size, &used, &a) ==
-                       TSS2_RC_SUCCESS &&
-               a.type == TPM2_ST_ATTEST_QUOTE && pcrs_digest(pcrs, digest) == 0 &&
-               bytes_equal(BYTES(digest, sizeof(digest)), BYTES(a.attested.quote.pcrDigest.buffer,
-                                                                a.attested.quote.pcrDigest.size));
-}
-
-/* 1 when a PCR was extended between reading and quoting. */
-static int quote_once(Identity *id, const TPM2B_DATA *nonce, IdentityAttestation *ret,
-                      Reason *reason)
-{
-        static const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_NULL };
-        TPML_PCR_SELECTION pcrs = pcr_selection(id->files.pcrs);
-        _cleanup_esys_ TPM2B_ATTEST *attest = NULL;
-        _cleanup_esys_ TPMT_SIGNATURE *signature = NULL;
-        int r = identity_tpm_read_pcrs(id->tpm, id->files.pcrs, &ret->pcrs, reason);
-        if (r < 0)
-                return r;
-        TSS2_RC rc = Esys_Quote(tpm_esys(id->tpm), id->ak, PASSWORD, nonce, &scheme, &pcrs, &attest,
-                                &signature);
-        if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(id->tpm, reason, rc, "The TPM did not quote its PCRs");
-        if (!quote_covers(attest, &ret->pcrs))
-                return 1;
-        return take_attestation(attest, signature, ret, reason);
-}
-
-int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason)
-{
-        TPM2B_DATA qualifying;
-        int r = to_qualifying(nonce, &qualifying, reason);
-        if (r == 0)
-                r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        r = 1;
-        for (unsigned i = 0; i < QUOTE_TRIES && r == 1; i++)
-                r = quote_once(id, &qualifying, ret, reason);
-        tpm_unlock(id->tpm);
-        if (r == 1)
-                r = reason_set(reason, -EIO, "The TPM's quote does not cover its PCR values");
-        return r;
-}
-
-int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason)
-{
-        static const TPMT_SIG_SCHEME scheme = { .scheme = TPM2_ALG_NULL };
-        TPM2B_DATA qualifying;
-        _cleanup_esys_ TPM2B_ATTEST *attest = NULL;
-        _cleanup_esys_ TPMT_SIGNATURE *signature = NULL;
-        int r = to_qualifying(nonce, &qualifying, reason);
-        if (r == 0)
-                r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        TSS2_RC rc =
-                Esys_Certify(tpm_esys(id->tpm), id->key, id->ak, ESYS_TR_PASSWORD, ESYS_TR_PASSWORD,
-                             ESYS_TR_NONE, &qualifying, &scheme, &attest, &signature);
-        if (rc != TSS2_RC_SUCCESS)
-                r = tpm_fail(id->tpm, reason, rc, "The TPM did not certify the identity key");
-        tpm_unlock(id->tpm);
-        ret->pcrs = (PcrValues){ 0 };
-        return r < 0 ? r : take_attestation(attest, signature, ret, reason);
-}
-
-int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason)
-{
-        int r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        r = identity_tpm_read_pcrs(id->tpm, mask, ret, reason);
-        tpm_unlock(id->tpm);
-        return r;
+        return identity_tpm_read_counter(id->tpm, id->counter, argument, reason);
 }
 
 int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason)
 {
-        int r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        r = identity_tpm_read_counter(id->tpm, id->counter, ret, reason);
-        tpm_unlock(id->tpm);
-        return r;
+        return identity_run(id, read_counter, ret, reason);
 }
 
-static int write_policy(const Identity *id, const Policy *p, Reason *reason)
+int identity_probe(Identity *id, Reason *reason)
 {
-        _cleanup_owner_ Owner owner = { 0 };
-        _cleanup_free_ char *path = identity_path(id->directory, "policy.json");
-        int r = path ? owner_begin(id->state_directory, &owner, reason)
-                     : reason_set(reason, -ENOMEM, "Out of memory");
-        return r < 0 ? r : policy_save(p, path, reason);
+        uint64_t ignored;
+        return identity_read_counter(id, &ignored, reason);
 }
 
-int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
+typedef struct PcrOperation {
+        uint32_t mask;
+        PcrValues *ret;
+} PcrOperation;
+
+static int read_pcrs(Identity *id, void *argument, Reason *reason)
 {
-        int r = check_policy(id, p, reason);
-        if (r == 0)
-                r = take_tpm(id, reason); /* nobody is in the middle of the old one */
-        if (r < 0)
-                return r;
-        r = write_policy(id, p, reason);
-        if (r == 0) {
-                id->policy = *p;
-                id->has_policy = true;
-                id->policy_error = 0;
-                Esys_Free(TAKE_PTR(id->ticket));
-        }
-        tpm_unlock(id->tpm);
-        return r;
+        const PcrOperation *o = argument;
+        return identity_tpm_read_pcrs(id->tpm, o->mask, o->ret, reason);
 }
 
-int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason)
+int identity_read_pcrs(Identity *id, uint32_t mask, PcrValues *ret, Reason *reason)
 {
-        int r = take_tpm(id, reason);
-        if (r < 0)
-                return r;
-        TSS2_RC rc = Esys_NV_Increment(tpm_esys(id->tpm), ESYS_TR_RH_OWNER, id->counter, PASSWORD);
-        if (rc != TSS2_RC_SUCCESS)
-                r = tpm_fail(id->tpm, reason, rc, "Cannot increment the policy counter");
-        else
-                r = identity_tpm_read_counter(id->tpm, id->counter, ret_counter, reason);
-        tpm_unlock(id->tpm);
-        return r;
+        PcrOperation o = { mask, ret };
+        return identity_run(id, read_pcrs, &o, reason);
 }
 
 uint32_t identity_pcrs(const Identity *id)
@@ -422,11 +336,6 @@ const uint8_t *identity_attestation_point(const Identity *id)
 const uint8_t *identity_operator_point(const Identity *id)
 {
         return id->files.operator_point;
-}
-
-const Policy *identity_policy(const Identity *id)
-{
-        return id->has_policy ? &id->policy : NULL;
 }
 
 struct evp_pkey_st *identity_pkey(const Identity *id)

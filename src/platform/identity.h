@@ -7,12 +7,18 @@
  *
  * Below <state directory>/identity/:
  *   identity.pub identity.priv ak.pub ak.priv   TPM2B_PUBLIC, TPM2B_PRIVATE (tpm2_load takes them)
+ *   secret.pub secret.priv                      random bytes that the same policy unseals
+ *   storage.pub                                 their parent: the storage root key of this TPM
  *   identity.json                               operator key, PCRs, counter
- *   policy.json                                 the signed policy in force
+ *   policies/DIGEST.json                        signed policies; one that holds is enough
  *   identity.crt                                PEM, leaf first, then the chain
  *
+ * Commands to the TPM run in a session whose secret is salted to the storage root key, which has to
+ * be that of storage.pub: nobody on the bus reads or changes them, and another TPM is noticed.
+ *
  * When the connection to the TPM is lost, the call under way fails with -EIO; the next one connects
- * anew and loads the keys again, and fails where that does.
+ * anew and loads the keys again, and fails where that does. Where the TPM was reset under a
+ * connection that goes on, the keys are loaded again at once.
  *
  * Calls that use the TPM yield on a fiber once identity_attach() was called, and block elsewhere;
  * off a fiber they fail with -EBUSY while a fiber uses the TPM. */
@@ -46,9 +52,12 @@ typedef struct IdentityParams {
 int identity_create(const IdentityParams *params, Reason *reason);
 
 /* Loads everything into the TPM and checks that it is ours. Blocks. -ENOENT: there is none yet.
- * -ENODEV: the TPM is not there.
+ * -ENODEV: the TPM is not there. -ENXIO: it is another one, or was cleared.
  * Policy and certificate may be missing or broken still: see below. */
 int identity_open(const char *tcti, const char *state_directory, Identity **ret, Reason *reason);
+/* Its files alone: for what needs no TPM, while somebody else may be using that. What needs one
+ * fails with -ENODEV. Errors as above. */
+int identity_open_files(const char *state_directory, Identity **ret, Reason *reason);
 /* Every fiber that uses it has ended, every credential and key of it is gone. */
 Identity *identity_free(Identity *id);
 DEFINE_CLEANUP(Identity, identity_free)
@@ -63,11 +72,29 @@ void identity_abandon(Identity *id);
  *   -EBADMSG      the installed policy is not by the operator, or not what he signed
  *   -EKEYREJECTED the PCRs are not those of the policy; the sentence names the first that differs
  *   -EKEYREVOKED  the policy was retired by the counter
- *   -EIO, -EBUSY, -EACCES, ... the TPM: see tpm_fail() */
+ *   -EIO, -EBUSY, -EACCES, ... the TPM: see tpm_fail()
+ * Of several policies that are installed the one that holds now is used. */
 int identity_sign(Identity *id, const uint8_t digest[static POLICY_DIGEST_SIZE],
                   uint8_t ret[static P256_SIGNATURE_SIZE], Reason *reason);
 /* Can it sign now? Signs something random and says why not, as above. */
 int identity_check(Identity *id, Reason *reason);
+
+/* 32 bytes that only this TPM in an allowed state gives, another for each `label`: a key for what
+ * the gateway keeps on its disk (HKDF-SHA256, RFC 5869, from what is sealed). In locked memory it
+ * is the caller's to wipe. Errors as of identity_sign(). */
+#define IDENTITY_SECRET_SIZE 32
+int identity_secret(Identity *id, const char *label, uint8_t ret[static IDENTITY_SECRET_SIZE],
+                    Reason *reason);
+
+/* How the TPM was when it was last asked. */
+typedef struct IdentityHealth {
+        bool away;    /* it did not answer, or not as a TPM that is ours */
+        usec_t since; /* CLOCK_BOOTTIME; 0: it has not been asked yet */
+        Reason why;   /* of `away` */
+} IdentityHealth;
+const IdentityHealth *identity_health(const Identity *id);
+/* Asks the TPM for something small; connects and loads anew where that is due. */
+int identity_probe(Identity *id, Reason *reason);
 
 /* What this TPM says, signed by the AK: TPMS_ATTEST and TPMT_SIGNATURE as marshalled bytes. */
 typedef struct IdentityAttestation {
@@ -102,11 +129,17 @@ uint32_t identity_counter_index(const Identity *id);
 const uint8_t *identity_point(const Identity *id);             /* P256_POINT_SIZE */
 const uint8_t *identity_attestation_point(const Identity *id); /* P256_POINT_SIZE */
 const uint8_t *identity_operator_point(const Identity *id);    /* P256_POINT_SIZE */
-const Policy *identity_policy(const Identity *id);             /* NULL when there is none */
+size_t identity_n_policies(const Identity *id);
+const Policy *identity_policy(const Identity *id, size_t i);
 
-/* Checks signature and operator, writes it down and puts it in force. -EBADMSG, -EINVAL. */
+/* Checks signature and operator, and puts it beside those that are there: a policy for the state
+ * after an update is installed before the update. -EBADMSG, -EINVAL; -ENOSPC: there are too many.
+ */
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason);
-/* Increments the counter: policies with a maximum below its new value are dead for good. */
+/* Reads anew what somebody else has installed. */
+void identity_reload_policies(Identity *id);
+/* Increments the counter: policies with a maximum below its new value are dead for good, and their
+ * files go. */
 int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason);
 
 /* The certificate. */

@@ -163,6 +163,59 @@ int policy_authorize_digest(const uint8_t operator_point[static P256_POINT_SIZE]
         return r;
 }
 
+static bool differs(const Policy *p, const PcrValues *now, unsigned pcr)
+{
+        return p->pcrs.mask & 1U << pcr &&
+               (!(now->mask & 1U << pcr) ||
+                memcmp(p->pcrs.values[pcr], now->values[pcr], POLICY_DIGEST_SIZE) != 0);
+}
+
+unsigned policy_n_differing(const Policy *p, const PcrValues *now)
+{
+        unsigned n = 0;
+        for (unsigned i = 0; i < POLICY_PCR_COUNT; i++)
+                n += differs(p, now, i);
+        return n;
+}
+
+PolicyFit policy_fits(const Policy *p, const PcrValues *now, uint64_t counter)
+{
+        if (counter > p->counter_maximum)
+                return POLICY_RETIRED;
+        return policy_n_differing(p, now) > 0 ? POLICY_PCRS_DIFFER : POLICY_HOLDS;
+}
+
+static int explain_pcrs(const Policy *p, const PcrValues *now, Reason *reason)
+{
+        char is[2 * POLICY_DIGEST_SIZE + 1], wants[2 * POLICY_DIGEST_SIZE + 1];
+        unsigned i = 0;
+        while (!differs(p, now, i))
+                i++;
+        hex_encode(BYTES(now->values[i], POLICY_DIGEST_SIZE), is);
+        hex_encode(BYTES(p->pcrs.values[i], POLICY_DIGEST_SIZE), wants);
+        return reason_set(reason, -EKEYREJECTED,
+                          "The TPM's PCR values are not those that an installed policy allows: PCR "
+                          "%u is %s, the nearest policy wants %s",
+                          i, is, wants);
+}
+
+int policy_explain(const Policy *p, const PcrValues *now, uint64_t counter, Reason *reason)
+{
+        switch (policy_fits(p, now, counter)) {
+        case POLICY_RETIRED:
+                return reason_set(reason, -EKEYREVOKED,
+                                  "The installed policy was retired: the counter stands at %llu, "
+                                  "the policy holds up to %llu",
+                                  (unsigned long long)counter,
+                                  (unsigned long long)p->counter_maximum);
+        case POLICY_PCRS_DIFFER:
+                return explain_pcrs(p, now, reason);
+        case POLICY_HOLDS:
+                break;
+        }
+        return 0;
+}
+
 static int signed_message(const Policy *p, Buf *b)
 {
         uint8_t digest[POLICY_DIGEST_SIZE];

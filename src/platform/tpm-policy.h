@@ -48,6 +48,19 @@ int policy_authorize_digest(const uint8_t operator_point[static P256_POINT_SIZE]
 /* Digest of approvedPolicy || policyRef, which is what the operator signs (aHash). */
 int policy_to_be_signed(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE]);
 
+/* Does it hold in a state of the machine? `now` has values for all of its PCRs; one that it lacks
+ * differs. */
+typedef enum PolicyFit {
+        POLICY_HOLDS,
+        POLICY_PCRS_DIFFER,
+        POLICY_RETIRED,
+} PolicyFit;
+PolicyFit policy_fits(const Policy *p, const PcrValues *now, uint64_t counter);
+/* How many of its PCRs have other values. */
+unsigned policy_n_differing(const Policy *p, const PcrValues *now);
+/* 0 when it holds; otherwise -EKEYREJECTED or -EKEYREVOKED with the sentence why. */
+int policy_explain(const Policy *p, const PcrValues *now, uint64_t counter, Reason *reason);
+
 /* The P-256 public key in a PEM file (public key, private key or certificate). */
 int operator_key_load(const char *path, uint8_t ret[static P256_POINT_SIZE], Reason *reason);
 /* Signs in software with the private key in a PEM file; -EINVAL when it is another key than the

@@ -61,6 +61,22 @@ TPM2B_PUBLIC template_identity(const uint8_t policy[static POLICY_DIGEST_SIZE])
         return pub;
 }
 
+TPM2B_PUBLIC template_secret(const uint8_t policy[static POLICY_DIGEST_SIZE])
+{
+        TPM2B_PUBLIC pub = {
+                .publicArea = {
+                        .type = TPM2_ALG_KEYEDHASH,
+                        .nameAlg = TPM2_ALG_SHA256,
+                        .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                            TPMA_OBJECT_NODA,
+                        .authPolicy.size = POLICY_DIGEST_SIZE,
+                        .parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL,
+                },
+        };
+        memcpy(pub.publicArea.authPolicy.buffer, policy, POLICY_DIGEST_SIZE);
+        return pub;
+}
+
 TPM2B_PUBLIC template_operator(const uint8_t point[static P256_POINT_SIZE])
 {
         TPM2B_PUBLIC pub = {

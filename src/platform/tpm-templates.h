@@ -18,6 +18,8 @@ extern const TPM2B_PUBLIC template_storage;
  * what the key is and signs with the AK. TPM2_ObjectChangeAuth makes a blob with another authValue,
  * which nothing that signs ever asks for. */
 TPM2B_PUBLIC template_identity(const uint8_t policy[static POLICY_DIGEST_SIZE]);
+/* Data that the TPM hands out while the same policy holds. */
+TPM2B_PUBLIC template_secret(const uint8_t policy[static POLICY_DIGEST_SIZE]);
 /* Signs only what this TPM itself attests. */
 extern const TPM2B_PUBLIC template_attestation;
 /* The operator's public key as a TPM object of no TPM. */

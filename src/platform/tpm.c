@@ -17,6 +17,7 @@
 struct Tpm {
         Tcti *tcti;
         ESYS_CONTEXT *esys;
+        ESYS_TR session; /* salted, of this connection; or ESYS_TR_NONE */
         Loop *loop;
         LoopSource *hand_over;
         bool locked;
@@ -29,10 +30,18 @@ typedef struct Waiter {
         Fiber *fiber;
 } Waiter;
 
+/* A resource manager answers for the TPM in a layer of its own. */
+static bool is_of_tpm(TSS2_RC rc)
+{
+        TSS2_RC layer = rc & TSS2_RC_LAYER_MASK;
+        return layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER;
+}
+
 TSS2_RC tpm_rc_base(TSS2_RC rc)
 {
-        if ((rc & TSS2_RC_LAYER_MASK) != TSS2_TPM_RC_LAYER)
+        if (!is_of_tpm(rc))
                 return rc;
+        rc &= ~TSS2_RC_LAYER_MASK;
         return rc & TPM2_RC_FMT1 ? rc & (TPM2_RC_FMT1 | 0x3f) : rc;
 }
 
@@ -51,14 +60,28 @@ static const struct {
         { TPM2_RC_INTEGRITY, -EIO,
           "the key file does not belong to this TPM (another TPM, or it was cleared)" },
         { TPM2_RC_FAILURE, -EIO, "the TPM is in failure mode: restart the machine" },
-        { TPM2_RC_INITIALIZE, -EIO, "the TPM has not been started up" },
         { TPM2_RC_HIERARCHY, -EIO, "the TPM's owner hierarchy is disabled" },
+        { TSS2_ESYS_RC_RSP_AUTH_FAILED, -EPROTO,
+          "the answer is not the TPM's: it was changed on its way" },
+        { TSS2_ESYS_RC_MALFORMED_RESPONSE, -EPROTO, "the TPM's answer makes no sense" },
 };
+
+/* What names a handle or a session that the TPM does not know any more: Part 2, 6.6.3. */
+static bool is_lost(TSS2_RC rc)
+{
+        TSS2_RC base = tpm_rc_base(rc);
+        if (!is_of_tpm(rc))
+                return false;
+        return base == TPM2_RC_INITIALIZE || base == TPM2_RC_HANDLE ||
+               (base >= TPM2_RC_REFERENCE_H0 && base <= TPM2_RC_REFERENCE_S6);
+}
 
 int tpm_fail(Tpm *t, Reason *reason, TSS2_RC rc, const char *what)
 {
         if (tcti_error(t->tcti)[0])
                 return reason_set(reason, -EIO, "%s: %s", what, tcti_error(t->tcti));
+        if (is_lost(rc))
+                return reason_set(reason, -ESTALE, "%s: the TPM was reset (0x%x)", what, rc);
         for (size_t i = 0; i < ELEMENTSOF(known); i++)
                 if (tpm_rc_base(rc) == known[i].rc)
                         return reason_set(reason, known[i].error, "%s: %s (0x%x)", what,
@@ -104,6 +127,7 @@ static int start_software_tpm(Tpm *t, Reason *reason)
 /* On a connection that has just begun. */
 static int start(Tpm *t, Reason *reason)
 {
+        t->session = ESYS_TR_NONE;
         tcti_set_timeout(t->tcti, FIRST_ANSWER_TIMEOUT);
         TSS2_RC rc = Esys_Initialize(&t->esys, tcti_context(t->tcti), NULL);
         if (rc != TSS2_RC_SUCCESS)
@@ -218,4 +242,33 @@ int tpm_reconnect(Tpm *t, Reason *reason)
 ESYS_CONTEXT *tpm_esys(Tpm *t)
 {
         return t->esys;
+}
+
+int tpm_session_start(Tpm *t, ESYS_TR storage, Reason *reason)
+{
+        static const TPMT_SYM_DEF aes = { .algorithm = TPM2_ALG_AES,
+                                          .keyBits.aes = 128,
+                                          .mode.aes = TPM2_ALG_CFB };
+        TSS2_RC rc = Esys_StartAuthSession(t->esys, storage, ESYS_TR_NONE, ESYS_TR_NONE,
+                                           ESYS_TR_NONE, ESYS_TR_NONE, NULL, TPM2_SE_HMAC, &aes,
+                                           TPM2_ALG_SHA256, &t->session);
+        if (rc == TSS2_RC_SUCCESS)
+                return 0;
+        t->session = ESYS_TR_NONE;
+        return tpm_fail(t, reason, rc, "Cannot start a session with the TPM");
+}
+
+ESYS_TR tpm_session(Tpm *t, TpmProtect protect)
+{
+        const TPMA_SESSION all = TPM_PROTECT_BOTH | TPM_PROTECT_WATCH;
+        if (t->session == ESYS_TR_NONE ||
+            Esys_TRSess_SetAttributes(t->esys, t->session, (TPMA_SESSION)protect, all) !=
+                    TSS2_RC_SUCCESS)
+                return protect == TPM_PROTECT_WATCH ? ESYS_TR_NONE : ESYS_TR_PASSWORD;
+        return t->session;
+}
+
+bool tpm_has_session(const Tpm *t)
+{
+        return t->session != ESYS_TR_NONE;
 }

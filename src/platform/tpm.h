@@ -36,8 +36,28 @@ bool tpm_broken(const Tpm *t);
 int tpm_reconnect(Tpm *t, Reason *reason);
 ESYS_CONTEXT *tpm_esys(Tpm *t);
 
+/* What the session below does to a command, besides protecting its integrity both ways. */
+typedef enum TpmProtect {
+        TPM_PROTECT_AUTH = 0,                   /* gives the (empty) authorization of a handle */
+        TPM_PROTECT_IN = TPMA_SESSION_DECRYPT,  /* and encrypts the first parameter */
+        TPM_PROTECT_OUT = TPMA_SESSION_ENCRYPT, /* and encrypts the first parameter of the answer */
+        TPM_PROTECT_BOTH = TPMA_SESSION_DECRYPT | TPMA_SESSION_ENCRYPT,
+        TPM_PROTECT_WATCH = TPMA_SESSION_AUDIT, /* for commands with neither */
+} TpmProtect;
+
+/* Begins the session of this connection: HMAC over each command and answer under a secret that is
+ * salted to `storage` (TPM 2.0 Library Part 1, 19.6.8), so that nobody between us and the chip
+ * reads or changes what goes by. The caller has made sure that `storage` is a key of the very TPM.
+ */
+int tpm_session_start(Tpm *t, ESYS_TR storage, Reason *reason);
+bool tpm_has_session(const Tpm *t);
+/* That session, set up for one command. While there is none: the empty password, or nothing for
+ * TPM_PROTECT_WATCH. */
+ESYS_TR tpm_session(Tpm *t, TpmProtect protect);
+
 /* Sets a sentence "`what`: why" for a response code and returns the errno it stands for:
- * -EIO, -ENOSPC (no room in NV memory), -EBUSY (lockout), -EACCES (authorization). */
+ * -EIO, -ENOSPC (no room in NV memory), -EBUSY (lockout), -EACCES (authorization), -EPROTO (the
+ * answer was changed on its way), -ESTALE (what was loaded is gone: the TPM was reset). */
 int tpm_fail(Tpm *t, Reason *reason, TSS2_RC rc, const char *what);
 /* The response code of the TPM without the number of parameter, handle or session. */
 TSS2_RC tpm_rc_base(TSS2_RC rc);

@@ -180,17 +180,27 @@ static size_t read_message(int fd, uint8_t buf[static 4096])
         return size >= 10 && size <= 4096 && read_exactly(fd, buf + 10, size - 10) ? size : 0;
 }
 
-static void relay_connection(int client, int tpm, unsigned ms, uint32_t code)
+static LabInterposer interposer;
+static unsigned delay_ms;
+static uint32_t delay_code;
+
+static void delay(uint8_t *message, size_t len, uint32_t code, bool answer)
+{
+        if (answer && (delay_code == 0 || code == delay_code))
+                poll(NULL, 0, (int)delay_ms);
+}
+
+static void relay_connection(int client, int tpm)
 {
         uint8_t buf[4096];
         size_t n;
         while ((n = read_message(client, buf)) > 0) {
-                uint32_t cc = (uint32_t)buf[6] << 24 | (uint32_t)buf[7] << 16 |
-                              (uint32_t)buf[8] << 8 | buf[9];
+                uint32_t code = (uint32_t)buf[6] << 24 | (uint32_t)buf[7] << 16 |
+                                (uint32_t)buf[8] << 8 | buf[9];
+                interposer(buf, n, code, false);
                 if (write(tpm, buf, n) != (ssize_t)n || (n = read_message(tpm, buf)) == 0)
                         break;
-                if (code == 0 || cc == code)
-                        poll(NULL, 0, (int)ms);
+                interposer(buf, n, code, true);
                 if (write(client, buf, n) != (ssize_t)n)
                         break;
         }
@@ -198,7 +208,7 @@ static void relay_connection(int client, int tpm, unsigned ms, uint32_t code)
         close(tpm);
 }
 
-void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code)
+void lab_start_interposer(Lab *lab, LabInterposer which)
 {
         struct sockaddr_un a = { .sun_family = AF_UNIX };
         snprintf(a.sun_path, sizeof(a.sun_path), "%s/slow", lab->directory);
@@ -208,14 +218,21 @@ void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code)
         int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof(a)), 0);
         assert_int_equal(listen(listener, 4), 0);
+        interposer = which;
         lab->relay = fork_bound();
         if (lab->relay == 0)
                 for (;;) { /* the TPM only once somebody wants it: it serves one at a time */
                         int client = accept(listener, NULL, NULL);
-                        relay_connection(client, connect_unix(lab_path(lab, "tpm")), ms,
-                                         command_code);
+                        relay_connection(client, connect_unix(lab_path(lab, "tpm")));
                 }
         close(listener);
+}
+
+void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code)
+{
+        delay_ms = ms;
+        delay_code = command_code;
+        lab_start_interposer(lab, delay);
 }
 
 void lab_sign_policy(Lab *lab, Identity *id, Policy *ret)

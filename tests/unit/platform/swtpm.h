@@ -24,12 +24,16 @@ typedef struct Lab {
 int lab_setup(void **state);
 int lab_teardown(void **state);
 
-/* Delays the answer of each command with this code by `ms`; 0: of all. */
 /* The software TPM goes away, with all that was loaded; it comes back in the state that a reset
  * leaves. lab_setup() has started it. */
 void lab_stop_tpm(Lab *lab);
 void lab_start_tpm(Lab *lab);
+/* Delays the answer of each command with this code by `ms`; 0: of all. */
 void lab_start_relay(Lab *lab, unsigned ms, uint32_t command_code);
+/* Somebody on the bus: changes a command (`answer` false) or an answer on its way, or writes it
+ * down. Runs in a process of its own. */
+typedef void (*LabInterposer)(uint8_t *message, size_t len, uint32_t command_code, bool answer);
+void lab_start_interposer(Lab *lab, LabInterposer interposer);
 
 /* A path below the lab's directory; holds until the next eight calls. */
 const char *lab_path(const Lab *lab, const char *name);

@@ -6,11 +6,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <tss2/tss2_mu.h>
+#include <tss2/tss2_sys.h>
 
 #include "base/str.h"
 #include "platform/crypto.h"
@@ -61,7 +63,8 @@ static void test_files(void **state)
 {
         Lab *lab = *state;
         static const char *const names[] = { "identity.pub", "identity.priv", "ak.pub",
-                                             "ak.priv",      "identity.json", "policy.json" };
+                                             "ak.priv",      "secret.pub",    "secret.priv",
+                                             "storage.pub",  "identity.json" };
         struct stat st;
         lab_create_identity(lab, true);
         assert_int_equal(stat(lab_path(lab, "state/identity"), &st), 0);
@@ -80,7 +83,8 @@ static void test_no_policy(void **state)
         Reason reason;
         lab_create_identity(lab, false);
         _cleanup_(identity_freep) Identity *id = open_identity(lab);
-        assert_null(identity_policy(id));
+        assert_int_equal(identity_n_policies(id), 0);
+        assert_null(identity_policy(id, 0));
         assert_int_equal(identity_check(id, &reason), -ENOKEY);
         assert_non_null(strstr(reason.text, "No policy is installed"));
 }
@@ -118,7 +122,7 @@ static void test_pcr_change(void **state)
         for (int i = 0; i < 5; i++) { /* no slot leaks on the way out */
                 assert_int_equal(identity_check(id, &reason), -EKEYREJECTED);
                 assert_non_null(strstr(reason.text, "PCR 7 is "));
-                assert_non_null(strstr(reason.text, ", the policy wants "));
+                assert_non_null(strstr(reason.text, ", the nearest policy wants "));
         }
         lab_sign_policy(lab, id, &policy);
         assert_int_equal(identity_install_policy(id, &policy, &reason), 0);
@@ -144,6 +148,95 @@ static void test_retired(void **state)
         assert_int_equal(identity_check(id, &reason), 0);
 }
 
+/* The file of the one policy that is installed. */
+static const char *policy_path(Lab *lab)
+{
+        char name[600] = "";
+        DIR *d = opendir(lab_path(lab, "state/identity/policies"));
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));)
+                if (e->d_name[0] != '.')
+                        snprintf(name, sizeof(name), "state/identity/policies/%s", e->d_name);
+        closedir(d);
+        return lab_path(lab, name);
+}
+
+/* One for now and one for after the update: both stay, whichever holds is used. */
+static void test_several_policies(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        Policy now, later;
+        uint64_t counter;
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        lab_sign_policy(lab, id, &now);
+        identity_free(id);
+        lab_extend_pcr(lab);
+        id = open_identity(lab);
+        lab_sign_policy(lab, id, &later);
+        identity_free(id);
+
+        /* Signed before the values are there. */
+        lab_create_identity(lab, false);
+        id = open_identity(lab);
+        assert_int_equal(identity_install_policy(id, &now, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), -EKEYREJECTED);
+        assert_int_equal(identity_install_policy(id, &later, &reason), 0);
+        assert_int_equal(identity_install_policy(id, &later, &reason), 0);
+        assert_int_equal(identity_n_policies(id), 2);
+        assert_int_equal(identity_check(id, &reason), 0);
+        identity_free(id);
+        lab_extend_pcr(lab); /* neither */
+        id = open_identity(lab);
+        assert_int_equal(identity_check(id, &reason), -EKEYREJECTED);
+        lab_sign_policy(lab, id, &later);
+        later.counter_maximum++;
+        assert_int_equal(policy_sign(&later, lab->operator_path, &reason), 0);
+        assert_int_equal(identity_install_policy(id, &later, &reason), 0);
+        assert_int_equal(identity_n_policies(id), 3);
+        assert_int_equal(identity_check(id, &reason), 0);
+        assert_int_equal(identity_retire_policies(id, &counter, &reason), 0);
+        assert_int_equal(identity_n_policies(id), 1); /* the others are dead, and gone */
+        assert_int_equal(identity_check(id, &reason), 0);
+        identity_free(id);
+        id = open_identity(lab);
+        assert_int_equal(identity_n_policies(id), 1);
+        identity_free(id);
+}
+
+/* The same for the same label, after a restart too; another for another; none without a policy. */
+static void test_secret(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        uint8_t a[IDENTITY_SECRET_SIZE], b[IDENTITY_SECRET_SIZE], c[IDENTITY_SECRET_SIZE];
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        if (identity_secret(id, "one", a, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(identity_secret(id, "two", b, &reason), 0);
+        assert_memory_not_equal(a, b, sizeof(a));
+        assert_int_equal(identity_check(id, &reason), 0); /* the keys came back */
+        identity_free(id);
+        id = open_identity(lab);
+        assert_int_equal(identity_secret(id, "one", c, &reason), 0);
+        assert_memory_equal(a, c, sizeof(a));
+        identity_free(id);
+        lab_extend_pcr(lab);
+        id = open_identity(lab);
+        assert_int_equal(identity_secret(id, "one", b, &reason), -EKEYREJECTED);
+        assert_int_equal(identity_check(id, &reason), -EKEYREJECTED);
+        uint64_t counter;
+        assert_int_equal(identity_read_counter(id, &counter, &reason), 0);
+        identity_free(id);
+        lab_create_identity(lab, true);
+        id = open_identity(lab);
+        assert_int_equal(identity_secret(id, "one", c, &reason), 0);
+        assert_memory_not_equal(a, c, sizeof(a));
+        identity_free(id);
+}
+
 static void test_forged_policy(void **state)
 {
         Lab *lab = *state;
@@ -161,23 +254,22 @@ static void test_forged_policy(void **state)
 
         /* Past our own check, the TPM does not believe it either. */
         policy.counter_maximum -= 1000;
-        id->policy = policy;
-        id->policy.signature[5] ^= 1;
-        Esys_Free(TAKE_PTR(id->ticket));
+        IdentityPolicy *installed = &id->policies[0];
+        installed->policy.signature[5] ^= 1;
+        Esys_Free(TAKE_PTR(installed->ticket));
         for (int i = 0; i < 5; i++)
                 assert_int_equal(identity_check(id, &reason), -EBADMSG);
 
         /* A ticket for another policy opens nothing. */
-        id->policy = policy;
+        installed->policy = policy;
         assert_int_equal(identity_check(id, &reason), 0);
-        id->policy.counter_maximum += 1000;
+        installed->policy.counter_maximum += 1000;
         assert_int_equal(identity_check(id, &reason), -EIO);
         identity_free(id);
 
         /* Written into the file behind our back. */
         policy.counter_maximum += 1000;
-        assert_int_equal(policy_save(&policy, lab_path(lab, "state/identity/policy.json"), &reason),
-                         0);
+        assert_int_equal(policy_save(&policy, policy_path(lab), &reason), 0);
         id = open_identity(lab);
         assert_int_equal(identity_check(id, &reason), -EBADMSG);
         assert_non_null(strstr(reason.text, "not by the operator key"));
@@ -314,7 +406,8 @@ static void test_no_other_way(void **state)
         id->ak = ESYS_TR_NONE;
         try_every_session(id, id->key);
         try_another_hierarchy(id);
-        assert_int_equal(identity_tpm_create_storage(id->tpm, &storage, &reason), 0);
+        TPM2B_PUBLIC pub;
+        assert_int_equal(identity_tpm_create_storage(id->tpm, &storage, &pub, &reason), 0);
         try_another_password(id, storage);
         try_to_duplicate(id, storage);
         identity_tpm_flush(id->tpm, storage);
@@ -440,6 +533,17 @@ static void test_weak_key(void **state)
 }
 
 /* Somebody else's object where our counter should be. */
+static void open_tpm(Lab *lab, Tpm **ret)
+{
+        Reason reason;
+        ESYS_TR storage;
+        TPM2B_PUBLIC pub;
+        assert_int_equal(tpm_open(lab->tcti, ret, &reason), 0);
+        assert_int_equal(identity_tpm_create_storage(*ret, &storage, &pub, &reason), 0);
+        assert_int_equal(tpm_session_start(*ret, storage, &reason), 0);
+        identity_tpm_flush(*ret, storage);
+}
+
 static void test_foreign_counter(void **state)
 {
         Lab *lab = *state;
@@ -454,7 +558,7 @@ static void test_foreign_counter(void **state)
                                                                  TPMA_NV_OWNERREAD |
                                                                  TPMA_NV_AUTHREAD,
                                                    .dataSize = 8 } };
-        assert_int_equal(tpm_open(lab->tcti, &tpm, &reason), 0);
+        open_tpm(lab, &tpm);
         ESYS_CONTEXT *esys = tpm_esys(tpm);
         assert_int_equal(identity_tpm_open_counter(tpm, IDENTITY_COUNTER_INDEX, &nv, &reason), 0);
         assert_int_equal(Esys_NV_UndefineSpace(esys, ESYS_TR_RH_OWNER, nv, ESYS_TR_PASSWORD,
@@ -477,7 +581,8 @@ static void test_foreign_counter(void **state)
                                                ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE),
                          0);
         tpm_free(tpm);
-        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -ENOENT);
+        assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), -ENXIO);
+        assert_non_null(strstr(reason.text, "no policy counter at"));
 }
 
 static int install(Lab *lab, Identity *id, X509 *x, const char *ca, Reason *reason)
@@ -612,23 +717,211 @@ static void test_tpm_restart(void **state)
         lab_stop_tpm(t.lab);
         unlink(lab_path(t.lab, "tpm2-00.permall"));
         lab_start_tpm(t.lab);
-        assert_int_equal(identity_check(id, &reason), -EIO);
-        assert_non_null(strstr(reason.text, "does not belong to this TPM"));
+        assert_int_equal(identity_check(id, &reason), -ENXIO);
+        assert_non_null(strstr(reason.text, "not the TPM that the identity"));
+        assert_true(identity_health(id)->away);
         assert_true(identity_check(id, &reason) < 0);
         identity_free(id);
+        id = NULL;
+        assert_int_equal(identity_open(t.lab->tcti, t.lab->state, &id, &reason), -ENXIO);
+        assert_null(id);
+}
+
+/* It forgets what was loaded while the connection goes on, as over a suspend. */
+static void test_reset_unnoticed(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static IdentityAttestation a;
+        uint8_t secret[IDENTITY_SECRET_SIZE];
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        for (int i = 0; i < 4; i++) {
+                ESYS_TR lost[] = { id->key, id->ak, id->key, tpm_session(id->tpm, 0) };
+                TSS2_SYS_CONTEXT *sys;
+                TPM2_HANDLE handle;
+                assert_int_equal(identity_check(id, &reason), 0);
+                assert_int_equal(Esys_TR_GetTpmHandle(tpm_esys(id->tpm), lost[i], &handle), 0);
+                assert_int_equal(Esys_GetSysContext(tpm_esys(id->tpm), &sys), 0);
+                assert_int_equal(Tss2_Sys_FlushContext(sys, handle), 0);
+                int r = i == 1   ? identity_quote(id, BYTES_LITERAL("n"), &a, &reason)
+                        : i == 2 ? identity_secret(id, "label", secret, &reason)
+                                 : identity_check(id, &reason);
+                if (r < 0)
+                        fail_msg("%d: %s", i, reason.text);
+                assert_false(identity_health(id)->away);
+        }
+}
+
+static const struct {
+        uint32_t code;
+        const char *name;
+} commands[] = {
+        { TPM2_CC_CreatePrimary, "CreatePrimary" },
+        { TPM2_CC_StartAuthSession, "StartAuthSession" },
+        { TPM2_CC_Load, "Load" },
+        { TPM2_CC_NV_ReadPublic, "NV_ReadPublic" },
+        { TPM2_CC_NV_Read, "NV_Read" },
+        { TPM2_CC_PCR_Read, "PCR_Read" },
+        { TPM2_CC_LoadExternal, "LoadExternal" },
+        { TPM2_CC_VerifySignature, "VerifySignature" },
+        { TPM2_CC_PolicyPCR, "PolicyPCR" },
+        { TPM2_CC_PolicyNV, "PolicyNV" },
+        { TPM2_CC_PolicyAuthorize, "PolicyAuthorize" },
+        { TPM2_CC_Sign, "Sign" },
+        { TPM2_CC_Unseal, "Unseal" },
+        { TPM2_CC_Quote, "Quote" },
+        { TPM2_CC_Certify, "Certify" },
+};
+
+/* What the interposer's process changes: one bit, so many bytes behind the header. */
+static struct {
+        uint32_t code;
+        bool answer;
+        size_t offset;
+        char log[128];
+} plan;
+
+static void flip(uint8_t *message, size_t len, uint32_t code, bool answer)
+{
+        if (code == plan.code && answer == plan.answer && len > 10 + plan.offset)
+                message[10 + plan.offset] ^= 0x10;
+}
+
+static void write_down(uint8_t *message, size_t len, uint32_t code, bool answer)
+{
+        FILE *f = fopen(plan.log, "ae");
+        fwrite(&code, sizeof(code), 1, f);
+        fwrite(message, len, 1, f);
+        fclose(f);
+}
+
+/* Everything that the daemon does with the TPM. */
+static int do_all(Lab *lab, uint8_t signature[static P256_SIGNATURE_SIZE],
+                  uint8_t secret[static IDENTITY_SECRET_SIZE], uint64_t *counter,
+                  IdentityAttestation *a, Reason *reason)
+{
+        _cleanup_(identity_freep) Identity *id = NULL;
+        PcrValues pcrs;
+        int r = identity_open(lab->slow_tcti, lab->state, &id, reason);
+        if (r == 0)
+                r = identity_secret(id, "label", secret, reason);
+        if (r == 0)
+                r = identity_sign(id, digest, signature, reason);
+        if (r == 0)
+                r = identity_quote(id, BYTES_LITERAL("a nonce that is seen nowhere"), a, reason);
+        if (r == 0)
+                r = identity_certify(id, BYTES_LITERAL("nor is this one"), a, reason);
+        if (r == 0)
+                r = identity_read_pcrs(id, 0x95, &pcrs, reason);
+        if (r == 0)
+                r = identity_read_counter(id, counter, reason);
+        return r;
+}
+
+static bool contains(Bytes all, Bytes what)
+{
+        return memmem(all.data, all.len, what.data, what.len);
+}
+
+/* Who listens on the bus learns nothing that is worth anything. */
+static void test_bus_is_heard(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static IdentityAttestation a;
+        uint8_t signature[P256_SIGNATURE_SIZE], secret[IDENTITY_SECRET_SIZE];
+        uint64_t counter;
+        uint8_t *log = NULL;
+        size_t len;
+        lab_create_identity(lab, true);
+        snprintf(plan.log, sizeof(plan.log), "%s", lab_path(lab, "bus.log"));
+        lab_start_interposer(lab, write_down);
+        if (do_all(lab, signature, secret, &counter, &a, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(file_read(plan.log, 1 << 20, &log, &len), 0);
+        Bytes all = BYTES(log, len);
+        Identity *id = open_identity(lab);
+        PcrValues pcrs;
+        assert_int_equal(identity_read_pcrs(id, 1 << 7, &pcrs, &reason), 0);
+        identity_free(id);
+        assert_true(contains(all, BYTES(pcrs.values[7], 32))); /* so there is something to hear */
+        assert_false(contains(all, BYTES(digest, sizeof(digest))));
+        assert_false(contains(all, BYTES_LITERAL("a nonce that is seen nowhere")));
+        assert_false(contains(all, BYTES_LITERAL("nor is this one")));
+        /* What is unsealed is 32 bytes somewhere in it, if it is there in the clear. */
+        for (size_t i = 0; i + IDENTITY_SECRET_SIZE <= len; i++) {
+                uint8_t derived[IDENTITY_SECRET_SIZE];
+                assert_int_equal(
+                        crypto_hkdf(BYTES(log + i, IDENTITY_SECRET_SIZE), "label", derived), 0);
+                assert_memory_not_equal(derived, secret, sizeof(secret));
+        }
+        free(log);
+}
+
+/* Who changes a bit on the bus gets an error out of us, and never another result. */
+static void test_bus_is_changed(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static IdentityAttestation a;
+        uint8_t signature[P256_SIGNATURE_SIZE], secret[IDENTITY_SECRET_SIZE],
+                other[IDENTITY_SECRET_SIZE];
+        uint64_t counter, value;
+        static const size_t offsets[] = { 4, 10, 30, 60 };
+        unsigned refused = 0, harmless = 0;
+        lab_create_identity(lab, true);
+        lab_start_relay(lab, 0, 0);
+        assert_int_equal(do_all(lab, signature, secret, &counter, &a, &reason), 0);
+        for (size_t i = 0; i < ELEMENTSOF(commands) * 2 * ELEMENTSOF(offsets); i++) {
+                size_t which = i / (2 * ELEMENTSOF(offsets));
+                plan.code = commands[which].code;
+                plan.answer = i % 2;
+                plan.offset = offsets[i / 2 % ELEMENTSOF(offsets)];
+                lab_start_interposer(lab, flip);
+                if (do_all(lab, signature, other, &value, &a, &reason) < 0) {
+                        refused++;
+                        continue;
+                }
+                harmless++;
+                print_message("%s: %s changed at %zu has no effect\n", commands[which].name,
+                              plan.answer ? "answer" : "command", plan.offset);
+                Identity *id = open_identity(lab);
+                assert_int_equal(verify_digest(identity_point(id), digest, signature), 1);
+                identity_free(id);
+                assert_memory_equal(secret, other, sizeof(secret));
+                assert_int_equal(value, counter);
+        }
+        print_message("%u changes refused, %u without effect\n", refused, harmless);
+        assert_true(refused > 90);
+        lab_start_relay(lab, 0, 0);
+        assert_int_equal(do_all(lab, signature, other, &value, &a, &reason), 0);
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sign),          cmocka_unit_test(test_files),
-                cmocka_unit_test(test_no_policy),     cmocka_unit_test(test_exists),
-                cmocka_unit_test(test_pcr_change),    cmocka_unit_test(test_retired),
-                cmocka_unit_test(test_forged_policy), cmocka_unit_test(test_no_other_way),
-                cmocka_unit_test(test_quote),         cmocka_unit_test(test_certify),
-                cmocka_unit_test(test_tpm_restart),   cmocka_unit_test(test_damaged_files),
-                cmocka_unit_test(test_weak_key),      cmocka_unit_test(test_certificates),
-                cmocka_unit_test(test_csr),           cmocka_unit_test(test_foreign_counter),
+                cmocka_unit_test(test_sign),
+                cmocka_unit_test(test_files),
+                cmocka_unit_test(test_no_policy),
+                cmocka_unit_test(test_exists),
+                cmocka_unit_test(test_pcr_change),
+                cmocka_unit_test(test_retired),
+                cmocka_unit_test(test_forged_policy),
+                cmocka_unit_test(test_no_other_way),
+                cmocka_unit_test(test_secret),
+                cmocka_unit_test(test_several_policies),
+                cmocka_unit_test(test_quote),
+                cmocka_unit_test(test_certify),
+                cmocka_unit_test(test_tpm_restart),
+                cmocka_unit_test(test_damaged_files),
+                cmocka_unit_test(test_weak_key),
+                cmocka_unit_test(test_certificates),
+                cmocka_unit_test(test_reset_unnoticed),
+                cmocka_unit_test(test_bus_is_heard),
+                cmocka_unit_test(test_bus_is_changed),
+                cmocka_unit_test(test_csr),
+                cmocka_unit_test(test_foreign_counter),
         };
         return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
 }

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The signed policies beside the identity: read, checked, chosen from, put there, retired. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "platform/identity-internal.h"
+#include "platform/owner.h"
+
+#define DIRECTORY     "policies"
+#define FILE_NAME_MAX (2 * POLICY_DIGEST_SIZE + sizeof(".json"))
+
+static char *policies_directory(const Identity *id)
+{
+        return identity_path(id->directory, DIRECTORY);
+}
+
+/* What it approves names it: the same policy signed again replaces itself. */
+static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
+{
+        uint8_t digest[POLICY_DIGEST_SIZE];
+        int r = policy_digest(p, digest);
+        if (r < 0)
+                return r;
+        hex_encode(BYTES(digest, sizeof(digest)), ret);
+        strcat(ret, ".json");
+        return 0;
+}
+
+/* Does it belong to this identity, and did the operator sign it? */
+static int check_policy(const Identity *id, const Policy *p, Reason *reason)
+{
+        if (memcmp(p->operator_point, id->files.operator_point, P256_POINT_SIZE) != 0)
+                return reason_set(reason, -EBADMSG,
+                                  "The policy names another operator key than the identity");
+        if (p->counter_index != id->files.counter_index)
+                return reason_set(reason, -EBADMSG,
+                                  "The policy names another counter than the identity");
+        return policy_verify(p, reason);
+}
+
+static void load_one(Identity *id, const char *directory, const char *name)
+{
+        Policy p;
+        Reason reason;
+        _cleanup_free_ char *path = identity_path(directory, name);
+        int r = path ? policy_load(path, &p, &reason) : reason_set(&reason, -ENOMEM, "No memory");
+        if (r == 0)
+                r = check_policy(id, &p, &reason);
+        if (r == 0 && id->n_policies == POLICIES_MAX)
+                r = reason_set(&reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
+        if (r == 0) {
+                id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p };
+                return;
+        }
+        log_warning("%s/%s is left out: %s", directory, name, reason.text);
+        id->policy_error = r;
+        id->policy_reason = reason;
+}
+
+static int is_policy(const struct dirent *d)
+{
+        size_t len = strlen(d->d_name);
+        return d->d_name[0] != '.' && len > 5 && streq(d->d_name + len - 5, ".json");
+}
+
+void identity_load_policies(Identity *id)
+{
+        struct dirent **names = NULL;
+        _cleanup_free_ char *directory = policies_directory(id);
+        id->policy_error = reason_set(
+                &id->policy_reason, -ENOKEY,
+                "No policy is installed, so the identity key cannot be used: see \"sallyportctl "
+                "policy predict\"");
+        int n = directory ? scandir(directory, &names, is_policy, alphasort) : -1;
+        for (int i = 0; i < n; i++) {
+                load_one(id, directory, names[i]->d_name);
+                free(names[i]);
+        }
+        free(names);
+        id->current = id->n_policies;
+}
+
+void identity_free_policies(Identity *id)
+{
+        identity_drop_tickets(id);
+        id->n_policies = id->current = 0;
+}
+
+void identity_reload_policies(Identity *id)
+{
+        identity_free_policies(id);
+        identity_load_policies(id);
+}
+
+void identity_drop_tickets(Identity *id)
+{
+        for (size_t i = 0; i < id->n_policies; i++)
+                Esys_Free(TAKE_PTR(id->policies[i].ticket));
+}
+
+size_t identity_n_policies(const Identity *id)
+{
+        return id->n_policies;
+}
+
+const Policy *identity_policy(const Identity *id, size_t i)
+{
+        return i < id->n_policies ? &id->policies[i].policy : NULL;
+}
+
+/* Why none holds, by the one that comes nearest. */
+static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter, Reason *reason)
+{
+        const Policy *nearest = NULL;
+        unsigned least = UINT32_MAX;
+        for (size_t i = 0; i < id->n_policies; i++) {
+                const Policy *p = &id->policies[i].policy;
+                unsigned n = policy_n_differing(p, now);
+                if (counter > p->counter_maximum)
+                        n += POLICY_PCR_COUNT + 1; /* retired: the last to be named */
+                if (n < least) {
+                        least = n;
+                        nearest = p;
+                }
+        }
+        return policy_explain(nearest, now, counter, reason);
+}
+
+int identity_choose_policy(Identity *id, Reason *reason)
+{
+        PcrValues now = { 0 };
+        uint64_t counter;
+        uint32_t mask = 0;
+        if (id->n_policies == 0) {
+                *reason = id->policy_reason;
+                return id->policy_error;
+        }
+        for (size_t i = 0; i < id->n_policies; i++)
+                mask |= id->policies[i].policy.pcrs.mask;
+        int r = identity_tpm_read_pcrs(id->tpm, mask, &now, reason);
+        if (r == 0)
+                r = identity_tpm_read_counter(id->tpm, id->counter, &counter, reason);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < id->n_policies; i++)
+                if (policy_fits(&id->policies[i].policy, &now, counter) == POLICY_HOLDS) {
+                        id->current = i;
+                        return 0;
+                }
+        id->current = id->n_policies;
+        return none_holds(id, &now, counter, reason);
+}
+
+static int write_policy(const Identity *id, const Policy *p, Reason *reason)
+{
+        char name[FILE_NAME_MAX];
+        _cleanup_owner_ Owner owner = { 0 };
+        _cleanup_free_ char *directory = policies_directory(id);
+        if (!directory || file_name(p, name) < 0)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        int r = owner_begin(id->state_directory, &owner, reason);
+        if (r < 0)
+                return r;
+        if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+                return reason_set(reason, -errno, "Cannot create %s: %s", directory,
+                                  strerror(errno));
+        _cleanup_free_ char *path = identity_path(directory, name);
+        return path ? policy_save(p, path, reason) : reason_set(reason, -ENOMEM, "Out of memory");
+}
+
+static bool is_there(const Identity *id, const Policy *p)
+{
+        uint8_t ours[POLICY_DIGEST_SIZE], theirs[POLICY_DIGEST_SIZE];
+        for (size_t i = 0; i < id->n_policies; i++)
+                if (policy_digest(p, ours) == 0 &&
+                    policy_digest(&id->policies[i].policy, theirs) == 0 &&
+                    memcmp(ours, theirs, sizeof(ours)) == 0)
+                        return true;
+        return false;
+}
+
+/* While nobody is in the middle of another one: the TPM is ours. */
+static int install(Identity *id, void *argument, Reason *reason)
+{
+        const Policy *p = argument;
+        if (id->n_policies == POLICIES_MAX && !is_there(id, p))
+                return reason_set(reason, -ENOSPC,
+                                  "There are %d policies already: retire old ones with "
+                                  "\"sallyportctl policy retire\"",
+                                  POLICIES_MAX);
+        int r = write_policy(id, p, reason);
+        if (r == 0)
+                identity_reload_policies(id);
+        return r;
+}
+
+int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
+{
+        int r = check_policy(id, p, reason);
+        if (r < 0)
+                return r;
+        return id->tpm ? identity_run(id, install, (void *)p, reason)
+                       : install(id, (void *)p, reason);
+}
+
+static bool any_lives(const Identity *id, uint64_t counter)
+{
+        for (size_t i = 0; i < id->n_policies; i++)
+                if (counter <= id->policies[i].policy.counter_maximum)
+                        return true;
+        return false;
+}
+
+/* They open nothing any more, in any state. Where no other is left they stay, to tell why. */
+static void remove_retired(Identity *id, uint64_t counter)
+{
+        char name[FILE_NAME_MAX];
+        Reason reason;
+        _cleanup_owner_ Owner owner = { 0 };
+        _cleanup_free_ char *directory = policies_directory(id);
+        if (!any_lives(id, counter) || !directory ||
+            owner_begin(id->state_directory, &owner, &reason) < 0)
+                return;
+        for (size_t i = 0; i < id->n_policies; i++) {
+                const Policy *p = &id->policies[i].policy;
+                if (counter <= p->counter_maximum || file_name(p, name) < 0)
+                        continue;
+                _cleanup_free_ char *path = identity_path(directory, name);
+                if (path && unlink(path) < 0)
+                        log_warning_errno(-errno, "Cannot remove %s, ignoring", path);
+        }
+}
+
+static int retire(Identity *id, void *argument, Reason *reason)
+{
+        uint64_t *ret = argument;
+        TSS2_RC rc = Esys_NV_Increment(tpm_esys(id->tpm), ESYS_TR_RH_OWNER, id->counter,
+                                       tpm_session(id->tpm, TPM_PROTECT_AUTH), ESYS_TR_NONE,
+                                       ESYS_TR_NONE);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(id->tpm, reason, rc, "Cannot increment the policy counter");
+        int r = identity_tpm_read_counter(id->tpm, id->counter, ret, reason);
+        if (r < 0)
+                return r;
+        remove_retired(id, *ret);
+        identity_reload_policies(id);
+        return 0;
+}
+
+int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason)
+{
+        return identity_run(id, retire, ret_counter, reason);
+}
