@@ -18,6 +18,7 @@ typedef struct Shown {
         IdentityCertificate certificate;
         int certificate_error;
         Reason no_certificate;
+        bool lockout;
         int check; /* can it sign now? */
         Reason why;
 } Shown;
@@ -83,11 +84,11 @@ static int show_json(Identity *id, const Shown *s, Reason *reason)
                 return r;
         hex_encode(BYTES(s->keys.spki_sha256, sizeof(s->keys.spki_sha256)), pin);
         hex_encode(BYTES(s->keys.ak_id, sizeof(s->keys.ak_id)), ak_id);
-        json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:s*}", "key", key,
-                                 "key-pin", pin, "attestation-key", ak, "attestation-key-id", ak_id,
-                                 "operator-key", op, "pcrs", pcrs, "certificate",
-                                 certificate_to_json(s), "policy", policy, "can-sign",
-                                 s->check == 0, "reason", s->check < 0 ? s->why.text : NULL);
+        json_t *root = json_pack(
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:b, s:s*}", "key", key, "key-pin",
+                pin, "attestation-key", ak, "attestation-key-id", ak_id, "operator-key", op, "pcrs",
+                pcrs, "certificate", certificate_to_json(s), "policy", policy, "tpm-lockout",
+                s->lockout, "can-sign", s->check == 0, "reason", s->check < 0 ? s->why.text : NULL);
         if (!root)
                 return reason_set(reason, -ENOMEM, "Out of memory");
         r = view_json(root);
@@ -107,6 +108,9 @@ static int show_text(Identity *id, const Shown *s, Reason *reason)
         else
                 printf("Certificate   %s\n", s->no_certificate.text);
         int r = policy_print(id, reason);
+        if (s->lockout)
+                puts("TPM           in dictionary attack lockout: somebody guesses passwords; the "
+                     "identity has none, and works");
         printf("Can sign now  %s%s\n",
                s->check == 0 ? "yes" : "no: ", s->check == 0 ? "" : s->why.text);
         return r;
@@ -131,6 +135,8 @@ int command_identity_show(const CommandContext *c, int argc, char **argv)
                 return print_attestation_key(id);
         if (r == 0 && (r = identity_describe(id, &s.keys)) < 0)
                 reason_set(&reason, r, "Cannot describe the keys");
+        if (r == 0)
+                r = identity_lockout(id, &s.lockout, &reason);
         if (r < 0)
                 return command_fail(r, &reason);
         s.certificate_error = identity_certificate(id, &s.certificate, &s.no_certificate);

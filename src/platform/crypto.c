@@ -72,6 +72,16 @@ int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA25
         return good ? 0 : -EIO;
 }
 
+char *crypto_pem(const char *label, Bytes der)
+{
+        char *text = NULL;
+        _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+        if (!bio || PEM_write_bio(bio, label, "", der.data, (long)der.len) <= 0)
+                return NULL;
+        long len = BIO_get_mem_data(bio, &text);
+        return strndup(text, (size_t)len);
+}
+
 /* NULL for a key that is not supported. Explicit curve parameters are not, even when they spell
  * out a curve that is. */
 static const KeyKind *key_kind(const EVP_PKEY *pkey)

@@ -17,6 +17,9 @@ int crypto_random(void *p, size_t len);
  * which is as random as a key. 0 or -EIO. */
 int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA256_SIZE]);
 
+/* A new PEM text (RFC 7468) of DER; NULL without memory. */
+char *crypto_pem(const char *label, Bytes der);
+
 /* A public key that somebody enrolled: EC P-256/P-384/P-521 or Ed25519. Reference-counted. */
 typedef struct PublicKey PublicKey;
 

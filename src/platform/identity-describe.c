@@ -14,6 +14,19 @@ static int spki_sha256(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[
         return len <= 0 ? -EIO : crypto_sha256(BYTES(der, (size_t)len), ret);
 }
 
+/* TPM 2.0 Library Part 1, 16: the name algorithm and the digest of the public area. */
+static int ak_name(const Identity *id, uint8_t ret[static POLICY_NAME_SIZE])
+{
+        uint8_t area[512];
+        size_t len = 0;
+        if (Tss2_MU_TPMT_PUBLIC_Marshal(&id->files.ak.pub.publicArea, area, sizeof(area), &len) !=
+            TSS2_RC_SUCCESS)
+                return -EIO;
+        ret[0] = TPM2_ALG_SHA256 >> 8;
+        ret[1] = TPM2_ALG_SHA256 & 0xff;
+        return crypto_sha256(BYTES(area, len), ret + 2);
+}
+
 int identity_describe(const Identity *id, IdentityDescription *ret)
 {
         IdentityDescription d = { 0 };
@@ -27,6 +40,8 @@ int identity_describe(const Identity *id, IdentityDescription *ret)
         int r = spki_sha256(id->point, d.spki_sha256);
         if (r >= 0)
                 r = spki_sha256(id->ak_point, d.ak_id + 1);
+        if (r >= 0)
+                r = ak_name(id, d.ak_name);
         if (r < 0)
                 return r;
         *ret = d;

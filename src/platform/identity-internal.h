@@ -51,6 +51,9 @@ struct Identity {
 typedef int (*IdentityOperation)(Identity *id, void *argument, Reason *reason);
 int identity_run(Identity *id, IdentityOperation operation, void *argument, Reason *reason);
 
+/* The same public area, byte by byte? */
+bool identity_same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b);
+
 /* For use in such an operation: hands the object in `blob` to `user` while it is loaded. */
 typedef int (*IdentityObjectUser)(Identity *id, ESYS_TR object, uint8_t *ret, Reason *reason);
 int identity_with_object(Identity *id, const IdentityBlob *blob, IdentityObjectUser user,

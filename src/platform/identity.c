@@ -9,7 +9,7 @@
 #include "platform/tpm-provider.h"
 #include "platform/tpm-templates.h"
 
-static bool same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b)
+bool identity_same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b)
 {
         uint8_t x[sizeof(*a)], y[sizeof(*b)];
         size_t x_len = 0, y_len = 0;
@@ -22,7 +22,7 @@ static bool same_public(const TPM2B_PUBLIC *a, const TPM2B_PUBLIC *b)
 static bool made_of(TPM2B_PUBLIC template, const TPM2B_PUBLIC *pub)
 {
         template.publicArea.unique = pub->publicArea.unique;
-        return same_public(&template, pub);
+        return identity_same_public(&template, pub);
 }
 
 /* A key that somebody put there and that a password opens is not an identity. */
@@ -59,7 +59,7 @@ static int open_storage(Identity *id, ESYS_TR *ret, Reason *reason)
         int r = identity_tpm_create_storage(id->tpm, &storage, &pub, reason);
         if (r < 0)
                 return r;
-        if (!same_public(&pub, &id->files.storage))
+        if (!identity_same_public(&pub, &id->files.storage))
                 r = reason_set(reason, -ENXIO,
                                "This is not the TPM that the identity in %s was made in, or it was "
                                "cleared since: make a new identity (sallyportctl identity init "
@@ -162,7 +162,7 @@ static bool is_answer(int error)
 static void note_health(Identity *id, int error, const Reason *reason)
 {
         IdentityHealth *h = &id->health;
-        bool away = !is_answer(error), first = h->since == 0;
+        bool away = !is_answer(error) || !id->loaded, first = h->since == 0;
         if (away && !h->away)
                 log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "tpm-away" }),
                             "The TPM cannot be used: %s", reason->text);
@@ -294,6 +294,25 @@ int identity_probe(Identity *id, Reason *reason)
 {
         uint64_t ignored;
         return identity_read_counter(id, &ignored, reason);
+}
+
+static int read_lockout(Identity *id, void *argument, Reason *reason)
+{
+        _cleanup_esys_ TPMS_CAPABILITY_DATA *found = NULL;
+        TSS2_RC rc = Esys_GetCapability(tpm_esys(id->tpm), tpm_session(id->tpm, TPM_PROTECT_WATCH),
+                                        ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES,
+                                        TPM2_PT_PERMANENT, 1, NULL, &found);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(id->tpm, reason, rc, "Cannot read the TPM's properties");
+        const TPML_TAGGED_TPM_PROPERTY *p = &found->data.tpmProperties;
+        *(bool *)argument = p->count > 0 && p->tpmProperty[0].property == TPM2_PT_PERMANENT &&
+                            p->tpmProperty[0].value & TPMA_PERMANENT_INLOCKOUT;
+        return 0;
+}
+
+int identity_lockout(Identity *id, bool *ret, Reason *reason)
+{
+        return identity_run(id, read_lockout, ret, reason);
 }
 
 typedef struct PcrOperation {

@@ -95,6 +95,9 @@ typedef struct IdentityHealth {
 const IdentityHealth *identity_health(const Identity *id);
 /* Asks the TPM for something small; connects and loads anew where that is due. */
 int identity_probe(Identity *id, Reason *reason);
+/* Is the TPM in dictionary attack lockout? That does not concern our keys, which no password opens;
+ * but somebody has been guessing. */
+int identity_lockout(Identity *id, bool *ret, Reason *reason);
 
 /* What this TPM says, signed by the AK: TPMS_ATTEST and TPMT_SIGNATURE as marshalled bytes. */
 typedef struct IdentityAttestation {
@@ -111,11 +114,31 @@ int identity_quote(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *
  * TPM2_Certify. Needs no policy: see template_identity(). */
 int identity_certify(Identity *id, Bytes nonce, IdentityAttestation *ret, Reason *reason);
 
+/* The endorsement key of this TPM: the one that its maker certified, or RSA-2048 (the TCG's
+ * template L-1) where no certificate is in the TPM. */
+typedef struct IdentityEndorsement {
+        uint8_t spki[800]; /* DER SubjectPublicKeyInfo */
+        size_t spki_len;
+        uint8_t certificate[4096]; /* DER */
+        size_t certificate_len;    /* 0: there is none */
+} IdentityEndorsement;
+/* Making the key may take a chip a minute. -EBADMSG, -EFBIG: the certificate cannot be used. */
+int identity_endorsement(Identity *id, IdentityEndorsement *ret, Reason *reason);
+
+/* Opens what somebody encrypted to the endorsement key and to the name of our attestation key
+ * (TPM2_MakeCredential): that he hears the content proves that both are in this TPM. `credential`
+ * and `secret` are the contents of TPM2B_ID_OBJECT and TPM2B_ENCRYPTED_SECRET. -EBADMSG: it is for
+ * other keys. */
+#define IDENTITY_CREDENTIAL_MAX 64
+int identity_activate(Identity *id, Bytes credential, Bytes secret,
+                      uint8_t ret[static IDENTITY_CREDENTIAL_MAX], size_t *ret_len, Reason *reason);
+
 /* What a verifier has to know of the keys beforehand, or finds in a report. */
 typedef struct IdentityDescription {
-        uint8_t spki_sha256[32];  /* of the identity key's DER SubjectPublicKeyInfo */
-        uint8_t ak_id[33];        /* 01 || the same of the AK */
-        uint8_t public_area[512]; /* TPMT_PUBLIC of the identity key, marshalled */
+        uint8_t spki_sha256[32];           /* of the identity key's DER SubjectPublicKeyInfo */
+        uint8_t ak_id[33];                 /* 01 || the same of the AK */
+        uint8_t ak_name[POLICY_NAME_SIZE]; /* its name in the TPM: what a credential is made for */
+        uint8_t public_area[512];          /* TPMT_PUBLIC of the identity key, marshalled */
         size_t public_area_len;
 } IdentityDescription;
 /* 0 or -EIO. */

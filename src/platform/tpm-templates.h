@@ -22,6 +22,8 @@ TPM2B_PUBLIC template_identity(const uint8_t policy[static POLICY_DIGEST_SIZE]);
 TPM2B_PUBLIC template_secret(const uint8_t policy[static POLICY_DIGEST_SIZE]);
 /* Signs only what this TPM itself attests. */
 extern const TPM2B_PUBLIC template_attestation;
+/* The endorsement keys of the TCG EK Credential Profile, templates L-1 and L-2. */
+extern const TPM2B_PUBLIC template_endorsement_rsa, template_endorsement_ecc;
 /* The operator's public key as a TPM object of no TPM. */
 TPM2B_PUBLIC template_operator(const uint8_t point[static P256_POINT_SIZE]);
 /* A counter that its owner increments and everybody reads; `written` tells its name apart. */
