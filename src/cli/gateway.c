@@ -93,6 +93,14 @@ static void show_filter(const json_t *f)
                            (long long)view_integer(f, "quarantined"));
 }
 
+/* Only where there is something to say. */
+static void show_tpm(const json_t *t)
+{
+        if (streq(view_string(t, "state", "ok"), "away"))
+                view_field("TPM", "%s for %s: %s", view_toned(TONE_BAD, "away"),
+                           view_span(t, "state_seconds"), view_string(t, "reason", "?"));
+}
+
 static void show_status(const json_t *s)
 {
         const json_t *identity = json_object_get(s, "identity"), *loop = json_object_get(s, "loop");
@@ -100,6 +108,7 @@ static void show_status(const json_t *s)
                view_string(s, "version", "?"), view_span(s, "uptime_seconds"));
         view_field("identity", "%s, %s key, valid until %s", view_string(identity, "subject", "?"),
                    view_string(identity, "tls_key", "?"), view_string(identity, "not_after", "?"));
+        show_tpm(json_object_get(identity, "tpm"));
         show_upstream(json_object_get(s, "upstream"));
         show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));

@@ -19,16 +19,24 @@ static usec_t elapsed(usec_t since, usec_t now)
         return now > since ? now - since : 0;
 }
 
+static json_t *tpm_status(Gateway *g)
+{
+        const IdentityHealth *h = identity_health(g->identity);
+        return json_pack("{s:s, s:o, s:s*}", "state", h->away ? "away" : "ok", "state_seconds",
+                         seconds(elapsed(h->since, loop_now(g->loop))), "reason",
+                         h->away ? h->why.text : NULL);
+}
+
 static json_t *identity_status(Gateway *g)
 {
         IdentityCertificate c;
         Reason reason = { "" };
         char until[USEC_FORMAT_MAX];
         if (identity_certificate(g->identity, &c, &reason) < 0)
-                return json_pack("{s:s}", "error", reason.text);
-        return json_pack("{s:s, s:s, s:s, s:s}", "subject", c.subject, "issuer", c.issuer,
+                return json_pack("{s:s, s:o}", "error", reason.text, "tpm", tpm_status(g));
+        return json_pack("{s:s, s:s, s:s, s:s, s:o}", "subject", c.subject, "issuer", c.issuer,
                          "not_after", usec_format_utc(c.not_after, until), "tls_key",
-                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm");
+                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm", "tpm", tpm_status(g));
 }
 
 static json_t *upstream_status(Gateway *g)

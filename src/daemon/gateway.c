@@ -15,6 +15,7 @@
 #include "daemon/report.h"
 #include "daemon/startup.h"
 #include "daemon/submissions.h"
+#include "daemon/tpm-watch.h"
 #include "platform/notify.h"
 
 /* Log lines about refused peers: as many at once, and again in this time. */
@@ -159,6 +160,8 @@ static int start_identity(Gateway *g)
                 log_warning("[TPM] PCRs= is not what the identity was made for: its quotes cover "
                             "the PCRs of sallyportctl identity show, and go on to");
         r = identity_attach(g->identity, g->loop);
+        if (r >= 0)
+                r = tpm_watch_new(g, &g->tpm_watch);
         return r < 0 ? log_error_errno(r, "Cannot attach the TPM to the event loop") : 0;
 }
 
@@ -337,7 +340,8 @@ static int on_status(void *userdata)
                 uplink_stats(g->uplink, &uplink);
         for (size_t i = 0; i < registry_size(g->registry); i++)
                 sessions += registry_at(g->registry, i)->sessions;
-        notify_status("devices %zu, sessions %zu; %s; messages waiting %llu",
+        notify_status("%sdevices %zu, sessions %zu; %s; messages waiting %llu",
+                      identity_health(g->identity)->away ? "the TPM is away; " : "",
                       registry_size(g->registry), sessions,
                       !g->uplink         ? "no upstream"
                       : uplink.connected ? "upstream connected"
@@ -445,6 +449,7 @@ Gateway *gateway_free(Gateway *g)
         ingress_mqtt_free(g->mqtt);
         ingress_coap_free(g->coap);
         minter_free(g->minter);
+        tpm_watch_free(g->tpm_watch);
         uplink_free(g->uplink);
         store_free(g->store);
         attest_free(g->attest);

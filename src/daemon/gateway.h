@@ -20,6 +20,7 @@ typedef struct Reports Reports;
 typedef struct Submissions Submissions;
 typedef struct IngressMqtt IngressMqtt;
 typedef struct IngressCoap IngressCoap;
+typedef struct TpmWatch TpmWatch;
 
 typedef struct Gateway {
         Loop *loop;
@@ -27,6 +28,7 @@ typedef struct Gateway {
         Settings *settings; /* in force */
         TlsKeyMode tls_key; /* what [Identity] TLSKey= came to */
         Identity *identity;
+        TpmWatch *tpm_watch;
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Registry *registry;

@@ -9,6 +9,7 @@
 #include "daemon/ingress-mqtt.h"
 #include "daemon/references.h"
 #include "daemon/startup.h"
+#include "platform/fiber.h"
 #include "platform/notify.h"
 
 /* A device that is enrolled anew. */
@@ -115,6 +116,15 @@ static void device_renewed(Gateway *g, const Renewed *r)
         attest_forget(g->attest, r->device);
 }
 
+static void take_policies(void *userdata)
+{
+        Reason reason;
+        int r = identity_reload_policies(userdata, &reason);
+        if (r < 0)
+                log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "REASON", "policies" }),
+                                  "The policies are not read anew: %s", reason.text);
+}
+
 static void commit(Gateway *g, Change *c)
 {
         Settings *old = g->settings;
@@ -134,6 +144,8 @@ static void commit(Gateway *g, Change *c)
                 end_sessions(g, d);
         }
         settings_free(old);
+        if (fiber_spawn(take_policies, g->identity) < 0)
+                log_warning("No memory to read the policies anew, ignoring");
 }
 
 static int reload(Gateway *g, Reason *reason)

@@ -93,10 +93,20 @@ void identity_free_policies(Identity *id)
         id->n_policies = id->current = 0;
 }
 
-void identity_reload_policies(Identity *id)
+static void read_anew(Identity *id)
 {
         identity_free_policies(id);
         identity_load_policies(id);
+}
+
+int identity_reload_policies(Identity *id, Reason *reason)
+{
+        int r = tpm_lock(id->tpm, reason);
+        if (r < 0)
+                return r;
+        read_anew(id);
+        tpm_unlock(id->tpm);
+        return 0;
 }
 
 void identity_drop_tickets(Identity *id)
@@ -197,7 +207,7 @@ static int install(Identity *id, void *argument, Reason *reason)
                                   POLICIES_MAX);
         int r = write_policy(id, p, reason);
         if (r == 0)
-                identity_reload_policies(id);
+                read_anew(id);
         return r;
 }
 
@@ -250,7 +260,7 @@ static int retire(Identity *id, void *argument, Reason *reason)
         if (r < 0)
                 return r;
         remove_retired(id, *ret);
-        identity_reload_policies(id);
+        read_anew(id);
         return 0;
 }
 

@@ -159,8 +159,8 @@ const Policy *identity_policy(const Identity *id, size_t i);
  * after an update is installed before the update. -EBADMSG, -EINVAL; -ENOSPC: there are too many.
  */
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason);
-/* Reads anew what somebody else has installed. */
-void identity_reload_policies(Identity *id);
+/* Reads anew what somebody else has installed, when nobody is in the middle of using it. */
+int identity_reload_policies(Identity *id, Reason *reason);
 /* Increments the counter: policies with a maximum below its new value are dead for good, and their
  * files go. */
 int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason);

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A TPM that goes away, comes back, or does not answer, under the running daemon."""
 
+import json
 import os
+import time
 
 from hostile_attest import result, shown, told_upstream
 from hostile_coap import Firmware, opened
@@ -36,9 +38,13 @@ def away(lab, daemon):
               "a bad verdict is not in force")
         lab.say("verdicts are in force, for better and for worse; telemetry of dev1 and dev2 arrives")
         check(not shows(lab, first) and not shows(lab, second), "a report was made without a TPM")
+        check(tpm_state(lab)["state"] == "away" and "Cannot open the TPM" in tpm_state(lab)["reason"],
+              f"the status does not tell: {tpm_state(lab)}")
+        lab.say(f"status: {tpm_state(lab)}")
     finally:
         lab.run("gw", "rm", "-f", "/run/tpm/sock", quiet=True)
         lab.service("start", "swtpm")
+    check(wait_until(lambda: tpm_state(lab)["state"] == "ok", 15), "it does not come back by itself")
     check(wait_until(lambda: shows(lab, second), 90),
           "the report that could not be made is not made up for")
     check(wait_until(lambda: said(seen, "The TPM is back"), 5), "the journal does not say that the TPM is back")
@@ -50,6 +56,9 @@ def away(lab, daemon):
     f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
 
 
+AS_DAEMON = ["setpriv", "--reuid=sallyport", "--regid=sallyport", "--init-groups"]
+
+
 def shows(lab, nonce):
     """Is there a report upstream with the evidence that carries this nonce?"""
     return any(nonce in payload for payload in reports(lab).values())
@@ -57,6 +66,46 @@ def shows(lab, nonce):
 
 def said(seen, words):
     return [e["MESSAGE"] for e in seen.new() if words in e["MESSAGE"]]
+
+
+def tpm_state(lab):
+    return json.loads(lab.run("gw", "sallyportctl", "status", "--json",
+                              quiet=True).stdout)["identity"]["tpm"]
+
+
+def policies(lab, daemon):
+    """Policies come and go while the daemon runs; the one that holds is used"""
+    folder = os.path.join(lab.dir, "gw/var-lib/sallyport/identity/policies")
+    kept = {n: open(os.path.join(folder, n)).read() for n in os.listdir(folder)}
+    seen = Reasons(lab, _COMM="sallyportd")
+
+    f = Firmware(lab)
+
+    def attests(word):
+        code = f.post(f.token(f.claims(f.nonce())))
+        check((code == "2.04") == word, f"the gateway's result is answered {code} {f.said}")
+    try:
+        attests(True)
+        lab.run("gw", *AS_DAEMON, "sallyportctl", "policy", "install", "/etc/sallyport/update.json")
+        lab.run("gw", "sallyportctl", "reload", quiet=True)
+        attests(True)
+        for n in kept:
+            os.remove(os.path.join(folder, n))
+        lab.run("gw", "sallyportctl", "reload", quiet=True)
+        attests(False)
+        check(said(seen, "PCR 7 is"), "the journal does not say which PCR differs")
+        lab.say("with the policy for the state after the update alone nothing signs")
+    finally:
+        for n in os.listdir(folder):
+            os.remove(os.path.join(folder, n))
+        for n, text in kept.items():
+            with open(os.path.join(folder, n), "w") as out:
+                out.write(text)
+            os.chmod(os.path.join(folder, n), 0o644)
+        lab.run("gw", "sallyportctl", "reload", quiet=True)
+    attests(True)
+    daemon.serves()
+    time.sleep(1.1)  # a nonce a second
 
 
 def signal(lab, name, service):
@@ -113,4 +162,4 @@ def stops(lab, daemon):
     f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
 
 
-away.own = stops.own = True
+away.own = stops.own = policies.own = True
