@@ -59,6 +59,10 @@ static void show_store(const json_t *s)
                            (long long)records, view_size(view_integer(s, "bytes")),
                            view_span(s, "oldest_seconds"),
                            view_size(view_integer(s, "disk_bytes")));
+        const json_t *anchor = json_object_get(s, "anchor");
+        if (view_true(anchor, "replaced"))
+                view_field("", "%s: %s", view_toned(TONE_BAD, "was replaced before the start"),
+                           view_string(anchor, "found", "?"));
 }
 
 static void show_device_counts(const json_t *d)

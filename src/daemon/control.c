@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/reload.h"
+#include "daemon/state-anchor.h"
 #include "daemon/why.h"
 
 static json_t *seconds(usec_t span)
@@ -61,11 +62,13 @@ static json_t *store_status(Gateway *g)
 {
         StoreStats s;
         store_stats(g->store, &s);
-        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "records", (json_int_t)s.records,
-                         "bytes", (json_int_t)s.bytes, "disk_bytes", (json_int_t)s.disk_bytes,
-                         "appended", (json_int_t)s.appended, "refused", (json_int_t)s.refused,
-                         "commit_max_usec", (json_int_t)s.commit_max, "oldest_seconds",
-                         s.oldest == 0 ? json_null() : seconds(elapsed(s.oldest, now_realtime())));
+        return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "records",
+                         (json_int_t)s.records, "bytes", (json_int_t)s.bytes, "disk_bytes",
+                         (json_int_t)s.disk_bytes, "appended", (json_int_t)s.appended, "refused",
+                         (json_int_t)s.refused, "commit_max_usec", (json_int_t)s.commit_max,
+                         "oldest_seconds",
+                         s.oldest == 0 ? json_null() : seconds(elapsed(s.oldest, now_realtime())),
+                         "anchor", state_anchor_status(g->anchor));
 }
 
 static json_t *devices_status(Gateway *g)

@@ -14,6 +14,7 @@
 #include "daemon/ingress-mqtt.h"
 #include "daemon/report.h"
 #include "daemon/startup.h"
+#include "daemon/state-anchor.h"
 #include "daemon/submissions.h"
 #include "daemon/tpm-watch.h"
 #include "platform/notify.h"
@@ -171,7 +172,10 @@ static int start_store(Gateway *g)
         if (asprintf(&directory, "%s/store", g->settings->state_directory) < 0)
                 return -ENOMEM;
         int r = store_open(g->loop, directory, g->settings->store_maximum_size, &g->store);
-        return r < 0 ? log_error_errno(r, "Cannot open the store in %s", directory) : 0;
+        if (r < 0)
+                return log_error_errno(r, "Cannot open the store in %s", directory);
+        r = state_anchor_new(g, &g->anchor);
+        return r < 0 ? log_error_errno(r, "Cannot watch over the state on the disk") : 0;
 }
 
 static int start_uplink(Gateway *g)
@@ -356,14 +360,15 @@ static int on_stop(void *userdata)
 {
         Gateway *g = userdata;
         bool late = now_boottime() >= g->stop_until;
-        if (identity_busy(g->identity) && late && !g->tpm_abandoned) {
+        bool busy = identity_busy(g->identity) || state_anchor_busy(g->anchor);
+        if (busy && late && !g->tpm_abandoned) {
                 log_warning("The TPM did not answer in time, the end does not wait for it");
                 identity_abandon(g->identity);
                 g->tpm_abandoned = true;
                 g->stop_until = usec_add(now_boottime(), STOP_MAX);
                 late = false;
         }
-        if (identity_busy(g->identity) && !late)
+        if (busy && !late)
                 return loop_timer_arm_relative(g->stop, STOP_PAUSE);
         loop_exit(g->loop, 0);
         return 0;
@@ -422,8 +427,10 @@ int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **re
 
 void gateway_stop(Gateway *g)
 {
-        if (g->stop_until == 0)
+        if (g->stop_until == 0) {
                 g->stop_until = usec_add(now_boottime(), STOP_MAX);
+                state_anchor_stop(g->anchor);
+        }
         if (loop_timer_arm_relative(g->stop, 0) < 0)
                 loop_exit(g->loop, 0);
 }
@@ -451,6 +458,8 @@ Gateway *gateway_free(Gateway *g)
         minter_free(g->minter);
         tpm_watch_free(g->tpm_watch);
         uplink_free(g->uplink);
+        if (!state_anchor_busy(g->anchor)) /* else its stack stands on it, for good */
+                state_anchor_free(g->anchor);
         store_free(g->store);
         attest_free(g->attest);
         reports_free(g->reports);

@@ -20,6 +20,7 @@ typedef struct Reports Reports;
 typedef struct Submissions Submissions;
 typedef struct IngressMqtt IngressMqtt;
 typedef struct IngressCoap IngressCoap;
+typedef struct StateAnchor StateAnchor;
 typedef struct TpmWatch TpmWatch;
 
 typedef struct Gateway {
@@ -33,6 +34,7 @@ typedef struct Gateway {
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Registry *registry;
         Store *store;
+        StateAnchor *anchor;
         Enforcer *enforcer;
         Uplink *uplink;
         Attest *attest;

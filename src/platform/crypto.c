@@ -7,6 +7,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -70,6 +71,21 @@ int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA25
                 EVP_PKEY_derive(ctx, ret, &len) == 1 && len == CRYPTO_SHA256_SIZE;
         ERR_clear_error();
         return good ? 0 : -EIO;
+}
+
+int crypto_hmac(const uint8_t key[static CRYPTO_SHA256_SIZE], Bytes message,
+                uint8_t ret[static CRYPTO_SHA256_SIZE])
+{
+        unsigned len = 0;
+        if (!HMAC(EVP_sha256(), key, CRYPTO_SHA256_SIZE, message.data, message.len, ret, &len) ||
+            len != CRYPTO_SHA256_SIZE)
+                return -EIO;
+        return 0;
+}
+
+bool crypto_same(const uint8_t *a, const uint8_t *b, size_t len)
+{
+        return CRYPTO_memcmp(a, b, len) == 0;
 }
 
 char *crypto_pem(const char *label, Bytes der)

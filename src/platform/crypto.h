@@ -17,6 +17,12 @@ int crypto_random(void *p, size_t len);
  * which is as random as a key. 0 or -EIO. */
 int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA256_SIZE]);
 
+/* HMAC-SHA256 (RFC 2104). 0 or -EIO. */
+int crypto_hmac(const uint8_t key[static CRYPTO_SHA256_SIZE], Bytes message,
+                uint8_t ret[static CRYPTO_SHA256_SIZE]);
+/* Whether two secrets or digests are the same, in a time that does not tell where they differ. */
+bool crypto_same(const uint8_t *a, const uint8_t *b, size_t len);
+
 /* A new PEM text (RFC 7468) of DER; NULL without memory. */
 char *crypto_pem(const char *label, Bytes der);
 

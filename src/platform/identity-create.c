@@ -46,6 +46,7 @@ static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reaso
 {
         _cleanup_(tpm_freep) Tpm *tpm = NULL;
         ESYS_TR storage = ESYS_TR_NONE;
+        uint64_t unused;
         int r = tpm_open(params->tcti, &tpm, reason);
         if (r == -ENOENT) /* its device or socket, as in identity_open() */
                 r = -ENODEV;
@@ -55,7 +56,10 @@ static int create_in_tpm(const IdentityParams *params, IdentityFiles *ret, Reaso
                 return r;
         r = tpm_session_start(tpm, storage, reason);
         if (r == 0)
-                r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, reason);
+                r = identity_tpm_create_counter(tpm, IDENTITY_COUNTER_INDEX, &unused, reason);
+        if (r == 0)
+                r = identity_tpm_create_counter(tpm, IDENTITY_STATE_INDEX, &ret->state_start,
+                                                reason);
         if (r == 0)
                 r = create_keys(tpm, storage, params, ret, reason);
         identity_tpm_flush(tpm, storage);

@@ -56,8 +56,9 @@ static int write_settings(const char *directory, const IdentityFiles *f, Reason 
         snprintf(index, sizeof(index), "0x%08x", f->counter_index);
         if (!pem || !pcrs)
                 return reason_set(reason, -EIO, "The operator key is no P-256 public key");
-        json_t *root = json_pack("{s:s, s:s, s:s, s:s}", "format", FORMAT, "pcrs", pcrs,
-                                 "counter-index", index, "operator-key", pem);
+        json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:s}", "format", FORMAT, "pcrs", pcrs,
+                                 "counter-index", index, "state-counter-start",
+                                 (json_int_t)f->state_start, "operator-key", pem);
         text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         json_decref(root);
         if (!text)
@@ -131,13 +132,16 @@ static int read_settings_object(json_t *root, IdentityFiles *ret)
 {
         const char *format, *pcrs, *index, *key;
         int used = 0;
-        if (json_unpack_ex(root, NULL, JSON_STRICT, "{s:s, s:s, s:s, s:s}", "format", &format,
-                           "pcrs", &pcrs, "counter-index", &index, "operator-key", &key) < 0 ||
+        json_int_t start;
+        if (json_unpack_ex(root, NULL, JSON_STRICT, "{s:s, s:s, s:s, s:I, s:s}", "format", &format,
+                           "pcrs", &pcrs, "counter-index", &index, "state-counter-start", &start,
+                           "operator-key", &key) < 0 ||
             !streq(format, FORMAT) || pcrs_parse(pcrs, &ret->pcrs) < 0 ||
             sscanf(index, "0x%8x%n", &ret->counter_index, &used) != 1 || index[used] ||
             p256_point_from_pem(key, ret->operator_point) < 0)
                 return -EBADMSG;
-        return 0;
+        ret->state_start = (uint64_t)start;
+        return start >= 0 ? 0 : -EBADMSG;
 }
 
 static int read_settings(const char *directory, IdentityFiles *ret, Reason *reason)

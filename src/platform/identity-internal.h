@@ -18,6 +18,7 @@ typedef struct IdentityFiles {
         IdentityBlob key, ak, secret;
         uint8_t operator_point[P256_POINT_SIZE];
         uint32_t pcrs, counter_index;
+        uint64_t state_start; /* where the state counter stood */
 } IdentityFiles;
 
 #define POLICIES_MAX 32
@@ -32,7 +33,7 @@ struct Identity {
         Tpm *tpm;
         IdentityFiles files;
         uint8_t point[P256_POINT_SIZE], ak_point[P256_POINT_SIZE];
-        ESYS_TR key, ak, counter;
+        ESYS_TR key, ak, counter, state_counter;
         bool loaded; /* these are, over the present connection */
         IdentityHealth health;
         IdentityPolicy policies[POLICIES_MAX];
@@ -71,9 +72,11 @@ int identity_tpm_create_key(Tpm *tpm, ESYS_TR storage, const TPM2B_PUBLIC *templ
                             const TPM2B_SENSITIVE_DATA *sealed, IdentityBlob *ret, Reason *reason);
 int identity_tpm_load(Tpm *tpm, ESYS_TR storage, const IdentityBlob *blob, ESYS_TR *ret,
                       Reason *reason);
-int identity_tpm_create_counter(Tpm *tpm, uint32_t index, Reason *reason);
+/* Defines it where there is none; hands out what it stands at. */
+int identity_tpm_create_counter(Tpm *tpm, uint32_t index, uint64_t *ret, Reason *reason);
 int identity_tpm_open_counter(Tpm *tpm, uint32_t index, ESYS_TR *ret, Reason *reason);
 int identity_tpm_read_counter(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *reason);
+int identity_tpm_increment(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *reason);
 int identity_tpm_read_pcrs(Tpm *tpm, uint32_t mask, PcrValues *ret, Reason *reason);
 void identity_tpm_flush(Tpm *tpm, ESYS_TR object);
 

@@ -251,12 +251,7 @@ static void remove_retired(Identity *id, uint64_t counter)
 static int retire(Identity *id, void *argument, Reason *reason)
 {
         uint64_t *ret = argument;
-        TSS2_RC rc = Esys_NV_Increment(tpm_esys(id->tpm), ESYS_TR_RH_OWNER, id->counter,
-                                       tpm_session(id->tpm, TPM_PROTECT_AUTH), ESYS_TR_NONE,
-                                       ESYS_TR_NONE);
-        if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(id->tpm, reason, rc, "Cannot increment the policy counter");
-        int r = identity_tpm_read_counter(id->tpm, id->counter, ret, reason);
+        int r = identity_tpm_increment(id->tpm, id->counter, ret, reason);
         if (r < 0)
                 return r;
         remove_retired(id, *ret);

@@ -69,7 +69,7 @@ static int check_counter(Tpm *tpm, ESYS_TR nv, uint32_t index, Reason *reason)
         _cleanup_esys_ TPM2B_NV_PUBLIC *pub = NULL;
         TSS2_RC rc = Esys_NV_ReadPublic(tpm_esys(tpm), nv, WITH(tpm, TPM_PROTECT_OUT), &pub, NULL);
         if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(tpm, reason, rc, "Cannot read the policy counter's definition");
+                return tpm_fail(tpm, reason, rc, "Cannot read a counter's definition");
         TPM2B_NV_PUBLIC ours = template_counter(index, true);
         const TPMS_NV_PUBLIC *a = &pub->nvPublic, *b = &ours.nvPublic;
         if (a->nameAlg != b->nameAlg || a->dataSize != b->dataSize || a->authPolicy.size != 0 ||
@@ -85,10 +85,10 @@ int identity_tpm_open_counter(Tpm *tpm, uint32_t index, ESYS_TR *ret, Reason *re
         ESYS_TR nv;
         TSS2_RC rc = Esys_TR_FromTPMPublic(tpm_esys(tpm), index, WITH(tpm, TPM_PROTECT_OUT), &nv);
         if (tpm_rc_base(rc) == TPM2_RC_HANDLE)
-                return reason_set(reason, -ENOENT, "The TPM has no policy counter at 0x%08x",
+                return reason_set(reason, -ENOENT, "The TPM has no counter at 0x%08x any more",
                                   index);
         if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(tpm, reason, rc, "Cannot find the policy counter");
+                return tpm_fail(tpm, reason, rc, "Cannot find a counter");
         int r = check_counter(tpm, nv, index, reason);
         if (r < 0) {
                 Esys_TR_Close(tpm_esys(tpm), &nv);
@@ -106,27 +106,31 @@ static int define_counter(Tpm *tpm, uint32_t index, ESYS_TR *ret, Reason *reason
         TSS2_RC rc = Esys_NV_DefineSpace(tpm_esys(tpm), ESYS_TR_RH_OWNER, WITH(tpm, TPM_PROTECT_IN),
                                          &no_password, &pub, &nv);
         if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(tpm, reason, rc, "Cannot define the policy counter");
+                return tpm_fail(tpm, reason, rc, "Cannot define a counter");
         *ret = nv;
         return 0;
 }
 
+int identity_tpm_increment(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *reason)
+{
+        TSS2_RC rc = Esys_NV_Increment(tpm_esys(tpm), ESYS_TR_RH_OWNER, counter,
+                                       WITH(tpm, TPM_PROTECT_AUTH));
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(tpm, reason, rc, "Cannot increment a counter");
+        return identity_tpm_read_counter(tpm, counter, ret, reason);
+}
+
 /* A counter has a value, and its final name, only after its first increment. */
-int identity_tpm_create_counter(Tpm *tpm, uint32_t index, Reason *reason)
+int identity_tpm_create_counter(Tpm *tpm, uint32_t index, uint64_t *ret, Reason *reason)
 {
         ESYS_TR nv = ESYS_TR_NONE;
-        uint64_t value;
         int r = identity_tpm_open_counter(tpm, index, &nv, reason);
         if (r == -ENOENT)
                 r = define_counter(tpm, index, &nv, reason);
         if (r < 0)
                 return r;
-        if (identity_tpm_read_counter(tpm, nv, &value, reason) < 0) {
-                TSS2_RC rc = Esys_NV_Increment(tpm_esys(tpm), ESYS_TR_RH_OWNER, nv,
-                                               WITH(tpm, TPM_PROTECT_AUTH));
-                if (rc != TSS2_RC_SUCCESS)
-                        r = tpm_fail(tpm, reason, rc, "Cannot increment the policy counter");
-        }
+        if (identity_tpm_read_counter(tpm, nv, ret, reason) < 0)
+                r = identity_tpm_increment(tpm, nv, ret, reason);
         Esys_TR_Close(tpm_esys(tpm), &nv);
         return r;
 }
@@ -138,9 +142,9 @@ int identity_tpm_read_counter(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *
         TSS2_RC rc = Esys_NV_Read(tpm_esys(tpm), counter, counter, WITH(tpm, TPM_PROTECT_OUT),
                                   sizeof(value), 0, &data);
         if (rc != TSS2_RC_SUCCESS)
-                return tpm_fail(tpm, reason, rc, "Cannot read the policy counter");
+                return tpm_fail(tpm, reason, rc, "Cannot read a counter");
         if (data->size != sizeof(value))
-                return reason_set(reason, -EIO, "The policy counter has an impossible size");
+                return reason_set(reason, -EIO, "A counter has an impossible size");
         memcpy(&value, data->buffer, sizeof(value));
         *ret = be64toh(value);
         return 0;

@@ -92,6 +92,9 @@ static int load_keys(Identity *id, Reason *reason)
         if (r == 0)
                 r = identity_tpm_open_counter(id->tpm, id->files.counter_index, &id->counter,
                                               reason);
+        if (r == 0)
+                r = identity_tpm_open_counter(id->tpm, IDENTITY_STATE_INDEX, &id->state_counter,
+                                              reason);
         if (r == -ENOENT) /* without it no policy holds any more */
                 r = -ENXIO;
         id->loaded = r == 0;
@@ -132,7 +135,7 @@ static int load_again(Identity *id, Reason *reason)
         if (!id->health.away)
                 log_warning("What was loaded into the TPM is gone: connecting anew.");
         id->loaded = false;
-        id->key = id->ak = id->counter = ESYS_TR_NONE;
+        id->key = id->ak = id->counter = id->state_counter = ESYS_TR_NONE;
         identity_drop_tickets(id);
         int r = tpm_reconnect(id->tpm, reason);
         return r < 0 ? r : load_keys(id, reason);
@@ -211,7 +214,7 @@ int identity_open_files(const char *state_directory, Identity **ret, Reason *rea
         if (!id || !(id->state_directory = strdup(state_directory)) ||
             !(id->directory = identity_path(state_directory, "identity")))
                 return reason_set(reason, -ENOMEM, "Out of memory");
-        id->key = id->ak = id->counter = ESYS_TR_NONE;
+        id->key = id->ak = id->counter = id->state_counter = ESYS_TR_NONE;
         int r = identity_files_read(id->directory, &id->files, reason);
         if (r == 0)
                 r = check_files(id, reason);
@@ -288,6 +291,31 @@ static int read_counter(Identity *id, void *argument, Reason *reason)
 int identity_read_counter(Identity *id, uint64_t *ret, Reason *reason)
 {
         return identity_run(id, read_counter, ret, reason);
+}
+
+static int read_state_counter(Identity *id, void *argument, Reason *reason)
+{
+        return identity_tpm_read_counter(id->tpm, id->state_counter, argument, reason);
+}
+
+int identity_state_counter(Identity *id, uint64_t *ret, Reason *reason)
+{
+        return identity_run(id, read_state_counter, ret, reason);
+}
+
+static int advance_state_counter(Identity *id, void *argument, Reason *reason)
+{
+        return identity_tpm_increment(id->tpm, id->state_counter, argument, reason);
+}
+
+int identity_state_advance(Identity *id, uint64_t *ret, Reason *reason)
+{
+        return identity_run(id, advance_state_counter, ret, reason);
+}
+
+uint64_t identity_state_start(const Identity *id)
+{
+        return id->files.state_start;
 }
 
 int identity_probe(Identity *id, Reason *reason)

@@ -31,8 +31,9 @@
 
 typedef struct Identity Identity;
 
-#define IDENTITY_NONCE_MAX     64 /* some TPMs take no more than 48 */
-#define IDENTITY_COUNTER_INDEX 0x01800101U
+#define IDENTITY_NONCE_MAX     64          /* some TPMs take no more than 48 */
+#define IDENTITY_COUNTER_INDEX 0x01800101U /* of policies */
+#define IDENTITY_STATE_INDEX   0x01800102U /* of what is on the disk: see platform/anchor.h */
 #define IDENTITY_DEFAULT_PCRS  "0 2 4 7"
 #define IDENTITY_DEFAULT_TCTI  "device:/dev/tpmrm0"
 #define IDENTITY_ATTEST_MAX    1024
@@ -98,6 +99,12 @@ int identity_probe(Identity *id, Reason *reason);
 /* Is the TPM in dictionary attack lockout? That does not concern our keys, which no password opens;
  * but somebody has been guessing. */
 int identity_lockout(Identity *id, bool *ret, Reason *reason);
+
+/* The counter that dates what is on the disk: it only goes up, for this TPM's life. `start` is what
+ * it stood at when the identity was made. Errors as of identity_sign(), none of a policy. */
+int identity_state_counter(Identity *id, uint64_t *ret, Reason *reason);
+int identity_state_advance(Identity *id, uint64_t *ret, Reason *reason);
+uint64_t identity_state_start(const Identity *id);
 
 /* What this TPM says, signed by the AK: TPMS_ATTEST and TPMT_SIGNATURE as marshalled bytes. */
 typedef struct IdentityAttestation {

@@ -369,5 +369,6 @@ void store_db_stats(StoreDb *db, StoreStats *ret)
         ret->records = db->records;
         ret->bytes = db->bytes;
         ret->oldest = db->oldest;
+        ret->last_id = db->last_id;
         ret->disk_bytes = file_size(db->path, "") + file_size(db->path, "-wal");
 }

@@ -236,7 +236,7 @@ static int prepare_statements(StoreDb *db)
 
 static int load_state(StoreDb *db)
 {
-        int64_t epoch, records, bytes, oldest, pages, free_pages;
+        int64_t epoch, records, bytes, oldest, pages, free_pages, last_id;
         int r = store_sql_integer(db->sql, "SELECT epoch FROM state", &epoch);
         if (r == 0)
                 r = store_sql_integer(db->sql, "SELECT records FROM state", &records);
@@ -248,10 +248,16 @@ static int load_state(StoreDb *db)
                                       " ORDER BY id LIMIT 1), 0)",
                                       &oldest);
         if (r == 0)
+                r = store_sql_integer(db->sql,
+                                      "SELECT coalesce((SELECT seq FROM sqlite_sequence"
+                                      " WHERE name = 'record'), 0)",
+                                      &last_id);
+        if (r == 0)
                 r = store_sql_integer(db->sql, "PRAGMA page_count", &pages);
         if (r == 0)
                 r = store_sql_integer(db->sql, "PRAGMA freelist_count", &free_pages);
-        if (r == -ENOENT || (r == 0 && (records < 0 || bytes < 0 || free_pages > pages)))
+        if (r == -ENOENT ||
+            (r == 0 && (records < 0 || bytes < 0 || last_id < 0 || free_pages > pages)))
                 return -EUCLEAN;
         if (r < 0)
                 return r;
@@ -259,6 +265,7 @@ static int load_state(StoreDb *db)
         db->records = (uint64_t)records;
         db->bytes = (uint64_t)bytes;
         db->oldest = (usec_t)oldest;
+        db->last_id = (uint64_t)last_id;
         db->pages = (uint64_t)(pages - free_pages);
         return 0;
 }

@@ -40,7 +40,7 @@ struct StoreDb {
         uint64_t pages;  /* in use when the transaction began */
         uint64_t growth; /* bytes that the transaction may add, estimated */
         uint64_t epoch;
-        uint64_t last_id;                    /* given since the start */
+        uint64_t last_id;                    /* the last that was given, or 0 */
         uint64_t records, bytes;             /* with the open transaction */
         uint64_t saved_records, saved_bytes; /* what a rollback goes back to */
         usec_t oldest;

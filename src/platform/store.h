@@ -36,6 +36,7 @@ typedef struct StoreStats {
         uint64_t disk_bytes;                 /* of the files */
         uint64_t appended, deleted, refused; /* since start */
         usec_t oldest;                       /* received time of the first record, 0 when empty */
+        uint64_t last_id;                    /* the highest that was ever given in this file */
         uint64_t commits;
         usec_t commit_max; /* longest commit since start */
 } StoreStats;

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import time
 
 from hostile_attest import result, shown, told_upstream
@@ -54,6 +55,58 @@ def away(lab, daemon):
           "upstream does not hear of it")
     lab.say("the TPM is back: the report is made up for, the next result is signed")
     f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
+
+
+def copies(lab, daemon):
+    """While the daemon does not run its store is replaced by an older copy, and taken away"""
+    state = os.path.join(lab.dir, "gw/var-lib/sallyport")
+    kept = os.path.join(lab.dir, "older-store")
+
+    def anchor():
+        return json.loads(lab.run("gw", "sallyportctl", "status", "--json",
+                                  quiet=True).stdout)["store"]["anchor"]
+
+    def restart(meddle):
+        lab.service("stop", "daemon")
+        meddle()
+        lab.service("start", "daemon")
+        return anchor()
+
+    def publish(text):
+        lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-q", "1", "-t", "copies", "-m", text),
+                quiet=True)
+
+    def replace():
+        shutil.rmtree(f"{state}/store")
+        shutil.copytree(kept, f"{state}/store")
+        lab.run("gw", "chown", "-R", "sallyport:sallyport", "/var/lib/sallyport/store", quiet=True)
+
+    number = os.getpid()
+    publish(f"first {number}")
+    found = restart(lambda: shutil.copytree(f"{state}/store", kept))
+    check(not found["replaced"], f"the gateway does not know its own store: {found}")
+    publish(f"second {number}")
+    seen = Reasons(lab, REASON="state-replaced")
+    before = len(lab.arrived())
+    found = restart(replace)
+    check(found["replaced"] and "older copy" in found["found"], f"nobody notices: {found}")
+    check(seen.new(), "the journal says nothing")
+    lab.say(f"an older copy: {found['found']}")
+    check(wait_until(lambda: any(t.endswith("/gateway/audit") and b"older copy" in p
+                                 for t, _, p in lab.arrived()[before:]), 20),
+          "upstream does not hear of it")
+    found = restart(lambda: None)
+    check(not found["replaced"], f"it is said a second time: {found}")
+    found = restart(lambda: shutil.rmtree(f"{state}/store"))
+    check(found["replaced"] and "another one" in found["found"], f"nobody notices: {found}")
+    found = restart(lambda: os.remove(f"{state}/anchor.json"))
+    check(found["replaced"] and "is gone" in found["found"], f"nobody notices: {found}")
+    lab.run("gw", "bash", "-c", "kill -KILL $(cat /run/daemon.pid)", quiet=True)
+    lab.service("start", "daemon")
+    check(not anchor()["replaced"], f"a crash is taken for a replacement: {anchor()}")
+    shutil.rmtree(kept)
+    daemon.restarted()
+    daemon.serves()
 
 
 AS_DAEMON = ["setpriv", "--reuid=sallyport", "--regid=sallyport", "--init-groups"]
@@ -162,4 +215,4 @@ def stops(lab, daemon):
     f.post(f.token({**f.claims(f.nonce()), 2395: 0x6000}))
 
 
-away.own = stops.own = policies.own = True
+away.own = stops.own = policies.own = copies.own = True
