@@ -55,6 +55,8 @@ const char *ossl_verify_word(long code)
                 return "chain-too-long";
         case X509_V_ERR_INVALID_PURPOSE:
                 return "wrong-purpose";
+        case X509_V_ERR_CERT_REVOKED:
+                return "revoked";
         default:
                 return "bad-certificate";
         }
