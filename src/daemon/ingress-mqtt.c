@@ -343,7 +343,7 @@ static int start_server(IngressMqtt *in, const IngressMqttSettings *settings)
 {
         Reason reason = { "" };
         const TlsServerConfig config = {
-                .trust_file = settings->device_ca,
+                .trust = settings->trust,
                 .alpn = "mqtt",
                 .tls12 = !settings->minimum_tls_1_3,
                 .connections_max = settings->maximum_connections,

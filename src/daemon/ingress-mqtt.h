@@ -10,19 +10,20 @@
 #include "domain/registry.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
+#include "platform/trust.h"
 
 typedef struct Gateway Gateway;
 typedef struct IngressMqtt IngressMqtt;
 
 typedef struct IngressMqttSettings {
-        const char *device_ca; /* PEM file */
+        Trust *trust; /* in devices */
         bool minimum_tls_1_3;
         uint32_t maximum_packet_size; /* bytes */
         uint32_t maximum_connections;
         usec_t keep_alive; /* the longest, whole seconds */
 } IngressMqttSettings;
 
-/* Does not listen yet, and refuses handshakes until it has a credential. 0, -ENOMEM, or -EINVAL
+/* Does not listen yet, and refuses handshakes until it has a credential. 0, or a negative errno
  * with the reason logged. */
 int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings,
                      IngressMqtt **ret);

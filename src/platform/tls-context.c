@@ -49,33 +49,24 @@ static bool set_protocol(SSL_CTX *ctx, const TlsServerConfig *config)
                SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"sallyport", 9) == 1;
 }
 
-/* An intermediate authority in the trust file is an anchor without its root. */
-static bool set_trust(SSL_CTX *ctx, const char *file)
+static bool set_trust(SSL_CTX *ctx, const Trust *trust)
 {
-        STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
-        if (!names)
-                return false;
-        SSL_CTX_set_client_CA_list(ctx, names);
-        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
         SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH);
-        return SSL_CTX_load_verify_file(ctx, file) == 1 &&
+        return trust_use_ctx(trust, ctx) == 0 &&
                SSL_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1;
 }
 
-int tls_context_new(const TlsServerConfig *config, const Credential *credential, Reason *reason,
-                    SSL_CTX **ret)
+int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason, SSL_CTX **ret)
 {
         ERR_clear_error();
         _cleanup_(SSL_CTX_freep) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
         if (!ctx)
                 return reason_set(reason, -ENOMEM, "Cannot set up TLS: %s", ossl_error());
-        if (!set_protocol(ctx, config))
+        if (!set_protocol(ctx, config) || !set_trust(ctx, config->trust))
                 return reason_set(reason, -EINVAL, "Cannot set up TLS: %s", ossl_error());
-        if (!set_trust(ctx, config->trust_file))
-                return reason_set(reason, -EINVAL, "Cannot use %s as authorities of devices: %s",
-                                  config->trust_file, ossl_error());
-        if (credential && credential_use_ctx(credential, ctx) < 0)
+        handshakes_use_ctx(&s->handshakes, ctx);
+        if (s->credential && credential_use_ctx(s->credential, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate");
         *ret = TAKE_PTR(ctx);
         return 0;

@@ -280,12 +280,24 @@ static Credential *load_credential(const Gateway *g, bool in_tpm)
         return c;
 }
 
+static Trust *load_trust(const Gateway *g, const char *list)
+{
+        char ca[128], path[128];
+        const char *lists[] = { path };
+        Reason reason = { "" };
+        Trust *t = NULL;
+        const TrustFiles files = { .authorities = ca, .lists = lists, .n_lists = !!list };
+        snprintf(ca, sizeof(ca), "%s/ca.pem", g->directory);
+        snprintf(path, sizeof(path), "%s/%s", g->directory, strempty(list));
+        assert_int_equal(trust_new(&files, &reason, &t), 0);
+        return t;
+}
+
 static void open_door(Gateway *g, bool tls12, bool in_tpm)
 {
-        char ca[128];
-        snprintf(ca, sizeof(ca), "%s/ca.pem", g->directory);
+        _cleanup_(trust_unrefp) Trust *trust = load_trust(g, NULL);
         const IngressMqttSettings settings = {
-                .device_ca = ca,
+                .trust = trust,
                 .minimum_tls_1_3 = !tls12,
                 .maximum_packet_size = 64 * 1024,
                 .maximum_connections = 20,
