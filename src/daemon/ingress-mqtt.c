@@ -409,6 +409,11 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
         return NULL;
 }
 
+void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed)
+{
+        tls_server_handshakes(in->server, ret_full, ret_resumed);
+}
+
 int ingress_mqtt_set_credential(IngressMqtt *in, Credential *c)
 {
         return tls_server_set_credential(in->server, c);

@@ -38,6 +38,9 @@ int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
 int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *address,
                             uint16_t *ret_port);
 
+/* See tls_server_handshakes(). */
+void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed);
+
 /* Ends the device's sessions and looks at `d` no more: before its state is freed. */
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d);
 

@@ -124,8 +124,8 @@ static bool configure(CoapServer *s, SSL *ssl)
 {
         SSL_set_info_callback(ssl, on_info);
         SSL_set_msg_callback(ssl, on_message);
-        SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
+        SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+        SSL_clear_options(ssl, SSL_OP_NO_TICKET);
         SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
         SSL_set_verify(ssl,
                        SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
@@ -160,10 +160,7 @@ static int on_client_hello(void *tls, coap_dtls_pki_t *setup)
                         return 0;
                 s->n_ssl++;
         }
-        /* Resumption is off: the cache would hold sessions past a change of trust. */
-        SSL_CTX_set_session_cache_mode(SSL_get_SSL_CTX(ssl), SSL_SESS_CACHE_OFF);
-        handshakes_use_ctx(&s->handshakes, SSL_get_SSL_CTX(ssl));
-        return configure(s, ssl) ? 1 : 0;
+        return handshakes_use_ctx(&s->handshakes, SSL_get_SSL_CTX(ssl)) == 0 && configure(s, ssl);
 }
 
 /* On every connection, resumed or not, from the session itself: libcoap's callback for names is
@@ -235,7 +232,9 @@ int coapserver_dtls_setup(CoapServer *s)
                 .cert_chain_verify_depth = CHAIN_DEPTH_MAX,
                 .additional_tls_setup_call_back = on_client_hello,
         };
-        int r = make_placeholder(s, &pki);
+        int r = handshakes_init(&s->handshakes, s->loop);
+        if (r >= 0)
+                r = make_placeholder(s, &pki);
         if (r < 0)
                 return r;
         return coap_context_set_pki(s->context, &pki) == 1 ? 0 : -EIO;

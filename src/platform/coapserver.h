@@ -109,7 +109,8 @@ void coapserver_respond(CoapTicket *t, const CoapResponse *r);
 typedef struct CoapServerStats {
         size_t sessions;
         size_t handshakes;      /* in progress */
-        uint64_t refused;       /* handshakes, since start */
+        uint64_t full, resumed; /* handshakes, since start */
+        uint64_t refused;       /* likewise */
         uint64_t requests;      /* handed up, since start */
         uint64_t duplicates;    /* repeated messages answered again, since start */
         uint64_t rebooted;      /* sessions dropped for a new handshake, since start */

@@ -32,17 +32,16 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
 static bool set_protocol(SSL_CTX *ctx, const TlsServerConfig *config)
 {
         SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                         SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                         SSL_OP_CIPHER_SERVER_PREFERENCE |
                                          SSL_OP_PRIORITIZE_CHACHA);
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         SSL_CTX_set_read_ahead(ctx, 1);
         SSL_CTX_set_security_level(ctx, 2);
-        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_max_cert_list(ctx, CERTIFICATES_MAX);
         if (config->alpn)
                 SSL_CTX_set_alpn_select_cb(ctx, on_alpn, (void *)config->alpn);
-        return SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
+        return SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
                SSL_CTX_set_min_proto_version(ctx, config->tls12 ? TLS1_2_VERSION
                                                                 : TLS1_3_VERSION) == 1 &&
                SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
@@ -63,9 +62,9 @@ int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason,
         _cleanup_(SSL_CTX_freep) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
         if (!ctx)
                 return reason_set(reason, -ENOMEM, "Cannot set up TLS: %s", ossl_error());
-        if (!set_protocol(ctx, config) || !set_trust(ctx, config->trust))
+        if (!set_protocol(ctx, config) || !set_trust(ctx, config->trust) ||
+            handshakes_use_ctx(&s->handshakes, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot set up TLS: %s", ossl_error());
-        handshakes_use_ctx(&s->handshakes, ctx);
         if (s->credential && credential_use_ctx(s->credential, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate");
         *ret = TAKE_PTR(ctx);

@@ -211,7 +211,11 @@ int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPor
         list_init(&s->ready);
         list_init(&s->deadlines[0]);
         list_init(&s->deadlines[1]);
-        int r = tls_server_prepare(s, config, reason);
+        int r = handshakes_init(&s->handshakes, loop);
+        if (r < 0)
+                return reason_set(reason, r, "Cannot make keys for session tickets: %s",
+                                  strerror(-r));
+        r = tls_server_prepare(s, config, reason);
         if (r >= 0) {
                 tls_server_commit(s);
                 r = loop_add_deferred(loop, &s->turn, LOOP_FATAL, on_turn, s);
@@ -345,4 +349,10 @@ void tls_server_cancel(TlsServer *s)
 size_t tls_server_connections(const TlsServer *s)
 {
         return s->n_connections;
+}
+
+void tls_server_handshakes(const TlsServer *s, uint64_t *ret_full, uint64_t *ret_resumed)
+{
+        *ret_full = s->handshakes.full;
+        *ret_resumed = s->handshakes.resumed;
 }

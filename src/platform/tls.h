@@ -3,7 +3,7 @@
 
 /* TLS server on the loop: listens, lets in who shows a certificate of a trusted authority, and
  * moves bytes between sockets and buffers. TLS 1.3, or 1.2 where it is allowed; no renegotiation,
- * no compression, no resumption. */
+ * no compression, no early data. Sessions resume by tickets (platform/tickets.h). */
 
 #include <stdint.h>
 #include <sys/socket.h>
@@ -79,6 +79,8 @@ void tls_server_commit(TlsServer *s);
 /* Forgets what was prepared. */
 void tls_server_cancel(TlsServer *s);
 size_t tls_server_connections(const TlsServer *s);
+/* Complete ones, since start. */
+void tls_server_handshakes(const TlsServer *s, uint64_t *ret_full, uint64_t *ret_resumed);
 
 void tls_connection_set_handler(TlsConnection *c, const TlsHandler *handler, void *userdata);
 const struct sockaddr_storage *tls_connection_peer(const TlsConnection *c);
