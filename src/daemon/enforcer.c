@@ -63,14 +63,9 @@ static int frame_copy(const EnforcerSettings *s, RulesetFrame *ret)
         return r;
 }
 
-static Posture effective_posture(const DeviceState *d)
-{
-        return d->quarantined ? POSTURE_CONTRAINDICATED : d->posture;
-}
-
 static int plan_state(const DeviceState *d, EgressPlan *ret)
 {
-        return egress_plan(d->device, effective_posture(d), d->expires, ret);
+        return egress_plan(d->device, device_state_effective(d), d->expires, ret);
 }
 
 int enforcer_new(Loop *loop, Enforcer **ret)

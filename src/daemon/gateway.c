@@ -245,11 +245,19 @@ static int resolve_tls_key(Gateway *g, TlsKeyMode *ret)
         return 0;
 }
 
+static int load_trust(Gateway *g)
+{
+        Reason reason = { "" };
+        const TrustFiles files = { .authorities = g->settings->devices_ca };
+        int r = trust_new(&files, &reason, &g->trust);
+        return r < 0 ? log_error_errno(r, "Cannot tell whom to let in: %s", reason.text) : 0;
+}
+
 static int open_doors(Gateway *g, bool minted)
 {
         const Settings *s = g->settings;
         const IngressMqttSettings mqtt = {
-                .device_ca = s->devices_ca,
+                .trust = g->trust,
                 .minimum_tls_1_3 = s->mqtt.minimum_tls == TLS_MINIMUM_1_3,
                 .maximum_packet_size = s->mqtt.maximum_packet_size,
                 .maximum_connections = s->mqtt.maximum_connections,
@@ -266,9 +274,10 @@ static int open_doors(Gateway *g, bool minted)
                 return 0;
         }
         r = ingress_coap_new(g, g->loop, s->coap.maximum_sessions, &g->coap);
-        if (r >= 0)
-                r = ingress_coap_set_trust(g->coap, s->devices_ca);
-        return r < 0 ? log_error_errno(r, "Cannot set up the CoAP door") : 0;
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the CoAP door");
+        ingress_coap_set_trust(g->coap, g->trust);
+        return 0;
 }
 
 static int start_credential(Gateway *g, TlsKeyMode mode)
@@ -321,7 +330,9 @@ static int listen_all(Gateway *g)
 static int start_doors(Gateway *g)
 {
         TlsKeyMode mode;
-        int r = resolve_tls_key(g, &mode);
+        int r = load_trust(g);
+        if (r >= 0)
+                r = resolve_tls_key(g, &mode);
         if (r < 0)
                 return r;
         g->tls_key = mode;
@@ -465,6 +476,7 @@ Gateway *gateway_free(Gateway *g)
         reports_free(g->reports);
         submissions_free(g->submissions);
         let_go_of_identity(g);
+        trust_unref(g->trust);
         enforcer_free(g->enforcer);
         registry_free(g->registry);
         loop_source_free(g->expiry);

@@ -14,6 +14,7 @@
 #include "platform/minter.h"
 #include "platform/reason.h"
 #include "platform/store.h"
+#include "platform/trust.h"
 
 typedef struct Attest Attest;
 typedef struct Reports Reports;
@@ -32,6 +33,7 @@ typedef struct Gateway {
         TpmWatch *tpm_watch;
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
+        Trust *trust;                  /* in devices */
         Registry *registry;
         Store *store;
         StateAnchor *anchor;

@@ -263,9 +263,9 @@ int ingress_coap_set_credential(IngressCoap *in, Credential *c)
         return coapserver_set_credential(in->server, c);
 }
 
-int ingress_coap_set_trust(IngressCoap *in, const char *path)
+void ingress_coap_set_trust(IngressCoap *in, Trust *trust)
 {
-        return coapserver_set_trust(in->server, path);
+        coapserver_set_trust(in->server, trust);
 }
 
 int ingress_coap_listen(IngressCoap *in, const struct sockaddr_storage *address)

@@ -16,6 +16,7 @@
 #include "platform/coapserver.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
+#include "platform/trust.h"
 
 typedef struct Gateway Gateway;
 typedef struct IngressCoap IngressCoap;
@@ -28,7 +29,7 @@ DEFINE_CLEANUP(IngressCoap, ingress_coap_free)
 
 /* See coapserver_set_credential(), _set_trust() and _listen(). */
 int ingress_coap_set_credential(IngressCoap *in, Credential *c);
-int ingress_coap_set_trust(IngressCoap *in, const char *path);
+void ingress_coap_set_trust(IngressCoap *in, Trust *trust);
 int ingress_coap_listen(IngressCoap *in, const struct sockaddr_storage *address);
 
 /* Ends the device's sessions and looks at `d` no more: before its state is freed. Unanswered

@@ -343,7 +343,7 @@ static int start_server(IngressMqtt *in, const IngressMqttSettings *settings)
 {
         Reason reason = { "" };
         const TlsServerConfig config = {
-                .trust_file = settings->device_ca,
+                .trust = settings->trust,
                 .alpn = "mqtt",
                 .tls12 = !settings->minimum_tls_1_3,
                 .connections_max = settings->maximum_connections,
@@ -407,6 +407,11 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
         loop_source_free(in->tick);
         free(in);
         return NULL;
+}
+
+void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed)
+{
+        tls_server_handshakes(in->server, ret_full, ret_resumed);
 }
 
 int ingress_mqtt_set_credential(IngressMqtt *in, Credential *c)

@@ -10,19 +10,20 @@
 #include "domain/registry.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
+#include "platform/trust.h"
 
 typedef struct Gateway Gateway;
 typedef struct IngressMqtt IngressMqtt;
 
 typedef struct IngressMqttSettings {
-        const char *device_ca; /* PEM file */
+        Trust *trust; /* in devices */
         bool minimum_tls_1_3;
         uint32_t maximum_packet_size; /* bytes */
         uint32_t maximum_connections;
         usec_t keep_alive; /* the longest, whole seconds */
 } IngressMqttSettings;
 
-/* Does not listen yet, and refuses handshakes until it has a credential. 0, -ENOMEM, or -EINVAL
+/* Does not listen yet, and refuses handshakes until it has a credential. 0, or a negative errno
  * with the reason logged. */
 int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings,
                      IngressMqtt **ret);
@@ -36,6 +37,9 @@ int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
 /* For an address with port 0. */
 int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *address,
                             uint16_t *ret_port);
+
+/* See tls_server_handshakes(). */
+void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed);
 
 /* Ends the device's sessions and looks at `d` no more: before its state is freed. */
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d);

@@ -129,7 +129,9 @@ static void log_refused(Gateway *g, DeviceState *d, SubmitOutcome outcome)
                                { "POSTURE", posture_to_string(device_state_effective(d)) }),
                     "A message of %s was not taken: %s (posture %s%s)", d->device->name,
                     submit_outcome_to_string(outcome), posture_to_string(d->posture),
-                    d->quarantined ? ", quarantined" : "");
+                    d->quarantined ? ", quarantined"
+                    : d->revoked   ? ", its certificate revoked"
+                                   : "");
 }
 
 static void count(Gateway *g, DeviceState *d, SubmitOutcome outcome, size_t len)

@@ -457,6 +457,22 @@ void registry_set_quarantine(Registry *r, DeviceState *d, bool on, const char *r
         tell(r);
 }
 
+void registry_set_revoked(Registry *r, DeviceState *d, bool on, const char *reason, usec_t now)
+{
+        char text[REASON_MAX];
+        set_text(text, on ? strempty(reason) : "");
+        if (on == d->revoked && streq(text, d->revoked_reason))
+                return;
+        note_change(r, d);
+        if (on != d->revoked)
+                d->revoked_since = on ? now : 0;
+        d->revoked = on;
+        set_text(d->revoked_reason, text);
+        if (on)
+                change_posture(r, d, POSTURE_UNATTESTED, text, USEC_INFINITY, now);
+        tell(r);
+}
+
 usec_t registry_expire(Registry *r, usec_t now)
 {
         for (size_t i = 0; i < r->table.n; i++) {
@@ -475,5 +491,5 @@ usec_t registry_expire(Registry *r, usec_t now)
 
 Posture device_state_effective(const DeviceState *d)
 {
-        return d->quarantined ? POSTURE_CONTRAINDICATED : d->posture;
+        return d->quarantined || d->revoked ? POSTURE_CONTRAINDICATED : d->posture;
 }

@@ -21,6 +21,9 @@ typedef struct DeviceState {
         bool quarantined;        /* by the operator: closed whatever the posture says */
         char quarantine_reason[REASON_MAX];
         usec_t quarantined_since; /* CLOCK_BOOTTIME, 0: is not */
+        bool revoked;             /* its certificate: closed until it shows another one */
+        char revoked_reason[REASON_MAX];
+        usec_t revoked_since; /* CLOCK_BOOTTIME, 0: is not */
 
         /* The certificate it showed last. */
         bool has_certificate;
@@ -103,9 +106,13 @@ IdentifyOutcome registry_identify(const Registry *r, const char *const *names, s
 void registry_set_posture(Registry *r, DeviceState *d, Posture p, const char *reason,
                           usec_t expires, usec_t now);
 void registry_set_quarantine(Registry *r, DeviceState *d, bool on, const char *reason, usec_t now);
+/* With `on` the posture falls to unattested, for the same reason; without, the device is what its
+ * posture says. */
+void registry_set_revoked(Registry *r, DeviceState *d, bool on, const char *reason, usec_t now);
 /* Lets postures expire that end at `now` or before; returns when to call again (USEC_INFINITY:
  * nothing expires). */
 usec_t registry_expire(Registry *r, usec_t now);
 
-/* What the packet filter and the topic rules go by: quarantine counts as contraindicated. */
+/* What the packet filter and the topic rules go by: quarantine and revocation count as
+ * contraindicated. */
 Posture device_state_effective(const DeviceState *d);

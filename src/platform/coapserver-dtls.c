@@ -124,8 +124,8 @@ static bool configure(CoapServer *s, SSL *ssl)
 {
         SSL_set_info_callback(ssl, on_info);
         SSL_set_msg_callback(ssl, on_message);
-        SSL_set_options(ssl, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
+        SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+        SSL_clear_options(ssl, SSL_OP_NO_TICKET);
         SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
         SSL_set_verify(ssl,
                        SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
@@ -133,17 +133,13 @@ static bool configure(CoapServer *s, SSL *ssl)
         SSL_set_verify_depth(ssl, CHAIN_DEPTH_MAX);
         SSL_set_max_cert_list(ssl, CERTIFICATES_MAX);
         SSL_set_security_level(ssl, 2);
-        STACK_OF(X509_NAME) *names = SSL_dup_CA_list(s->trust_names);
-        if (!names)
-                return false;
-        SSL_set0_CA_list(ssl, names);
         static const unsigned char context[] = "sallyport-coap";
         const char *ciphers = s->options.allow_short_tag ? CIPHERS_SHORT_TAG : CIPHERS;
         return SSL_set_session_id_context(ssl, context, sizeof(context) - 1) == 1 &&
                SSL_set_min_proto_version(ssl, DTLS1_2_VERSION) == 1 &&
                SSL_set_cipher_list(ssl, ciphers) == 1 &&
                SSL_set1_groups_list(ssl, "P-256:X25519:P-384") == 1 &&
-               SSL_set1_verify_cert_store(ssl, s->trust) == 1 &&
+               trust_use_ssl(s->handshakes.trust, ssl) == 0 &&
                credential_use_ssl(s->credential, ssl) == 0;
 }
 
@@ -153,7 +149,7 @@ static int on_client_hello(void *tls, coap_dtls_pki_t *setup)
         SSL *ssl = tls;
         CoapServer *s = server_of(ssl);
         ERR_clear_error();
-        if (!s || !s->credential || !s->trust)
+        if (!s || !s->credential || !s->handshakes.trust)
                 return 0;
         if (s->n_ssl >= s->options.max_sessions + HANDSHAKES_MAX) {
                 s->stats.no_room++;
@@ -164,9 +160,7 @@ static int on_client_hello(void *tls, coap_dtls_pki_t *setup)
                         return 0;
                 s->n_ssl++;
         }
-        /* Resumption is off: the cache would hold sessions past a change of trust. */
-        SSL_CTX_set_session_cache_mode(SSL_get_SSL_CTX(ssl), SSL_SESS_CACHE_OFF);
-        return configure(s, ssl) ? 1 : 0;
+        return handshakes_use_ctx(&s->handshakes, SSL_get_SSL_CTX(ssl)) == 0 && configure(s, ssl);
 }
 
 /* On every connection, resumed or not, from the session itself: libcoap's callback for names is
@@ -175,64 +169,17 @@ void coapserver_dtls_connected(CoapServer *s, coap_session_t *session)
 {
         coap_tls_library_t library;
         SSL *ssl = coap_session_get_tls(session, &library);
-        _cleanup_(X509_freep) X509 *x = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
-        if (!x || SSL_get_verify_result(ssl) != X509_V_OK) {
-                coapserver_reject(s, session, "no-certificate", "no verified certificate");
-                return;
-        }
+        const char *word = "no-certificate", *detail = "there is no session";
         PeerCertificate c;
-        if (peer_certificate_read(x, &c) < 0)
-                coapserver_reject(s, session, "bad-certificate", "names that cannot be used");
-        else
+        if (ssl && handshakes_peer(&s->handshakes, ssl, &c, &word, &detail))
                 coapserver_connected(s, session, &c);
+        else
+                coapserver_reject(s, session, word, detail);
 }
 
-static int read_trust(const char *path, X509_STORE *store, STACK_OF(X509_NAME) * names)
+void coapserver_set_trust(CoapServer *s, Trust *trust)
 {
-        ERR_clear_error();
-        _cleanup_(BIO_freep) BIO *in = BIO_new_file(path, "r");
-        if (!in)
-                return errno > 0 ? -errno : -EIO;
-        int n = 0;
-        for (;; n++) {
-                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
-                if (!x)
-                        break;
-                X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));
-                if (!name || sk_X509_NAME_push(names, name) <= 0) {
-                        X509_NAME_free(name);
-                        return -ENOMEM;
-                }
-                if (X509_check_ca(x) < 1 || X509_STORE_add_cert(store, x) != 1)
-                        return -EBADMSG;
-        }
-        /* Anything but the end of the file is a certificate that cannot be read. */
-        bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-        ERR_clear_error();
-        return n > 0 && at_end ? 0 : -EBADMSG;
-}
-
-static void names_freep(STACK_OF(X509_NAME) * *p)
-{
-        sk_X509_NAME_pop_free(*p, X509_NAME_free);
-}
-
-int coapserver_set_trust(CoapServer *s, const char *path)
-{
-        _cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
-        _cleanup_(names_freep) STACK_OF(X509_NAME) *names = sk_X509_NAME_new_null();
-        if (!store || !names)
-                return -ENOMEM;
-        /* An intermediate authority in the file is an anchor without its root. */
-        X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
-        int r = read_trust(path, store, names);
-        if (r < 0)
-                return r;
-        X509_STORE_free(s->trust);
-        sk_X509_NAME_pop_free(s->trust_names, X509_NAME_free);
-        s->trust = TAKE_PTR(store);
-        s->trust_names = TAKE_PTR(names);
-        return 0;
+        handshakes_set_trust(&s->handshakes, trust);
 }
 
 int coapserver_set_credential(CoapServer *s, Credential *c)
@@ -285,7 +232,9 @@ int coapserver_dtls_setup(CoapServer *s)
                 .cert_chain_verify_depth = CHAIN_DEPTH_MAX,
                 .additional_tls_setup_call_back = on_client_hello,
         };
-        int r = make_placeholder(s, &pki);
+        int r = handshakes_init(&s->handshakes, s->loop);
+        if (r >= 0)
+                r = make_placeholder(s, &pki);
         if (r < 0)
                 return r;
         return coap_context_set_pki(s->context, &pki) == 1 ? 0 : -EIO;
@@ -294,8 +243,7 @@ int coapserver_dtls_setup(CoapServer *s)
 void coapserver_dtls_done(CoapServer *s)
 {
         credential_unref(s->credential);
-        X509_STORE_free(s->trust);
-        sk_X509_NAME_pop_free(s->trust_names, X509_NAME_free);
+        handshakes_done(&s->handshakes);
         OPENSSL_free(s->placeholder_certificate);
         OPENSSL_free(s->placeholder_key);
 }

@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "platform/blockwise.h"
 #include "platform/coapserver.h"
+#include "platform/handshake.h"
 
 #define COAPSERVER_EXCHANGES_MAX 32 /* a peer, answered ones included */
 #define COAPSERVER_ENDPOINTS_MAX 16
@@ -96,8 +97,7 @@ struct CoapServer {
         bool ending;
 
         Credential *credential;
-        X509_STORE *trust;
-        STACK_OF(X509_NAME) * trust_names;
+        Handshakes handshakes;
         uint8_t *placeholder_certificate, *placeholder_key; /* DER */
 
         List peers, acks, outbox, bodies, suspects, closing;

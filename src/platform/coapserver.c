@@ -303,5 +303,7 @@ CoapServer *coapserver_free(CoapServer *s)
 void coapserver_stats(const CoapServer *s, CoapServerStats *ret)
 {
         *ret = s->stats;
+        ret->full = s->handshakes.full;
+        ret->resumed = s->handshakes.resumed;
         ret->handshakes = s->n_ssl > s->stats.sessions ? s->n_ssl - s->stats.sessions : 0;
 }

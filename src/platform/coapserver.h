@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
+#include "platform/trust.h"
 #include "platform/x509.h"
 
 typedef struct CoapServer CoapServer;
@@ -82,7 +83,7 @@ typedef struct CoapServerOptions {
         bool allow_short_tag; /* also AES-CCM with an 8-byte tag */
 } CoapServerOptions;
 
-/* Without a credential and a trust bundle every handshake is refused. One server a process. */
+/* Without a credential and a trust every handshake is refused. One server a process. */
 int coapserver_new(Loop *loop, const CoapServerOptions *options, const CoapServerPort *port,
                    CoapServer **ret);
 CoapServer *coapserver_free(CoapServer *s);
@@ -91,9 +92,9 @@ DEFINE_CLEANUP(CoapServer, coapserver_free)
 /* For handshakes from now on. -EOPNOTSUPP for a key in the TPM: libcoap cannot wait for a
  * signature, and every handshake would hold up the loop. */
 int coapserver_set_credential(CoapServer *s, Credential *c);
-/* The PEM file with the CA certificates of devices. -EBADMSG when it holds none, the errno of the
- * file otherwise; the old trust stays in force then. */
-int coapserver_set_trust(CoapServer *s, const char *path);
+/* For handshakes from now on, and those that are going on. Takes a reference of its own. Whether
+ * those who are in may stay is their owner's business. */
+void coapserver_set_trust(CoapServer *s, Trust *trust);
 /* IPv4 or IPv6 address and port ([::] takes IPv4 too). -EADDRINUSE and what else bind() says. */
 int coapserver_listen(CoapServer *s, const struct sockaddr_storage *address);
 
@@ -108,7 +109,8 @@ void coapserver_respond(CoapTicket *t, const CoapResponse *r);
 typedef struct CoapServerStats {
         size_t sessions;
         size_t handshakes;      /* in progress */
-        uint64_t refused;       /* handshakes, since start */
+        uint64_t full, resumed; /* handshakes, since start */
+        uint64_t refused;       /* likewise */
         uint64_t requests;      /* handed up, since start */
         uint64_t duplicates;    /* repeated messages answered again, since start */
         uint64_t rebooted;      /* sessions dropped for a new handshake, since start */

@@ -11,12 +11,10 @@
 #include "platform/san.h"
 
 /* The wall clock may jump: it is looked at this often, and at least so often in a lifetime. */
-#define TICK_MAX       USEC_PER_MIN
-#define TICKS          12
-#define BACKDATE       (5 * USEC_PER_MIN) /* for devices whose clock is slow */
-#define SERIAL_SIZE    16
-#define SECURE_HEAP    ((size_t)64 * 1024)
-#define SECURE_MINIMUM ((size_t)32)
+#define TICK_MAX    USEC_PER_MIN
+#define TICKS       12
+#define BACKDATE    (5 * USEC_PER_MIN) /* for devices whose clock is slow */
+#define SERIAL_SIZE 16
 
 struct Minter {
         Identity *identity;
@@ -32,15 +30,6 @@ struct Minter {
         bool busy;                  /* a fiber is minting */
         bool gone;                  /* freed meanwhile: the fiber does it at its end */
 };
-
-/* EC private numbers go to libcrypto's secure heap once there is one. */
-static void open_secure_heap(void)
-{
-        if (CRYPTO_secure_malloc_initialized())
-                return;
-        if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MINIMUM) != 1)
-                log_warning("Memory for TLS keys cannot be locked: see LimitMEMLOCK=.");
-}
 
 static bool set_validity(const Minter *m, X509 *x, X509 *issuer, usec_t now)
 {
@@ -246,7 +235,7 @@ int minter_new(const MinterParams *p, Minter **ret, Reason *reason)
         m->lifetime = p->lifetime;
         m->handler = p->handler;
         m->userdata = p->userdata;
-        open_secure_heap();
+        ossl_secure_heap(); /* EC private numbers go there once there is one */
         int r = copy_names(m, p);
         if (r < 0)
                 return reason_set(reason, r, "Out of memory");

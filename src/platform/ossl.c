@@ -5,7 +5,19 @@
 #include <openssl/err.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "platform/crypto.h"
+
+#define SECURE_HEAP    ((size_t)64 * 1024)
+#define SECURE_MINIMUM ((size_t)32)
+
+void ossl_secure_heap(void)
+{
+        if (CRYPTO_secure_malloc_initialized())
+                return;
+        if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MINIMUM) != 1)
+                log_warning("Memory for TLS keys cannot be locked: see LimitMEMLOCK=.");
+}
 
 const char *ossl_error(void)
 {
@@ -55,6 +67,8 @@ const char *ossl_verify_word(long code)
                 return "chain-too-long";
         case X509_V_ERR_INVALID_PURPOSE:
                 return "wrong-purpose";
+        case X509_V_ERR_CERT_REVOKED:
+                return "revoked";
         default:
                 return "bad-certificate";
         }

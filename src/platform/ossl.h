@@ -47,6 +47,9 @@ static inline void ossl_freep(void *p)
 }
 #define _cleanup_openssl_ _cleanup_(ossl_freep)
 
+/* Locked memory for keys, once: OPENSSL_secure_malloc(). Without it there is a warning, and they go
+ * to ordinary memory. */
+void ossl_secure_heap(void);
 /* The first reason in libcrypto's error queue, which is emptied; "unknown reason" without one. */
 const char *ossl_error(void);
 /* CLOCK_REALTIME; 0 for a time before 1970, USEC_INFINITY for one that cannot be read. */

@@ -267,10 +267,9 @@ static void establish(TlsConnection *c)
 {
         TlsServer *s = c->server;
         PeerCertificate certificate;
-        _cleanup_(X509_freep) X509 *x = SSL_get1_peer_certificate(c->ssl);
-        if (!x || SSL_get_verify_result(c->ssl) != X509_V_OK ||
-            peer_certificate_read(x, &certificate) < 0) {
-                refuse(c, "bad-certificate", "the names in the certificate cannot be used");
+        const char *word, *detail;
+        if (!handshakes_peer(&s->handshakes, c->ssl, &certificate, &word, &detail)) {
+                refuse(c, word, detail);
                 return;
         }
         c->stage = TLS_OPEN;

@@ -32,50 +32,40 @@ static int on_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
 static bool set_protocol(SSL_CTX *ctx, const TlsServerConfig *config)
 {
         SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                         SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                         SSL_OP_CIPHER_SERVER_PREFERENCE |
                                          SSL_OP_PRIORITIZE_CHACHA);
         SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                       SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
         SSL_CTX_set_read_ahead(ctx, 1);
         SSL_CTX_set_security_level(ctx, 2);
-        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_max_cert_list(ctx, CERTIFICATES_MAX);
         if (config->alpn)
                 SSL_CTX_set_alpn_select_cb(ctx, on_alpn, (void *)config->alpn);
-        return SSL_CTX_set_num_tickets(ctx, 0) == 1 &&
+        return SSL_CTX_set_num_tickets(ctx, 1) == 1 &&
                SSL_CTX_set_min_proto_version(ctx, config->tls12 ? TLS1_2_VERSION
                                                                 : TLS1_3_VERSION) == 1 &&
                SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1 &&
                SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"sallyport", 9) == 1;
 }
 
-/* An intermediate authority in the trust file is an anchor without its root. */
-static bool set_trust(SSL_CTX *ctx, const char *file)
+static bool set_trust(SSL_CTX *ctx, const Trust *trust)
 {
-        STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
-        if (!names)
-                return false;
-        SSL_CTX_set_client_CA_list(ctx, names);
-        X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
         SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH);
-        return SSL_CTX_load_verify_file(ctx, file) == 1 &&
+        return trust_use_ctx(trust, ctx) == 0 &&
                SSL_CTX_set_purpose(ctx, X509_PURPOSE_SSL_CLIENT) == 1;
 }
 
-int tls_context_new(const TlsServerConfig *config, const Credential *credential, Reason *reason,
-                    SSL_CTX **ret)
+int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason, SSL_CTX **ret)
 {
         ERR_clear_error();
         _cleanup_(SSL_CTX_freep) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
         if (!ctx)
                 return reason_set(reason, -ENOMEM, "Cannot set up TLS: %s", ossl_error());
-        if (!set_protocol(ctx, config))
+        if (!set_protocol(ctx, config) || !set_trust(ctx, config->trust) ||
+            handshakes_use_ctx(&s->handshakes, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot set up TLS: %s", ossl_error());
-        if (!set_trust(ctx, config->trust_file))
-                return reason_set(reason, -EINVAL, "Cannot use %s as authorities of devices: %s",
-                                  config->trust_file, ossl_error());
-        if (credential && credential_use_ctx(credential, ctx) < 0)
+        if (s->credential && credential_use_ctx(s->credential, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate");
         *ret = TAKE_PTR(ctx);
         return 0;

@@ -6,12 +6,16 @@
 #include <openssl/ssl.h>
 
 #include "base/list.h"
+#include "platform/handshake.h"
 #include "platform/tls.h"
 
 struct TlsServer {
         Loop *loop;
-        TlsServerConfig config; /* without its strings */
+        TlsServerConfig config; /* without its trust */
         SSL_CTX *ctx;
+        TlsServerConfig next_config; /* prepared, */
+        SSL_CTX *next_ctx;           /* or NULL: is not */
+        Handshakes handshakes;
         Credential *credential;
         const TlsServerPort *port;
         void *userdata;
@@ -59,8 +63,7 @@ struct TlsConnection {
 };
 
 /* tls-context.c */
-int tls_context_new(const TlsServerConfig *config, const Credential *credential, Reason *reason,
-                    SSL_CTX **ret);
+int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason, SSL_CTX **ret);
 /* Why a handshake failed; empties the error queue. */
 void tls_explain(SSL *ssl, char *reason, size_t reason_size, char *detail, size_t detail_size);
 

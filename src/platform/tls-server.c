@@ -211,9 +211,15 @@ int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPor
         list_init(&s->ready);
         list_init(&s->deadlines[0]);
         list_init(&s->deadlines[1]);
-        int r = tls_server_reconfigure(s, config, reason);
-        if (r >= 0)
+        int r = handshakes_init(&s->handshakes, loop);
+        if (r < 0)
+                return reason_set(reason, r, "Cannot make keys for session tickets: %s",
+                                  strerror(-r));
+        r = tls_server_prepare(s, config, reason);
+        if (r >= 0) {
+                tls_server_commit(s);
                 r = loop_add_deferred(loop, &s->turn, LOOP_FATAL, on_turn, s);
+        }
         if (r >= 0)
                 r = loop_add_timer(loop, &s->timer, LOOP_FATAL, on_timer, s);
         if (r < 0)
@@ -248,7 +254,9 @@ TlsServer *tls_server_free(TlsServer *s)
         }
         loop_source_free(s->turn);
         loop_source_free(s->timer);
+        tls_server_cancel(s);
         SSL_CTX_free(s->ctx);
+        handshakes_done(&s->handshakes);
         credential_unref(s->credential);
         free(s);
         return NULL;
@@ -306,20 +314,45 @@ int tls_server_set_credential(TlsServer *s, Credential *credential)
         return 0;
 }
 
-int tls_server_reconfigure(TlsServer *s, const TlsServerConfig *config, Reason *reason)
+int tls_server_prepare(TlsServer *s, const TlsServerConfig *config, Reason *reason)
 {
         SSL_CTX *ctx;
-        int r = tls_context_new(config, s->credential, reason, &ctx);
+        tls_server_cancel(s);
+        int r = tls_context_new(s, config, reason, &ctx);
         if (r < 0)
                 return r;
-        SSL_CTX_free(s->ctx);
-        s->ctx = ctx;
-        s->config = *config;
-        s->config.trust_file = NULL;
+        s->next_ctx = ctx;
+        s->next_config = *config;
+        trust_ref(config->trust);
         return 0;
+}
+
+void tls_server_commit(TlsServer *s)
+{
+        if (!s->next_ctx)
+                return;
+        SSL_CTX_free(s->ctx);
+        s->ctx = TAKE_PTR(s->next_ctx);
+        s->config = s->next_config;
+        handshakes_set_trust(&s->handshakes, s->config.trust);
+        s->config.trust = trust_unref(s->config.trust);
+}
+
+void tls_server_cancel(TlsServer *s)
+{
+        if (!s->next_ctx)
+                return;
+        SSL_CTX_free(TAKE_PTR(s->next_ctx));
+        s->next_config.trust = trust_unref(s->next_config.trust);
 }
 
 size_t tls_server_connections(const TlsServer *s)
 {
         return s->n_connections;
+}
+
+void tls_server_handshakes(const TlsServer *s, uint64_t *ret_full, uint64_t *ret_resumed)
+{
+        *ret_full = s->handshakes.full;
+        *ret_resumed = s->handshakes.resumed;
 }

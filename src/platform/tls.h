@@ -3,7 +3,7 @@
 
 /* TLS server on the loop: listens, lets in who shows a certificate of a trusted authority, and
  * moves bytes between sockets and buffers. TLS 1.3, or 1.2 where it is allowed; no renegotiation,
- * no compression, no resumption. */
+ * no compression, no early data. Sessions resume by tickets (platform/tickets.h). */
 
 #include <stdint.h>
 #include <sys/socket.h>
@@ -12,15 +12,16 @@
 #include "platform/credential.h"
 #include "platform/loop.h"
 #include "platform/reason.h"
+#include "platform/trust.h"
 #include "platform/x509.h"
 
 typedef struct TlsServer TlsServer;
 typedef struct TlsConnection TlsConnection;
 
 typedef struct TlsServerConfig {
-        const char *trust_file; /* PEM: authorities of the peers; each one in it is an anchor */
-        const char *alpn;       /* the one protocol that is spoken; a client may not ask for any */
-        bool tls12;             /* 1.2 too */
+        Trust *trust;     /* in peers */
+        const char *alpn; /* the one protocol that is spoken; a client may not ask for any */
+        bool tls12;       /* 1.2 too */
         size_t connections_max;
         size_t handshakes_max; /* at a time; accepting waits for them */
         /* Of these, and of connections that are being closed, how many of one address: a slow peer
@@ -56,8 +57,8 @@ typedef struct TlsServerPort {
                         void *userdata);
 } TlsServerPort;
 
-/* Every handshake is refused until there is a credential. -EINVAL with the reason when the trust
- * file cannot be used. `config->alpn` has to be constant. */
+/* Every handshake is refused until there is a credential. Takes a reference of `config->trust`;
+ * `config->alpn` has to be constant. A negative errno with the reason. */
 int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPort *port,
                    void *userdata, Reason *reason, TlsServer **ret);
 /* Closes every connection without a word to its owner. No fiber may be resumed afterwards. */
@@ -70,10 +71,16 @@ int tls_server_listen(TlsServer *s, const struct sockaddr *address, socklen_t le
                       uint16_t *ret_port);
 /* What new connections see from now on; on failure the old one stays. */
 int tls_server_set_credential(TlsServer *s, Credential *credential);
-/* Reads trust file and protocol versions anew, for new connections; on failure the old stay. The
- * limits are taken over too. */
-int tls_server_reconfigure(TlsServer *s, const TlsServerConfig *config, Reason *reason);
+/* Makes ready to take over trust, protocol versions and limits, so that nothing can fail any more
+ * afterwards. They are for connections from then on, and for handshakes that are going on; whether
+ * those who are in may stay is their owner's business. */
+int tls_server_prepare(TlsServer *s, const TlsServerConfig *config, Reason *reason);
+void tls_server_commit(TlsServer *s);
+/* Forgets what was prepared. */
+void tls_server_cancel(TlsServer *s);
 size_t tls_server_connections(const TlsServer *s);
+/* Complete ones, since start. */
+void tls_server_handshakes(const TlsServer *s, uint64_t *ret_full, uint64_t *ret_resumed);
 
 void tls_connection_set_handler(TlsConnection *c, const TlsHandler *handler, void *userdata);
 const struct sockaddr_storage *tls_connection_peer(const TlsConnection *c);

@@ -7,10 +7,12 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "platform/crypto.h"
 #include "platform/file.h"
 #include "platform/ossl.h"
 
 #define AUTHORITIES_SIZE_MAX ((size_t)4 << 20)
+#define SERIAL_MAX           64 /* bytes; RFC 5280 section 4.1.2.2 has 20 */
 
 /* A NUL inside a name is the old way to make two programs read two names. */
 static int copy_name(const uint8_t *data, int len, char ret[static PEER_NAME_MAX + 1])
@@ -104,31 +106,132 @@ int peer_certificate_read(const X509 *x, PeerCertificate *ret)
         return 0;
 }
 
-int authorities_check(const char *path, Reason *reason)
+/* ---- chains ---- */
+
+/* Lower case, one space for many, in place. */
+static size_t fold(char *text, size_t len)
 {
-        _cleanup_free_ uint8_t *pem = NULL;
-        size_t len, n = 0;
-        int r = file_read(path, AUTHORITIES_SIZE_MAX, &pem, &len);
-        if (r < 0)
-                return reason_set(reason, r, "%s: %s", path, strerror(-r));
-        _cleanup_(BIO_freep) BIO *in = BIO_new_mem_buf(pem, (int)len);
-        if (!in)
-                return reason_set(reason, -ENOMEM, "Out of memory");
+        size_t n = 0;
+        for (size_t i = 0; i < len; i++) {
+                if (text[i] == ' ' && n > 0 && text[n - 1] == ' ')
+                        continue;
+                text[n++] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] | 0x20) : text[i];
+        }
+        return n;
+}
+
+int x509_name_sha256(const X509_NAME *name, uint8_t ret[static 32])
+{
+        _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+        if (!bio || X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) < 0)
+                return -EBADMSG;
+        char *text;
+        long len = BIO_get_mem_data(bio, &text);
+        size_t n = len > 0 ? fold(text, (size_t)len) : 0;
+        return crypto_sha256(BYTES(text, n), ret) < 0 ? -EBADMSG : 0;
+}
+
+int x509_certificate_id(const uint8_t issuer[static 32], const ASN1_INTEGER *serial,
+                        uint8_t ret[static PEER_ID_SIZE])
+{
+        uint8_t in[32 + 1 + SERIAL_MAX], digest[CRYPTO_SHA256_SIZE];
+        int len = ASN1_STRING_length(serial);
+        if (len < 0 || len > SERIAL_MAX)
+                return -EBADMSG;
+        memcpy(in, issuer, 32);
+        in[32] = ASN1_STRING_type(serial) == V_ASN1_NEG_INTEGER;
+        if (len > 0)
+                memcpy(in + 33, ASN1_STRING_get0_data(serial), (size_t)len);
+        if (crypto_sha256(BYTES(in, 33 + (size_t)len), digest) < 0)
+                return -EBADMSG;
+        memcpy(ret, digest, PEER_ID_SIZE);
+        return 0;
+}
+
+int x509_authority_id(const X509 *x, uint8_t ret[static PEER_ID_SIZE])
+{
+        uint8_t in[2 * CRYPTO_SHA256_SIZE], digest[CRYPTO_SHA256_SIZE];
+        if (x509_name_sha256(X509_get_subject_name(x), in) < 0 ||
+            ossl_spki_sha256(x, in + CRYPTO_SHA256_SIZE) < 0 ||
+            crypto_sha256(BYTES(in, sizeof(in)), digest) < 0)
+                return -EBADMSG;
+        memcpy(ret, digest, PEER_ID_SIZE);
+        return 0;
+}
+
+static int read_link(const X509 *x, PeerLink *ret)
+{
+        uint8_t issuer[CRYPTO_SHA256_SIZE];
+        if (x509_name_sha256(X509_get_issuer_name(x), issuer) < 0 ||
+            x509_certificate_id(issuer, X509_get0_serialNumber(x), ret->certificate) < 0)
+                return -EBADMSG;
+        return x509_authority_id(x, ret->authority);
+}
+
+int peer_chain_read(const STACK_OF(X509) * chain, PeerChain *ret)
+{
+        PeerChain c = { .not_after = USEC_INFINITY };
+        int n = chain ? sk_X509_num(chain) : 0;
+        if (n < 1 || n > PEER_CHAIN_MAX)
+                return -EBADMSG;
+        for (int i = 0; i < n; i++) {
+                const X509 *x = sk_X509_value(chain, i);
+                if (read_link(x, &c.links[c.n++]) < 0) {
+                        ERR_clear_error();
+                        return -EBADMSG;
+                }
+                c.not_after = MIN(c.not_after, ossl_time(X509_get0_notAfter(x)));
+        }
+        *ret = c;
+        return 0;
+}
+
+/* ---- authorities ---- */
+
+static int read_authorities(BIO *in, const char *path, STACK_OF(X509) * all, Reason *reason)
+{
         ERR_clear_error();
-        for (;; n++) {
+        for (;;) {
                 _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
                 if (!x)
                         break;
                 if (X509_check_ca(x) < 1)
                         return reason_set(reason, -EBADMSG,
-                                          "%s: certificate %zu in it is not that of a CA", path,
-                                          n + 1);
+                                          "%s: certificate %d in it is not that of a CA", path,
+                                          sk_X509_num(all) + 1);
+                if (sk_X509_push(all, x) <= 0)
+                        return reason_set(reason, -ENOMEM, "Out of memory");
+                TAKE_PTR(x);
         }
         /* Anything but the end of the file is a certificate that cannot be read. */
         bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
         ERR_clear_error();
-        if (n > 0 && at_end)
+        if (sk_X509_num(all) > 0 && at_end)
                 return 0;
         return reason_set(reason, -EBADMSG, "%s: %s in PEM", path,
-                          n > 0 ? "not all of it is certificates" : "there is no certificate");
+                          sk_X509_num(all) > 0 ? "not all of it is certificates"
+                                               : "there is no certificate");
+}
+
+int authorities_load(const char *path, Reason *reason, STACK_OF(X509) * *ret)
+{
+        _cleanup_free_ uint8_t *pem = NULL;
+        size_t len;
+        int r = file_read(path, AUTHORITIES_SIZE_MAX, &pem, &len);
+        if (r < 0)
+                return reason_set(reason, r, "%s: %s", path, strerror(-r));
+        _cleanup_(BIO_freep) BIO *in = BIO_new_mem_buf(pem, (int)len);
+        _cleanup_(x509_stack_freep) STACK_OF(X509) *all = sk_X509_new_null();
+        if (!in || !all)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        r = read_authorities(in, path, all, reason);
+        if (r == 0)
+                *ret = TAKE_PTR(all);
+        return r;
+}
+
+int authorities_check(const char *path, Reason *reason)
+{
+        _cleanup_(x509_stack_freep) STACK_OF(X509) *all = NULL;
+        return authorities_load(path, reason, &all);
 }

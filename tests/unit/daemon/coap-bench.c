@@ -34,10 +34,17 @@ static const char make_certificates[] =
         "-days 2 -extfile sub.ext; leaf sub below dev2 2\n"
         "new old; openssl req -new -key old.key -subj /CN=dev1 -out old.csr\n"
         "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\nserial=serial\\nnew_certs_dir=.\\n"
-        "default_md=sha256\\npolicy=p\\n[p]\\ncommonName=supplied\\n' >ca.cnf\n"
+        "default_md=sha256\\nunique_subject=no\\npolicy=p\\n[p]\\ncommonName=supplied\\n' >ca.cnf\n"
         ": >index; echo 01 >serial\n"
+        "new large; openssl req -new -key large.key -subj /CN=dev2 -out large.csr\n"
+        "echo \"nsComment=$(printf %0500d 0)\" >large.ext\n"
+        "openssl x509 -req -in large.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out large.pem "
+        "-days 2 -extfile large.ext\n"
         "openssl ca -batch -notext -config ca.cnf -cert ca.pem -keyfile ca.key -in old.csr "
-        "-out old.pem -startdate 20200101000000Z -enddate 20210101000000Z\n";
+        "-out old.pem -startdate 20200101000000Z -enddate 20210101000000Z\n"
+        "openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -revoke dev1.pem\n"
+        "openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -crldays 2 "
+        "-out revoked.crl\n";
 
 static char output[65536];
 
@@ -71,6 +78,19 @@ Credential *bench_credential(const Bench *b, const char *name)
         EVP_PKEY_free(key);
         X509_free(x);
         return c;
+}
+
+void bench_trust(Bench *b, const char *authorities, const char *list)
+{
+        char bundle[128], path[128];
+        const char *lists[] = { path };
+        Reason reason = { "" };
+        _cleanup_(trust_unrefp) Trust *trust = NULL;
+        const TrustFiles files = { .authorities = bundle, .lists = lists, .n_lists = !!list };
+        bench_path(b, authorities, bundle);
+        bench_path(b, strempty(list), path);
+        assert_int_equal(trust_new(&files, &reason, &trust), 0);
+        ingress_coap_set_trust(b->in, trust);
 }
 
 uint16_t bench_free_port(void)
@@ -117,9 +137,7 @@ int bench_setup(void **state)
 
         set_up_gateway(&b->gateway);
         assert_int_equal(ingress_coap_new(&b->gateway, b->gateway.loop, 100, &b->in), 0);
-        char trust[128];
-        bench_path(b, "ca.pem", trust);
-        assert_int_equal(ingress_coap_set_trust(b->in, trust), 0);
+        bench_trust(b, "ca.pem", NULL);
         Credential *c = bench_credential(b, "gateway");
         assert_int_equal(ingress_coap_set_credential(b->in, c), 0);
         credential_unref(c);

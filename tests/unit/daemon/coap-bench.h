@@ -50,6 +50,8 @@ int bench_teardown(void **state);
 size_t list_length(const List *l);
 Stored *last_stored(const List *l);
 void bench_path(const Bench *b, const char *name, char ret[static 128]);
+/* Puts a bundle of this folder in force, with a revocation list or without (NULL). */
+void bench_trust(Bench *b, const char *authorities, const char *list);
 Credential *bench_credential(const Bench *b, const char *name);
 
 /* Runs `coap-client-openssl -v 6 -c CERT -j KEY ... coaps://127.0.0.1:PORT/PATH` while the loop

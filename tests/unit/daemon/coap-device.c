@@ -39,7 +39,14 @@ static bool bind_and_connect(CoapDevice *d, const Bench *b, uint16_t local_port)
 
 bool device_connect(CoapDevice *d, const Bench *b, uint16_t local_port)
 {
+        return device_resume(d, b, local_port, NULL);
+}
+
+bool device_resume(CoapDevice *d, const Bench *b, uint16_t local_port, SSL_SESSION *session)
+{
         d->ssl = SSL_new(d->ctx);
+        if (session && SSL_set_session(d->ssl, session) != 1)
+                return false;
         if (!bind_and_connect(d, b, local_port))
                 return false;
         SSL_set_options(d->ssl, SSL_OP_NO_QUERY_MTU);

@@ -20,6 +20,8 @@ bool device_open(CoapDevice *d, const Bench *b, const char *who, uint16_t local_
 /* A handshake with what the caller has changed in `d->ctx` since device_prepare(). */
 bool device_prepare(CoapDevice *d, const Bench *b, const char *who);
 bool device_connect(CoapDevice *d, const Bench *b, uint16_t local_port);
+/* The same with a session from before, or NULL. */
+bool device_resume(CoapDevice *d, const Bench *b, uint16_t local_port, SSL_SESSION *session);
 /* Forgets the session without telling the server. */
 void device_vanish(CoapDevice *d);
 void device_close(CoapDevice *d);

@@ -291,26 +291,22 @@ static void test_refusals(void **state)
         refuse(b, NULL, "no-certificate");
 }
 
-static void test_trust_file(void **state)
+/* Another one is in force from the next handshake on. */
+static void test_trust(void **state)
 {
         Bench *b = *state;
-        char path[128];
-        bench_path(b, "gateway.key", path);
-        assert_int_equal(ingress_coap_set_trust(b->in, path), -EBADMSG);
-        bench_path(b, "gateway.pem", path); /* not a CA */
-        assert_int_equal(ingress_coap_set_trust(b->in, path), -EBADMSG);
-        bench_path(b, "absent", path);
-        assert_int_equal(ingress_coap_set_trust(b->in, path), -ENOENT);
-        /* What was there is still in force; a new bundle is from the next handshake on. */
         assert_int_equal(BENCH_CLIENT(b, 10, "dev1", "/t/x", "-m", "post", "-e", "x"), 0);
         /* An intermediate authority is trusted without its root. */
-        bench_path(b, "sub.pem", path);
-        assert_int_equal(ingress_coap_set_trust(b->in, path), 0);
+        bench_trust(b, "sub.pem", NULL);
         assert_int_equal(BENCH_CLIENT(b, 10, "below", "/t/x", "-m", "post", "-e", "x"), 0);
-        bench_path(b, "foreign.pem", path);
-        assert_int_equal(ingress_coap_set_trust(b->in, path), 0);
+        bench_trust(b, "foreign.pem", NULL);
         BENCH_CLIENT(b, 2, "dev1", "/t/y", "-m", "post", "-e", "x");
         assert_string_equal(b->gateway.refused_reason, "unknown-ca");
+        bench_trust(b, "ca.pem", "revoked.crl");
+        BENCH_CLIENT(b, 2, "dev1", "/t/y", "-m", "post", "-e", "x");
+        assert_string_equal(b->gateway.refused_reason, "revoked");
+        assert_non_null(strstr(bench_output(), "certificate revoked"));
+        assert_int_equal(BENCH_CLIENT(b, 10, "dev2", "/t/x", "-m", "post", "-e", "x"), 0);
 }
 
 /* Listening on [::] is listening on 0.0.0.0 too; the peer has its IPv4 address all the same. */
@@ -345,7 +341,7 @@ int main(void)
                 T(test_outcomes),         T(test_bad_requests), T(test_critical_option),
                 T(test_discovery),        T(test_nonce),        T(test_evidence_in_blocks),
                 T(test_evidence_refused), T(test_result),       T(test_oversize),
-                T(test_refusals),         T(test_trust_file),   T(test_both_families),
+                T(test_refusals),         T(test_trust),        T(test_both_families),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -280,12 +280,24 @@ static Credential *load_credential(const Gateway *g, bool in_tpm)
         return c;
 }
 
+static Trust *load_trust(const Gateway *g, const char *list)
+{
+        char ca[128], path[128];
+        const char *lists[] = { path };
+        Reason reason = { "" };
+        Trust *t = NULL;
+        const TrustFiles files = { .authorities = ca, .lists = lists, .n_lists = !!list };
+        snprintf(ca, sizeof(ca), "%s/ca.pem", g->directory);
+        snprintf(path, sizeof(path), "%s/%s", g->directory, strempty(list));
+        assert_int_equal(trust_new(&files, &reason, &t), 0);
+        return t;
+}
+
 static void open_door(Gateway *g, bool tls12, bool in_tpm)
 {
-        char ca[128];
-        snprintf(ca, sizeof(ca), "%s/ca.pem", g->directory);
+        _cleanup_(trust_unrefp) Trust *trust = load_trust(g, NULL);
         const IngressMqttSettings settings = {
-                .device_ca = ca,
+                .trust = trust,
                 .minimum_tls_1_3 = !tls12,
                 .maximum_packet_size = 64 * 1024,
                 .maximum_connections = 20,
@@ -456,6 +468,29 @@ static void refuses_before_tls_is_up(void **state)
         assert_non_null(strstr(g->output, "TLSv1.3"));
 }
 
+/* Two visits of a device that keeps its session in a file. */
+#define RESUME                                                                                     \
+        "visit() { sleep 0.3 | client $V -cert dev1.pem -key dev1.key \"$@\"; }\n"                 \
+        "rm -f session; visit -sess_out session >first; grep -q '^New, ' first && "                \
+        "visit -sess_in session | grep -o '^Reused, TLSv1.[23]'"
+
+static void resumes(void **state)
+{
+        Gateway *g = *state;
+        uint64_t full, resumed, full_after, resumed_after;
+        ingress_mqtt_handshakes(g->in, &full, &resumed);
+        unsigned opened = g->opened;
+        assert_int_equal(run(g, RESUME), 0);
+        assert_non_null(strstr(g->output, "Reused, TLSv1.3"));
+        assert_int_equal(g->opened - opened, 2); /* each was asked who it is */
+        ingress_mqtt_handshakes(g->in, &full_after, &resumed_after);
+        assert_int_equal(full_after - full, 1);
+        assert_int_equal(resumed_after - resumed, 1);
+        /* Nothing is taken before the handshake is complete. */
+        run(g, "client -sess_in session -early_data ca.pem </dev/null");
+        assert_non_null(strstr(g->output, "Early data was not sent"));
+}
+
 /* The reason reaches a 5.0 client that is refused after TLS, although its input lay unread. */
 static void takes_over(void **state)
 {
@@ -522,6 +557,8 @@ static void tls_1_2_and_fibers(void **state)
                                 "-q 1 -t old -m 1 && pub -q 1 -t new -m 2"),
                          0);
         assert_int_equal(g->n_stored, 2);
+        assert_int_equal(run(g, "V=-tls1_2\n" RESUME), 0);
+        assert_non_null(strstr(g->output, "Reused, TLSv1.2"));
         run(g, "C=fake; pub -t a -m 1");
         assert_string_equal(g->reason, "unknown-ca");
         assert_int_equal(run(g, "client -tls1_2 -cipher ECDHE-ECDSA-AES128-SHA256 -cert dev1.pem "
@@ -540,6 +577,7 @@ int main(void)
                 cmocka_unit_test_setup(delivers_commands, reset),
                 cmocka_unit_test_setup(delivers_within_the_device, reset),
                 cmocka_unit_test_setup(refuses_before_tls_is_up, reset),
+                cmocka_unit_test_setup(resumes, reset),
                 cmocka_unit_test_setup(takes_over, reset),
                 cmocka_unit_test_setup(publishes_a_will, reset),
                 cmocka_unit_test_setup(bounds_a_device, reset),

@@ -405,6 +405,41 @@ static void many(void **state)
         free(devices);
 }
 
+static void revocation(void **state)
+{
+        Heard h;
+        _cleanup_(registry_freep) Registry *r = new_registry(&h);
+        Device a = device("a", "a", 0);
+        assert_int_equal(registry_apply(r, &a, 1, 1, NULL, NULL), 0);
+        DeviceState *d = registry_get(r, "a");
+        registry_set_posture(r, d, POSTURE_AFFIRMING, "good", 1000, 2);
+        registry_set_revoked(r, d, true, "its certificate (serial 2) was revoked", 3);
+        assert_int_equal(h.n, 2);
+        assert_int_equal(device_state_effective(d), POSTURE_CONTRAINDICATED);
+        assert_int_equal(d->posture, POSTURE_UNATTESTED);
+        assert_int_equal(h.old, POSTURE_AFFIRMING);
+        assert_int_equal(d->expires, USEC_INFINITY);
+        assert_string_equal(d->reason, "its certificate (serial 2) was revoked");
+        assert_string_equal(d->revoked_reason, d->reason);
+        assert_int_equal(d->revoked_since, 3);
+        registry_set_revoked(r, d, true, "its certificate (serial 2) was revoked", 4);
+        assert_int_equal(h.n, 2);
+        /* Evidence alone does not open it, and neither does the operator. */
+        registry_set_posture(r, d, POSTURE_AFFIRMING, "good", 1000, 5);
+        registry_set_quarantine(r, d, true, "operator", 5);
+        registry_set_quarantine(r, d, false, "", 6);
+        assert_int_equal(device_state_effective(d), POSTURE_CONTRAINDICATED);
+        assert_int_equal(registry_apply(r, &a, 1, 7, NULL, NULL), 0);
+        assert_true(d->revoked);
+        DeviceState foreseen;
+        registry_foresee(r, d->device, 7, &foreseen);
+        assert_true(foreseen.revoked);
+        registry_set_revoked(r, d, false, "ignored", 8);
+        assert_int_equal(device_state_effective(d), POSTURE_AFFIRMING);
+        assert_string_equal(d->revoked_reason, "");
+        assert_int_equal(d->revoked_since, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -416,6 +451,7 @@ int main(void)
                 cmocka_unit_test(identification),
                 cmocka_unit_test(the_port_hears_changes),
                 cmocka_unit_test(quarantine),
+                cmocka_unit_test(revocation),
                 cmocka_unit_test(expiry),
                 cmocka_unit_test(the_port_is_not_entered_twice),
                 cmocka_unit_test(reasons_are_cut_at_a_character),

@@ -3,6 +3,8 @@
 /* The TLS server's limits, against sockets and an OpenSSL client in the same process. What it
  * answers to wrong certificates is tested with real clients in tests/unit/daemon. */
 
+#include "pki.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/pem.h>
@@ -23,11 +25,11 @@
 typedef struct Bench {
         Loop *loop;
         TlsServer *server;
-        EVP_PKEY *key;
-        X509 *certificate; /* of both sides, and its own authority */
-        char trust[64];
+        TlsServerConfig config; /* without its trust */
+        PkiCertificate both;    /* of both sides, and its own authority */
         uint16_t port;
         unsigned timeouts, too_many, too_many_of_one, established, closed, drained;
+        char reason[32]; /* why the last one was refused */
         TlsConnection *connection;
         size_t received;
         TlsInput answer;
@@ -71,6 +73,7 @@ static void on_refused(const struct sockaddr_storage *peer, const char *reason, 
                        void *userdata)
 {
         Bench *b = userdata;
+        snprintf(b->reason, sizeof(b->reason), "%s", reason);
         b->timeouts += strcmp(reason, "timeout") == 0;
         b->too_many += strcmp(reason, "too-many-connections") == 0;
         b->too_many_of_one += strcmp(reason, "too-many-handshakes") == 0;
@@ -78,34 +81,17 @@ static void on_refused(const struct sockaddr_storage *peer, const char *reason, 
 
 static const TlsServerPort port = { .established = on_established, .refused = on_refused };
 
-static void make_certificate(Bench *b)
-{
-        b->key = EVP_EC_gen("P-256");
-        X509 *x = b->certificate = X509_new();
-        X509_set_version(x, X509_VERSION_3);
-        ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), 1);
-        X509_set_pubkey(x, b->key);
-        X509_gmtime_adj(X509_getm_notBefore(x), -60);
-        X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-        X509_NAME *name = X509_get_subject_name(x);
-        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)"both", -1, -1, 0);
-        X509_set_issuer_name(x, name);
-        assert_true(X509_sign(x, b->key, EVP_sha256()) > 0);
-        strcpy(b->trust, "/tmp/test-tls.XXXXXX");
-        FILE *f = fdopen(mkstemp(b->trust), "w");
-        assert_non_null(f);
-        assert_int_equal(PEM_write_X509(f, x), 1);
-        fclose(f);
-}
-
 static void bench_open_bounded(Bench *b, size_t connections_max, size_t handshakes_max,
                                size_t handshakes_per_address)
 {
         Reason reason;
         *b = (Bench){ .answer = TLS_INPUT_MORE };
-        make_certificate(b);
+        b->both = PKI(.name = "both", .ca = true);
+        const TrustFiles files = { .authorities = PKI_BUNDLE("both.pem", &b->both) };
+        _cleanup_(trust_unrefp) Trust *trust = NULL;
+        assert_int_equal(trust_new(&files, &reason, &trust), 0);
         const TlsServerConfig config = {
-                .trust_file = b->trust,
+                .trust = trust,
                 .connections_max = connections_max,
                 .handshakes_max = handshakes_max,
                 .handshakes_per_address = handshakes_per_address,
@@ -113,12 +99,14 @@ static void bench_open_bounded(Bench *b, size_t connections_max, size_t handshak
                 .input_max = 65536,
                 .output_max = 4 << 20,
         };
+        b->config = config;
+        b->config.trust = NULL;
         const struct sockaddr_in a = { .sin_family = AF_INET,
                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         _cleanup_(credential_unrefp) Credential *c = NULL;
         assert_int_equal(loop_new(&b->loop), 0);
         assert_int_equal(tls_server_new(b->loop, &config, &port, b, &reason, &b->server), 0);
-        assert_int_equal(credential_new(b->key, b->certificate, NULL, false, &c), 0);
+        assert_int_equal(credential_new(b->both.key, b->both.x, NULL, false, &c), 0);
         assert_int_equal(tls_server_set_credential(b->server, c), 0);
         assert_int_equal(
                 tls_server_listen(b->server, (const struct sockaddr *)&a, sizeof(a), &b->port), 0);
@@ -133,9 +121,7 @@ static void bench_close(Bench *b)
 {
         tls_server_free(b->server);
         loop_free(b->loop);
-        unlink(b->trust);
-        EVP_PKEY_free(b->key);
-        X509_free(b->certificate);
+        pki_done();
 }
 
 static void turn(Bench *b, usec_t span)
@@ -255,16 +241,22 @@ typedef struct Client {
         int fd;
 } Client;
 
-static void client_open(Bench *b, Client *c)
+/* Ready to shake hands. */
+static void client_begin(Bench *b, Client *c)
 {
         c->fd = dial(b);
         c->ctx = SSL_CTX_new(TLS_client_method());
-        SSL_CTX_use_certificate(c->ctx, b->certificate);
-        SSL_CTX_use_PrivateKey(c->ctx, b->key);
+        SSL_CTX_use_certificate(c->ctx, b->both.x);
+        SSL_CTX_use_PrivateKey(c->ctx, b->both.key);
         c->ssl = SSL_new(c->ctx);
         SSL_set_fd(c->ssl, c->fd);
         struct timeval wait = { .tv_usec = 20000 };
         setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+}
+
+static void client_open(Bench *b, Client *c)
+{
+        client_begin(b, c);
         for (int i = 0; SSL_connect(c->ssl) != 1; i++) {
                 assert_true(i < 100);
                 turn(b, 10 * USEC_PER_MSEC);
@@ -355,6 +347,76 @@ static void stop_and_goodbye(void **state)
         bench_close(&b);
 }
 
+static Trust *trust_in(const PkiCertificate *authority, X509_CRL *crl)
+{
+        Reason reason = { "" };
+        Trust *t = NULL;
+        const char *list = crl ? pki_write_list("crl.pem", crl, false) : NULL;
+        const TrustFiles files = { .authorities = PKI_BUNDLE("bundle.pem", authority),
+                                   .lists = &list,
+                                   .n_lists = !!list };
+        assert_int_equal(trust_new(&files, &reason, &t), 0);
+        return t;
+}
+
+static void change_trust(Bench *b, Trust *trust)
+{
+        Reason reason;
+        TlsServerConfig config = b->config;
+        config.trust = trust;
+        assert_int_equal(tls_server_prepare(b->server, &config, &reason), 0);
+        tls_server_commit(b->server);
+        trust_unref(trust);
+}
+
+/* Who began to shake hands with the old trust does not get in by it. */
+static void trust_changes_meanwhile(void **state)
+{
+        static const long serials[] = { 1 };
+        for (int revoked = 0; revoked < 2; revoked++) {
+                Bench b;
+                Client c;
+                bench_open(&b, 10, 10);
+                PkiCertificate other = PKI(.name = "other", .ca = true);
+                client_begin(&b, &c);
+                assert_int_equal(SSL_connect(c.ssl), -1); /* ClientHello */
+                turn(&b, 50 * USEC_PER_MSEC);
+                if (revoked)
+                        change_trust(&b, trust_in(&b.both, PKI_LIST(.signer = &b.both,
+                                                                    .serials = serials, .n = 1)));
+                else
+                        change_trust(&b, trust_in(&other, NULL));
+                assert_int_equal(SSL_connect(c.ssl), 1);
+                turn(&b, 100 * USEC_PER_MSEC);
+                assert_int_equal(b.established, 0);
+                assert_string_equal(b.reason, revoked ? "revoked" : "unknown-ca");
+                client_close(&c);
+                turn(&b, 50 * USEC_PER_MSEC);
+                bench_close(&b);
+        }
+}
+
+/* What is prepared and forgotten changes nothing. */
+static void cancelled_change(void **state)
+{
+        Bench b;
+        Client c;
+        Reason reason;
+        bench_open(&b, 10, 10);
+        PkiCertificate other = PKI(.name = "other", .ca = true);
+        TlsServerConfig config = b.config;
+        config.trust = trust_in(&other, NULL);
+        assert_int_equal(tls_server_prepare(b.server, &config, &reason), 0);
+        assert_int_equal(tls_server_prepare(b.server, &config, &reason), 0);
+        tls_server_cancel(b.server);
+        tls_server_commit(b.server);
+        trust_unref(config.trust);
+        client_open(&b, &c);
+        client_close(&c);
+        turn(&b, 50 * USEC_PER_MSEC);
+        bench_close(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -365,6 +427,8 @@ int main(void)
                 cmocka_unit_test(too_many_of_one_address),
                 cmocka_unit_test(slow_reader),
                 cmocka_unit_test(stop_and_goodbye),
+                cmocka_unit_test(trust_changes_meanwhile),
+                cmocka_unit_test(cancelled_change),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "platform/crl.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#include "platform/ossl.h"
+
+OSSL_CLEANUP(X509_CRL, X509_CRL_free)
+OSSL_CLEANUP(ISSUING_DIST_POINT, ISSUING_DIST_POINT_free)
+
+void revoked_done(Revoked *r)
+{
+        free(r->ids);
+        *r = (Revoked){ 0 };
+}
+
+static int make_room(Revoked *r, size_t n)
+{
+        if (n <= r->room - r->n)
+                return 0;
+        size_t room = r->n + n;
+        uint8_t(*ids)[PEER_ID_SIZE] = reallocarray(r->ids, room, sizeof(*ids));
+        if (!ids)
+                return -ENOMEM;
+        r->ids = ids;
+        r->room = room;
+        return 0;
+}
+
+/* ---- what may stand in a list ---- */
+
+/* Lists of others' certificates name the issuer entry by entry. */
+static const char *check_scope(const X509_CRL *crl)
+{
+        int critical = -1;
+        _cleanup_(ISSUING_DIST_POINT_freep) ISSUING_DIST_POINT *point =
+                X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, &critical, NULL);
+        if (!point)
+                return critical == -1 ? NULL : "its distribution point cannot be read";
+        return point->indirectCRL > 0 ? "it lists certificates of other issuers (indirect)" : NULL;
+}
+
+static const char *check_extensions(const X509_CRL *crl)
+{
+        if (X509_CRL_get_ext_by_NID(crl, NID_delta_crl, -1) >= 0)
+                return "it holds changes to another list (delta): the whole list is needed";
+        for (int i = 0; i < X509_CRL_get_ext_count(crl); i++) {
+                X509_EXTENSION *e = X509_CRL_get_ext(crl, i);
+                int nid = OBJ_obj2nid(X509_EXTENSION_get_object(e));
+                if (X509_EXTENSION_get_critical(e) && nid != NID_issuing_distribution_point &&
+                    nid != NID_crl_number && nid != NID_authority_key_identifier)
+                        return "it has a critical extension that is not understood";
+        }
+        return check_scope(crl);
+}
+
+static const char *check_entry(const X509_REVOKED *entry)
+{
+        const STACK_OF(X509_EXTENSION) *all = X509_REVOKED_get0_extensions(entry);
+        for (int i = 0; i < sk_X509_EXTENSION_num(all); i++)
+                if (X509_EXTENSION_get_critical(sk_X509_EXTENSION_value(all, i)))
+                        return "an entry has a critical extension that is not understood";
+        return NULL;
+}
+
+/* What security level 2 refuses in certificates. */
+static bool weak_digest(const X509_CRL *crl)
+{
+        int digest = NID_undef;
+        OBJ_find_sigid_algs(X509_CRL_get_signature_nid(crl), &digest, NULL);
+        return digest == NID_sha1 || digest == NID_md5 || digest == NID_md4 ||
+               digest == NID_md5_sha1;
+}
+
+static int check_signature(X509_CRL *crl, const STACK_OF(X509) * authorities,
+                           const char **ret_problem)
+{
+        bool known = false, may_sign = false;
+        for (int i = 0; i < sk_X509_num(authorities); i++) {
+                X509 *ca = sk_X509_value(authorities, i);
+                if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) != 0)
+                        continue;
+                known = true;
+                if (!(X509_get_key_usage(ca) & X509v3_KU_CRL_SIGN))
+                        continue;
+                may_sign = true;
+                if (X509_CRL_verify(crl, X509_get0_pubkey(ca)) == 1)
+                        return 0;
+        }
+        ERR_clear_error();
+        *ret_problem = !known     ? "its issuer is not among the authorities of devices"
+                       : may_sign ? "its signature is not that of its issuer"
+                                  : "its issuer's certificate does not allow it to sign lists";
+        return known ? -EBADMSG : -EKEYREJECTED;
+}
+
+/* ---- reading ---- */
+
+static int take_entries(X509_CRL *crl, Revoked *revoked, const char **ret_problem)
+{
+        uint8_t issuer[32];
+        STACK_OF(X509_REVOKED) *all = X509_CRL_get_REVOKED(crl);
+        int n = sk_X509_REVOKED_num(all);
+        if (x509_name_sha256(X509_CRL_get_issuer(crl), issuer) < 0) {
+                *ret_problem = "its issuer's name cannot be read";
+                return -EBADMSG;
+        }
+        if (n > 0 && make_room(revoked, (size_t)n) < 0)
+                return -ENOMEM;
+        for (int i = 0; i < n; i++) {
+                const X509_REVOKED *entry = sk_X509_REVOKED_value(all, i);
+                *ret_problem = check_entry(entry);
+                if (!*ret_problem &&
+                    x509_certificate_id(issuer, X509_REVOKED_get0_serialNumber(entry),
+                                        revoked->ids[revoked->n]) < 0)
+                        *ret_problem = "a serial number in it is too long";
+                if (*ret_problem)
+                        return -EBADMSG;
+                revoked->n++;
+        }
+        return 0;
+}
+
+static int take_list(X509_CRL *crl, const STACK_OF(X509) * authorities, Revoked *revoked,
+                     const char **ret_problem)
+{
+        *ret_problem = weak_digest(crl) ? "it is signed with a digest that is broken"
+                                        : check_extensions(crl);
+        if (*ret_problem)
+                return -EBADMSG;
+        int r = check_signature(crl, authorities, ret_problem);
+        return r < 0 ? r : take_entries(crl, revoked, ret_problem);
+}
+
+static void note(const X509_CRL *crl, CrlFacts *facts)
+{
+        usec_t last = ossl_time(X509_CRL_get0_lastUpdate(crl));
+        const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+        facts->n++;
+        facts->newest = MAX(facts->newest, last);
+        if (next)
+                facts->next_update = MIN(facts->next_update, ossl_time(next));
+}
+
+/* The next list; NULL at the end and on errors, which `ret_problem` tells apart. */
+static X509_CRL *next_list(Bytes *der, BIO *pem, size_t n, const char **ret_problem)
+{
+        X509_CRL *crl = NULL;
+        ERR_clear_error();
+        if (pem) {
+                crl = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL);
+                if (!crl && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+                        *ret_problem = "a list in it is damaged";
+        } else if (n == 0) {
+                const uint8_t *p = der->data;
+                crl = d2i_X509_CRL(NULL, &p, (long)der->len);
+                if (!crl)
+                        *ret_problem = "it is damaged";
+                else if (p != der->data + der->len)
+                        *ret_problem = "something follows after the list";
+        }
+        ERR_clear_error();
+        if (!crl && n == 0 && !*ret_problem)
+                *ret_problem = "there is no list in it";
+        return crl;
+}
+
+int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, Revoked *revoked,
+             Reason *reason, CrlFacts *ret)
+{
+        CrlFacts facts = { .next_update = USEC_INFINITY };
+        const char *problem = NULL;
+        bool is_der = file.len > 0 && file.data[0] == (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED);
+        if (file.len > CRL_SIZE_MAX)
+                return reason_set(reason, -EFBIG, "%s: %s", name, strerror(EFBIG));
+        _cleanup_(BIO_freep) BIO *pem = is_der ? NULL : BIO_new_mem_buf(file.data, (int)file.len);
+        for (int r = 0;;) {
+                _cleanup_(X509_CRL_freep) X509_CRL *crl = next_list(&file, pem, facts.n, &problem);
+                if (crl && !problem)
+                        r = take_list(crl, authorities, revoked, &problem);
+                if (r == -ENOMEM)
+                        return reason_set(reason, r, "Out of memory");
+                if (problem)
+                        return reason_set(reason, r < 0 ? r : -EBADMSG,
+                                          "%s: not a usable revocation list: %s", name, problem);
+                if (!crl)
+                        break;
+                note(crl, &facts);
+        }
+        *ret = facts;
+        return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Revocation lists (RFC 5280 section 5) of the devices' authorities. For platform/ alone.
+ *
+ * A list only ever adds: whoever is on one of them is out. So a list that covers a part of what its
+ * authority issued is as good as a whole one, one that is overdue or from the future counts, and
+ * what could take somebody off again, a delta, is refused. */
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "platform/reason.h"
+#include "platform/x509.h"
+
+#define CRL_SIZE_MAX ((size_t)16 << 20) /* of a file */
+
+/* Who is revoked, as PeerLink.certificate. */
+typedef struct Revoked {
+        uint8_t (*ids)[PEER_ID_SIZE];
+        size_t n, room;
+} Revoked;
+
+void revoked_done(Revoked *r);
+
+/* Of the lists of one file. */
+typedef struct CrlFacts {
+        size_t n;
+        usec_t newest;      /* CLOCK_REALTIME, the latest thisUpdate */
+        usec_t next_update; /* the earliest; USEC_INFINITY: not told */
+} CrlFacts;
+
+/* Reads a file of one list in DER or of several in PEM, each signed by one of `authorities` that
+ * may sign lists, and appends who is on them. -EBADMSG or -ENOMEM with the reason, which names the
+ * file as `name`; -EKEYREJECTED when the authority is not one of them. What was appended stays. */
+int crl_read(const char *name, Bytes file, const struct stack_st_X509 *authorities,
+             Revoked *revoked, Reason *reason, CrlFacts *ret);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Sessions that resume at the CoAP door. */
+#include "coap-bench.h"
+#include "coap-device.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+/* Which of its steps failed is a child's exit status. */
+#define STEP(n, condition)                                                                         \
+        do {                                                                                       \
+                if (!(condition))                                                                  \
+                        return n;                                                                  \
+        } while (0)
+
+/* A device's session between two of its processes. */
+static void session_path(const Bench *b, char ret[static 128])
+{
+        bench_path(b, "session", ret);
+}
+
+/* Connects with the session that is kept, or without; says something, and keeps the new one. 0: it
+ * was a full handshake, 100: it resumed, else what failed. */
+static int visit(Bench *b, const char *who)
+{
+        char path[128];
+        CoapDevice d;
+        session_path(b, path);
+        BIO *in = BIO_new_file(path, "r");
+        STEP(1, device_prepare(&d, b, who));
+        SSL_SESSION *kept = in ? PEM_read_bio_SSL_SESSION(in, NULL, NULL, NULL) : NULL;
+        BIO_free(in);
+        STEP(2, device_resume(&d, b, 0, kept));
+        SSL_SESSION_free(kept);
+        STEP(3, device_post(&d, true, 100) && device_expect_changed(&d, 2, 100, 2000));
+        int reused = SSL_session_reused(d.ssl);
+        BIO *out = BIO_new_file(path, "w");
+        STEP(4, PEM_write_bio_SSL_SESSION(out, SSL_get0_session(d.ssl)) == 1);
+        BIO_free(out);
+        device_close(&d);
+        return reused ? 100 : 0;
+}
+
+static int visit_dev1(Bench *b)
+{
+        return visit(b, "dev1");
+}
+
+static int visit_dev2(Bench *b)
+{
+        return visit(b, "dev2");
+}
+
+static int visit_large(Bench *b)
+{
+        return visit(b, "large");
+}
+
+#define FULL    0
+#define RESUMED 100
+
+static CoapServerStats stats_of(const Bench *b)
+{
+        CoapServerStats s;
+        ingress_coap_stats(b->in, &s);
+        return s;
+}
+
+static void test_resumes(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, visit_dev1), FULL);
+        for (int i = 0; i < 3; i++)
+                assert_int_equal(bench_child(b, 20, visit_dev1), RESUMED);
+        bench_turn(b, USEC_PER_SEC / 5);
+        assert_int_equal(stats_of(b).full, 1);
+        assert_int_equal(stats_of(b).resumed, 3);
+        assert_int_equal(b->gateway.admitted, 4); /* each was asked who it is */
+        assert_int_equal(b->gateway.opened, 4);
+        assert_int_equal(list_length(&b->gateway.telemetry), 4);
+        assert_string_equal(last_stored(&b->gateway.telemetry)->device, "dev1");
+}
+
+/* With openssl(1), as a person would look at it. */
+static int s_client(Bench *b)
+{
+        char command[1024];
+        snprintf(command, sizeof(command),
+                 "cd %s; v() { sleep 1 | timeout 10 openssl s_client -dtls1_2 -mtu 1300 -connect "
+                 "127.0.0.1:%u -cert dev1.pem -key dev1.key \"$@\" 2>&1; }\n"
+                 "v -sess_out s | grep '^New, '; v -sess_in s | grep '^Reused, '",
+                 b->directory, b->port);
+        return WEXITSTATUS(system(command));
+}
+
+static void test_real_client(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 30, s_client), 0);
+        assert_non_null(strstr(bench_output(), "New, TLSv1.2"));
+        assert_non_null(strstr(bench_output(), "Reused, TLSv1.2"));
+        assert_int_equal(stats_of(b).resumed, 1);
+}
+
+static void test_from_before_a_revocation(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, visit_dev1), FULL);
+        assert_int_equal(bench_child(b, 20, visit_dev1), RESUMED);
+        bench_trust(b, "ca.pem", "revoked.crl");
+        assert_int_equal(bench_child(b, 20, visit_dev1), 2);
+        assert_string_equal(b->gateway.refused_reason, "revoked");
+        assert_int_equal(b->gateway.admitted, 2);
+        bench_trust(b, "ca.pem", NULL);
+        assert_int_equal(bench_child(b, 20, visit_dev1), RESUMED);
+        bench_trust(b, "foreign.pem", NULL);
+        assert_int_equal(bench_child(b, 20, visit_dev1), 2);
+        assert_string_equal(b->gateway.refused_reason, "unknown-ca");
+}
+
+/* A list that names others is no reason to sign again. */
+static void test_others_revoked(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, visit_dev2), FULL);
+        bench_trust(b, "ca.pem", "revoked.crl");
+        assert_int_equal(bench_child(b, 20, visit_dev2), RESUMED);
+}
+
+static void test_another_leaf(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, visit_dev1), FULL);
+        Credential *c = bench_credential(b, "second");
+        assert_int_equal(ingress_coap_set_credential(b->in, c), 0);
+        credential_unref(c);
+        assert_int_equal(bench_child(b, 20, visit_dev1), RESUMED);
+}
+
+/* Its ticket would not fit in a datagram, so it gets none, and is always heard. */
+static void test_large_certificate(void **state)
+{
+        Bench *b = *state;
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(bench_child(b, 20, visit_large), FULL);
+}
+
+static int hello_sizes(Bench *b)
+{
+        char path[128];
+        session_path(b, path);
+        BIO *in = BIO_new_file(path, "r");
+        SSL_SESSION *kept = in ? PEM_read_bio_SSL_SESSION(in, NULL, NULL, NULL) : NULL;
+        const unsigned char *ticket;
+        size_t len = 0;
+        STEP(1, kept);
+        SSL_SESSION_get0_ticket(kept, &ticket, &len);
+        printf("ticket %zu", len);
+        fflush(stdout);
+        return len > 0 && len <= 950 ? 0 : 2;
+}
+
+static void test_ticket_fits(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 20, visit_dev1), FULL);
+        assert_int_equal(bench_child(b, 20, hello_sizes), 0);
+        print_message("%s bytes\n", bench_output());
+}
+
+/* A ticket that somebody changed, or made up. */
+static int forged(Bench *b)
+{
+        char path[128];
+        session_path(b, path);
+        for (int place = 0; place < 3; place++) {
+                CoapDevice d;
+                const unsigned char *ticket;
+                size_t len;
+                STEP(1, visit(b, "dev1") == (place == 0 ? FULL : RESUMED));
+                BIO *in = BIO_new_file(path, "r");
+                SSL_SESSION *kept = PEM_read_bio_SSL_SESSION(in, NULL, NULL, NULL);
+                BIO_free(in);
+                SSL_SESSION_get0_ticket(kept, &ticket, &len);
+                STEP(2, len > 200);
+                ((unsigned char *)ticket)[place == 0 ? 0 : place == 1 ? 100 : len - 1] ^= 1;
+                STEP(3, device_prepare(&d, b, "dev1"));
+                STEP(4, device_resume(&d, b, 0, kept));
+                STEP(5, !SSL_session_reused(d.ssl));
+                SSL_SESSION_free(kept);
+                device_close(&d);
+        }
+        return 0;
+}
+
+static void test_forged_ticket(void **state)
+{
+        Bench *b = *state;
+        assert_int_equal(bench_child(b, 30, forged), 0);
+        assert_int_equal(b->gateway.refused, 0);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
+                T(test_resumes),        T(test_real_client),   T(test_from_before_a_revocation),
+                T(test_others_revoked), T(test_another_leaf),  T(test_large_certificate),
+                T(test_ticket_fits),    T(test_forged_ticket),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
