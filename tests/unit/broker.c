@@ -139,6 +139,17 @@ void broker_start_hostile(Broker *b, const char *behaviour, const char *word)
         wait_listening(b);
 }
 
+void broker_start_web(Broker *b, const char *mode)
+{
+        char port[8], output[128];
+        snprintf(port, sizeof(port), "%u", b->port);
+        path_of(b, "http-peer.log", output);
+        b->pid = spawn(
+                (const char *[]){ TOOLS "/http-peer", b->directory, port, b->log, mode, NULL },
+                output);
+        wait_listening(b);
+}
+
 void process_end(pid_t pid)
 {
         if (pid <= 0)
