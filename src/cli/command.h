@@ -40,6 +40,7 @@ int command_output(const char *path, const char *text);
 
 int command_identity_init(const CommandContext *context, int argc, char **argv);
 int command_identity_csr(const CommandContext *context, int argc, char **argv);
+int command_identity_enroll(const CommandContext *context, int argc, char **argv);
 int command_identity_install(const CommandContext *context, int argc, char **argv);
 int command_identity_endorsement(const CommandContext *context, int argc, char **argv);
 int command_identity_activate(const CommandContext *context, int argc, char **argv);

@@ -65,6 +65,10 @@ int machine_load(const CommandContext *c, const char *instead, Machine *ret, Rea
                 m.name = m.settings->name;
                 m.names = (const char *const *)m.settings->names.words;
                 m.n_names = m.settings->names.n;
+                m.enrollment.server = m.settings->enrollment.server;
+                m.enrollment.ca = m.settings->enrollment.ca;
+                m.enrollment.label = m.settings->enrollment.label;
+                m.enrollment.user_file = m.settings->enrollment.user_file;
         }
         if (c->tcti)
                 m.tcti = c->tcti;

@@ -15,6 +15,9 @@ typedef struct Machine {
         const char *name; /* of the gateway; NULL without a configuration */
         const char *const *names;
         size_t n_names;
+        struct {
+                const char *server, *ca, *label, *user_file; /* NULL: not configured */
+        } enrollment;
         struct Settings *settings; /* owns the above */
 } Machine;
 

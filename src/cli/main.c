@@ -30,6 +30,10 @@ static const Command commands[] = {
         { "identity", "csr", command_identity_csr,
           "[--subject NAME] [--name DNS]... [--address IP]... [-o FILE]",
           "write a certificate request signed by the TPM's key" },
+        { "identity", "enroll", command_identity_enroll,
+          "[--server URL] [--ca FILE] [--label WORD] [--user FILE | --cert FILE --key FILE] "
+          "[--subject NAME] [--name DNS]... [--address IP]... [--wait TIME]",
+          "get a certificate from an EST server and take it into use" },
         { "identity", "install", command_identity_install, "CERT [--ca FILE]",
           "take a certificate into use" },
         { "identity", "show", command_identity_show, "[--ak]",

@@ -60,6 +60,14 @@ static void finish_upstream(Config *c)
         set_default(c, &s->upstream.client_id, strempty(s->name));
 }
 
+static void finish_enrollment(Config *c)
+{
+        const Settings *s = c->settings;
+        const ConfigObject *o = &c->gateway[SECTION_ENROLLMENT];
+        if (s->enrollment.server && !s->enrollment.ca)
+                missing(c, o, "CA", ", but Server= is: name the PEM file with the EST server's CA");
+}
+
 /* What else than its packet a message has in the store. */
 #define RECORD_EXTRA 1024
 
@@ -81,6 +89,7 @@ static void finish_gateway(Config *c)
         Settings *s = c->settings;
         finish_names(c);
         finish_upstream(c);
+        finish_enrollment(c);
         finish_store(c);
         const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
         if (s->mqtt.listen.n == 0 && s->coap.listen.n == 0)

@@ -47,6 +47,20 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "Host names and addresses in a minted leaf: all by which devices call this gateway.\n"
                   "The host name by default." },
         } },
+        [SECTION_ENROLLMENT] = { "Enrollment", false, "Where the identity's certificate comes from and is renewed: EST (RFC 7030).", {
+                { "Server", &config_server, S(enrollment.server), 0, 0, NULL,
+                  "The EST server. Without it the certificate is not renewed by itself." },
+                { "CA", &config_path, S(enrollment.ca), 0, 0, NULL,
+                  "PEM file with the CA certificates for it. Must be set with Server=." },
+                { "Label", &config_label, S(enrollment.label), 0, 0, NULL,
+                  "Which CA, where the server has several: the word in its paths after\n"
+                  "/.well-known/est/." },
+                { "UserFile", &config_path, S(enrollment.user_file), 0, 0, NULL,
+                  "File with NAME:PASSWORD for the first enrolment, which root alone may read:\n"
+                  "sallyportctl identity enroll reads it. A renewal shows the certificate instead." },
+                { "RenewAt", &config_number, S(enrollment.renew_at), 10, 95, "66",
+                  "When to renew: percent of the certificate's lifetime." },
+        } },
         [SECTION_MQTT] = { "MQTT", false, "MQTT over mutual TLS, for devices.", {
                 { "Listen", &config_listens, S(mqtt.listen), 0, 0, "8883",
                   "Where to listen; a port alone means all addresses. May be given several times;\n"

@@ -70,6 +70,25 @@ static int parse_interface(const ConfigKey *k, const char *value, void *field)
         return config_interface_valid(value) ? set_string(field, value) : -EINVAL;
 }
 
+/* The path is the protocol's (RFC 7030 section 3.2.2). */
+static int parse_server(const ConfigKey *k, const char *value, void *field)
+{
+        const char *host = startswith(value, "https://");
+        size_t len = host ? strcspn(host, "/@?#\\ \t") : 0;
+        if (len == 0 || strlen(value) > 255 || (host[len] && !streq(host + len, "/")))
+                return -EINVAL;
+        return set_string(field, value);
+}
+
+static int parse_label(const ConfigKey *k, const char *value, void *field)
+{
+        return device_name_valid(value) && value[0] != '.' ? set_string(field, value) : -EINVAL;
+}
+
+const ConfigType config_server = { "https://HOST or https://HOST:PORT", parse_server,
+                                   reset_string };
+const ConfigType config_label = { "a word of 1 to 64 letters, digits, '.', '_' and '-'",
+                                  parse_label, reset_string };
 const ConfigType config_text = { "text of at most 255 bytes", parse_text, reset_string };
 const ConfigType config_path = { "an absolute path", parse_path, reset_string };
 const ConfigType config_name = { "a name of 1 to 64 letters, digits, '.', '_' and '-'", parse_name,

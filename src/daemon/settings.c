@@ -44,9 +44,19 @@ Settings *settings_free(Settings *s)
         free(s->classes);
         free(s->devices);
         char *strings[] = {
-                s->name,        s->state_directory,    s->tcti,
-                s->devices_ca,  s->upstream.host,      s->upstream.server_name,
-                s->upstream.ca, s->upstream.client_id, s->upstream.topic_prefix,
+                s->name,
+                s->state_directory,
+                s->tcti,
+                s->devices_ca,
+                s->upstream.host,
+                s->upstream.server_name,
+                s->upstream.ca,
+                s->upstream.client_id,
+                s->upstream.topic_prefix,
+                s->enrollment.server,
+                s->enrollment.ca,
+                s->enrollment.label,
+                s->enrollment.user_file,
         };
         for (size_t i = 0; i < ELEMENTSOF(strings); i++)
                 free(strings[i]);

@@ -49,6 +49,14 @@ typedef struct Settings {
         Words names; /* that the leaf is valid for: host names and addresses */
 
         struct {
+                char *server;      /* https://HOST[:PORT]; NULL: no renewal */
+                char *ca;          /* PEM file */
+                char *label;       /* NULL: the server's only CA */
+                char *user_file;   /* NULL: none */
+                uint32_t renew_at; /* percent of the certificate's lifetime */
+        } enrollment;
+
+        struct {
                 Listens listen;
                 TlsMinimum minimum_tls;
                 uint32_t maximum_packet_size; /* bytes */

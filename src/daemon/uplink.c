@@ -6,11 +6,9 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "base/str.h"
-#include "daemon/uplink-caution.h"
+#include "daemon/uplink-internal.h"
 #include "daemon/uplink-message.h"
-#include "daemon/uplink-window.h"
 
 /* Payload that one read brings into memory. */
 #define READ_BYTES ((size_t)1 << 20)
@@ -20,45 +18,7 @@
 #define PATIENCE (5 * USEC_PER_MIN)
 
 /* In the order of precedence. */
-static const uint8_t kinds[] = { STORE_REPORT, STORE_AUDIT, STORE_TELEMETRY };
-
-typedef struct Cursor {
-        uint64_t after; /* id up to which everything was looked at */
-        bool dry;       /* nothing more when last asked */
-} Cursor;
-
-typedef struct Subscription {
-        List link;
-        UplinkHandler handler;
-        void *userdata;
-        char filter[];
-} Subscription;
-
-struct Uplink {
-        Loop *loop;
-        Store *store;
-        MqttClient *client;
-        LoopSource *turn, *timer;
-        char *base; /* "<prefix>/<gateway>/" */
-        char *server;
-        size_t window_size, window_limit; /* configured, and what the broker takes */
-        List subscriptions;
-
-        Window window;
-        Holds holds;
-        Caution caution;
-        Cursor cursors[ELEMENTSOF(kinds)];
-        size_t reading; /* index of the kind that `read` is about */
-        StoreOp *read;
-        uint64_t trial;               /* id, likewise, of a single record that goes alone */
-        usec_t retry_at;              /* a read or a send that failed; USEC_INFINITY: none */
-        usec_t patience, progress_at; /* of the last acknowledgement, or of the first record sent */
-        uint64_t *delivered;          /* ids to be deleted at the end of the turn */
-        size_t n_delivered;
-
-        UplinkStats stats;
-        RateLimit complaints;
-};
+static const uint8_t kinds[UPLINK_KINDS] = { STORE_REPORT, STORE_AUDIT, STORE_TELEMETRY };
 
 static void note_error(Uplink *u, const char *text)
 {
@@ -227,16 +187,16 @@ static void on_trial_read(int error, const StoreRecord *records, size_t n, void 
 {
         Uplink *u = userdata;
         u->read = NULL;
-        if (error == 0 && n == 1 && records[0].id == u->trial)
+        if (error == 0 && n == 1 && records[0].id == u->suspect)
                 error = send_record(u, &records[0]);
         else if (error == 0)
-                caution_passed(&u->caution, u->trial);
+                caution_passed(&u->caution, u->suspect);
         read_done(u, error);
 }
 
 static void read_trial(Uplink *u, uint64_t id)
 {
-        u->trial = id;
+        u->suspect = id;
         if (u->window.n == 0 &&
             store_read(u->store, 0, id - 1, 1, READ_BYTES, on_trial_read, u, &u->read) < 0)
                 retry_later(u);
@@ -384,14 +344,17 @@ static void on_disconnected(MqttEnd end, const char *reason, usec_t retry_in, vo
         char text[sizeof(u->stats.last_error)], span[USEC_FORMAT_MAX];
         snprintf(text, sizeof(text), "No connection to the upstream %.64s: %.150s.", u->server,
                  reason);
-        bool news = u->stats.connected || !streq(text, u->stats.last_error);
+        /* A broker that accepts another connection of this client ends the one in use. */
+        bool replaced = u->trial && u->stats.connected;
+        bool news = !replaced && (u->stats.connected || !streq(text, u->stats.last_error));
         log_message(news ? LOG_WARNING : LOG_DEBUG, LOG_FIELDS({ "REASON", reason }),
                     "No connection to the upstream %s: %s; trying again in %s", u->server, reason,
                     usec_format_span(retry_in, span));
-        note_error(u, text);
+        if (!replaced)
+                note_error(u, text);
         if (u->stats.connected) {
                 u->stats.since = now_realtime();
-                judge_end(u, end, reason);
+                judge_end(u, replaced ? MQTT_END_LINK : end, reason);
         }
         u->stats.connected = false;
         start_over(u);
@@ -455,15 +418,16 @@ static int set_up(Uplink *u, const UplinkConfig *config)
         return r < 0 ? r : loop_add_timer(u->loop, &u->timer, LOOP_FATAL, on_timer, u);
 }
 
+const MqttClientEvents uplink_events = {
+        .connected = on_connected,
+        .disconnected = on_disconnected,
+        .acknowledged = on_acknowledged,
+        .message = on_message,
+};
+
 int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *credential,
                Uplink **ret)
 {
-        static const MqttClientEvents events = {
-                .connected = on_connected,
-                .disconnected = on_disconnected,
-                .acknowledged = on_acknowledged,
-                .message = on_message,
-        };
         _cleanup_(uplink_freep) Uplink *u = calloc(1, sizeof(*u));
         if (!u)
                 return -ENOMEM;
@@ -472,7 +436,7 @@ int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *cr
         int r = set_up(u, config);
         if (r < 0)
                 return r;
-        r = mqtt_client_new(l, &config->client, credential, &events, u, &u->client);
+        r = mqtt_client_new(l, &config->client, credential, &uplink_events, u, &u->client);
         if (r < 0)
                 return r;
         store_watch(store, on_appended, u);
@@ -484,6 +448,7 @@ Uplink *uplink_free(Uplink *u)
 {
         if (!u)
                 return NULL;
+        uplink_trial_free(u->trial);
         mqtt_client_free(u->client);
         store_watch(u->store, NULL, NULL);
         if (u->read)
@@ -509,7 +474,7 @@ Uplink *uplink_free(Uplink *u)
 void uplink_stats(const Uplink *u, UplinkStats *ret)
 {
         *ret = u->stats;
-        ret->attempts = mqtt_client_attempts(u->client);
+        ret->attempts = u->attempts + mqtt_client_attempts(u->client);
         ret->in_flight = u->window.n;
         ret->held = holds_count(&u->holds);
         ret->set_aside = caution_count(&u->caution);

@@ -52,6 +52,28 @@ int uplink_new(Loop *l, Store *store, const UplinkConfig *config, Credential *cr
 Uplink *uplink_free(Uplink *u);
 DEFINE_CLEANUP(Uplink, uplink_free)
 
+/* What a second connection beside the one in use found out. */
+typedef enum UplinkVerdict {
+        UPLINK_ACCEPTED,    /* it is the one in use now; records go on from where they were */
+        UPLINK_REFUSED,     /* the broker does not let this certificate in, and says so */
+        UPLINK_DOUBTED,     /* it ended the connection without a word */
+        UPLINK_UNREACHABLE, /* nothing was learned of the certificate */
+} UplinkVerdict;
+
+/* Called once, from the loop. `reason` is half a sentence, "" for UPLINK_ACCEPTED. */
+typedef void (*UplinkTried)(UplinkVerdict verdict, const char *reason, void *userdata);
+
+/* Tries another credential on a connection of its own: the one in use goes on until the broker has
+ * accepted the new one, and stays when it does not. -EBUSY: a trial is under way. */
+int uplink_try_credential(Uplink *u, Credential *credential, UplinkTried done, void *userdata);
+/* `done` of a trial under way will not be called. */
+void uplink_stop_trial(Uplink *u);
+/* Another server, or the same by other rules. A connection by them is tried beside the one in use
+ * and takes its place, at once where it succeeds; where it does not, the one in use ends too: it
+ * is not allowed any more. The caller ends a trial under way before. `client.window` does not
+ * change. */
+int uplink_change(Uplink *u, const MqttClientConfig *client);
+
 /* Messages on <prefix>/<gateway>/<filter> go to `handler`, over all reconnects. -EINVAL for a
  * filter that is not valid. */
 int uplink_subscribe(Uplink *u, const char *filter, UplinkHandler handler, void *userdata);

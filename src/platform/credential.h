@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "base/util.h"
+#include "platform/reason.h"
 
 typedef struct Credential Credential;
 
@@ -18,6 +19,10 @@ DEFINE_CLEANUP(Credential, credential_unref)
 bool credential_in_tpm(const Credential *c);
 /* CLOCK_REALTIME, end of validity of the leaf. */
 usec_t credential_not_after(const Credential *c);
+
+/* From PEM files: the certificate with its chain after it, and its private key, not encrypted. The
+ * errno of a file; -EBADMSG: it holds something else, or they do not belong together. */
+int credential_load(const char *certificate, const char *key, Credential **ret, Reason *reason);
 
 /* For platform/ alone: 0 or -EIO with the reason logged. */
 struct ssl_ctx_st;

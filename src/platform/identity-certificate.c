@@ -11,15 +11,10 @@
 #define FILE_MAX  ((size_t)128 * 1024)
 #define CHAIN_MAX 10
 
-/* All certificates of a PEM file, in order. */
-static int read_certificates(const char *path, STACK_OF(X509) * *ret, Reason *reason)
+int identity_parse_certificates(Bytes pem, const char *name, int max, STACK_OF(X509) * *ret,
+                                Reason *reason)
 {
-        _cleanup_free_ uint8_t *pem = NULL;
-        size_t len;
-        int r = file_read(path, FILE_MAX, &pem, &len);
-        if (r < 0)
-                return reason_set(reason, r, "Cannot read %s: %s", path, strerror(-r));
-        _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, (int)len);
+        _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.len);
         _cleanup_(x509_stack_freep) STACK_OF(X509) *list = sk_X509_new_null();
         X509 *x;
         if (!bio || !list)
@@ -29,18 +24,29 @@ static int read_certificates(const char *path, STACK_OF(X509) * *ret, Reason *re
                         X509_free(x);
                         return reason_set(reason, -ENOMEM, "Out of memory");
                 }
-                if (sk_X509_num(list) > CHAIN_MAX)
-                        return reason_set(reason, -EBADMSG, "%s holds too many certificates", path);
+                if (sk_X509_num(list) > max)
+                        return reason_set(reason, -EBADMSG, "%s holds too many certificates", name);
         }
         bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
         ERR_clear_error();
         if (!at_end || sk_X509_num(list) == 0)
-                return reason_set(reason, -EBADMSG, "%s holds no certificate in PEM", path);
+                return reason_set(reason, -EBADMSG, "%s holds no certificate in PEM", name);
         *ret = TAKE_PTR(list);
         return 0;
 }
 
-static int check_key(const Identity *id, const X509 *leaf, const char *path, Reason *reason)
+/* All certificates of a PEM file, in order. */
+int identity_read_certificates(const char *path, STACK_OF(X509) * *ret, Reason *reason)
+{
+        _cleanup_free_ uint8_t *pem = NULL;
+        size_t len;
+        int r = file_read(path, FILE_MAX, &pem, &len);
+        if (r < 0)
+                return reason_set(reason, r, "Cannot read %s: %s", path, strerror(-r));
+        return identity_parse_certificates(BYTES(pem, len), path, CHAIN_MAX, ret, reason);
+}
+
+int identity_check_key(const Identity *id, const X509 *leaf, const char *path, Reason *reason)
 {
         uint8_t point[P256_POINT_SIZE];
         const EVP_PKEY *key = X509_get0_pubkey(leaf);
@@ -73,7 +79,7 @@ static int make_store(STACK_OF(X509) * list, const char *ca_path, X509_STORE **r
                 return reason_set(reason, -ENOMEM, "Out of memory");
         if (ca_path) {
                 _cleanup_(x509_stack_freep) STACK_OF(X509) *anchors = NULL;
-                int r = read_certificates(ca_path, &anchors, reason);
+                int r = identity_read_certificates(ca_path, &anchors, reason);
                 if (r < 0)
                         return r;
                 for (int i = 0; i < sk_X509_num(anchors); i++)
@@ -89,7 +95,7 @@ static int make_store(STACK_OF(X509) * list, const char *ca_path, X509_STORE **r
 }
 
 /* The chain to show to peers: from the leaf up, without the self-signed anchor. */
-static int verified_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X509) * *ret,
+int identity_verify_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X509) * *ret,
                           Reason *reason)
 {
         _cleanup_(X509_STORE_freep) X509_STORE *store = NULL;
@@ -114,15 +120,18 @@ static int verified_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X
         return 0;
 }
 
-static int write_chain(const Identity *id, STACK_OF(X509) * chain, Reason *reason)
+int identity_write_chain(const Identity *id, const char *name, const char *preamble,
+                         STACK_OF(X509) * chain, Reason *reason)
 {
         _cleanup_owner_ Owner owner = { 0 };
-        _cleanup_free_ char *path = identity_path(id->directory, "identity.crt");
+        _cleanup_free_ char *path = identity_path(id->directory, name);
         int r = path ? owner_begin(id->state_directory, &owner, reason)
                      : reason_set(reason, -ENOMEM, "Out of memory");
         if (r < 0)
                 return r;
         _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+        if (bio && preamble)
+                BIO_puts(bio, preamble);
         for (int i = 0; bio && i < sk_X509_num(chain); i++)
                 if (PEM_write_bio_X509(bio, sk_X509_value(chain, i)) != 1)
                         return reason_set(reason, -ENOMEM, "Out of memory");
@@ -135,7 +144,7 @@ static int write_chain(const Identity *id, STACK_OF(X509) * chain, Reason *reaso
 }
 
 /* Takes `chain` over: the leaf apart, the rest as what goes with it. */
-static void put_in_use(Identity *id, STACK_OF(X509) * chain)
+void identity_put_in_use(Identity *id, STACK_OF(X509) * chain)
 {
         X509_free(id->leaf);
         sk_X509_pop_free(id->chain, X509_free);
@@ -148,15 +157,15 @@ int identity_install_certificate(Identity *id, const char *path, const char *ca_
                                  Reason *reason)
 {
         _cleanup_(x509_stack_freep) STACK_OF(X509) *list = NULL, *chain = NULL;
-        int r = read_certificates(path, &list, reason);
+        int r = identity_read_certificates(path, &list, reason);
         if (r == 0)
-                r = check_key(id, sk_X509_value(list, 0), path, reason);
+                r = identity_check_key(id, sk_X509_value(list, 0), path, reason);
         if (r == 0)
-                r = verified_chain(list, ca_path, &chain, reason);
+                r = identity_verify_chain(list, ca_path, &chain, reason);
         if (r == 0)
-                r = write_chain(id, chain, reason);
+                r = identity_write_chain(id, "identity.crt", NULL, chain, reason);
         if (r == 0)
-                put_in_use(id, TAKE_PTR(chain));
+                identity_put_in_use(id, TAKE_PTR(chain));
         return r;
 }
 
@@ -167,17 +176,17 @@ void identity_load_certificate(Identity *id)
         _cleanup_free_ char *path = identity_path(id->directory, "identity.crt");
         _cleanup_(x509_stack_freep) STACK_OF(X509) *list = NULL;
         Reason *reason = &id->certificate_reason;
-        int r = path ? read_certificates(path, &list, reason)
+        int r = path ? identity_read_certificates(path, &list, reason)
                      : reason_set(reason, -ENOMEM, "Out of memory");
         if (r == -ENOENT)
                 r = reason_set(reason, r,
                                "The identity has no certificate yet: see \"sallyportctl identity "
                                "csr\" and \"identity install\"");
         if (r == 0)
-                r = check_key(id, sk_X509_value(list, 0), path, reason);
+                r = identity_check_key(id, sk_X509_value(list, 0), path, reason);
         id->certificate_error = r;
         if (r == 0)
-                put_in_use(id, TAKE_PTR(list));
+                identity_put_in_use(id, TAKE_PTR(list));
 }
 
 static void print_name(const X509_NAME *name, char *ret, size_t size)
@@ -193,7 +202,7 @@ static void print_name(const X509_NAME *name, char *ret, size_t size)
 }
 
 /* libcrypto caches what the extensions say, and so wants to write. */
-static bool may_certify(X509 *x)
+bool identity_may_certify(X509 *x)
 {
         return X509_check_ca(x) == 1 && X509_get_key_usage(x) != UINT32_MAX &&
                X509_get_key_usage(x) & KU_KEY_CERT_SIGN;
@@ -208,7 +217,7 @@ int identity_certificate(const Identity *id, IdentityCertificate *ret, Reason *r
         *ret = (IdentityCertificate){
                 .not_before = ossl_time(X509_get0_notBefore(id->leaf)),
                 .not_after = ossl_time(X509_get0_notAfter(id->leaf)),
-                .is_ca = may_certify(id->leaf),
+                .is_ca = identity_may_certify(id->leaf),
                 .path_length = X509_get_pathlen(id->leaf),
                 .chain_length = 1 + (size_t)sk_X509_num(id->chain),
         };

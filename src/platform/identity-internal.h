@@ -94,3 +94,17 @@ void identity_drop_tickets(Identity *id);
 
 /* identity-certificate.c */
 void identity_load_certificate(Identity *id);
+/* At most `max` certificates; `name` is where they come from. */
+int identity_parse_certificates(Bytes pem, const char *name, int max, STACK_OF(X509) * *ret,
+                                Reason *reason);
+int identity_read_certificates(const char *path, STACK_OF(X509) * *ret, Reason *reason);
+int identity_check_key(const Identity *id, const X509 *leaf, const char *path, Reason *reason);
+/* The first of `list`, with what leads to an anchor: those of `ca_path`, or NULL: the self-signed
+ * ones in the list. */
+int identity_verify_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X509) * *ret,
+                          Reason *reason);
+int identity_write_chain(const Identity *id, const char *name, const char *preamble,
+                         STACK_OF(X509) * chain, Reason *reason);
+/* Takes `chain` over. */
+void identity_put_in_use(Identity *id, STACK_OF(X509) * chain);
+bool identity_may_certify(X509 *x);

@@ -31,11 +31,17 @@ struct Minter {
         bool gone;                  /* freed meanwhile: the fiber does it at its end */
 };
 
+/* Within the validity of the issuer. When that is over, or has not begun by a clock that is wrong,
+ * the leaf lasts as long as any: devices that look at no dates are served on. */
 static bool set_validity(const Minter *m, X509 *x, X509 *issuer, usec_t now)
 {
-        usec_t from =
-                MAX(now > BACKDATE ? now - BACKDATE : 0, ossl_time(X509_get0_notBefore(issuer)));
-        usec_t to = MIN(usec_add(now, m->lifetime), ossl_time(X509_get0_notAfter(issuer)));
+        usec_t begin = ossl_time(X509_get0_notBefore(issuer));
+        usec_t end = ossl_time(X509_get0_notAfter(issuer));
+        usec_t from = now > BACKDATE ? now - BACKDATE : 0, to = usec_add(now, m->lifetime);
+        if (now >= begin && now < end) {
+                from = MAX(from, begin);
+                to = MIN(to, end);
+        }
         return ASN1_TIME_set(X509_getm_notBefore(x), (time_t)(from / USEC_PER_SEC)) &&
                ASN1_TIME_set(X509_getm_notAfter(x), (time_t)(to / USEC_PER_SEC));
 }
@@ -81,7 +87,7 @@ static bool fill(const Minter *m, X509 *x, X509 *issuer, EVP_PKEY *key, usec_t n
                set_extensions(m, x, issuer);
 }
 
-static int check_issuer(const Minter *m, usec_t now, Reason *reason)
+static int check_issuer(const Minter *m, Reason *reason)
 {
         IdentityCertificate c;
         int r = identity_certificate(m->identity, &c, reason);
@@ -92,16 +98,13 @@ static int check_issuer(const Minter *m, usec_t now, Reason *reason)
                                   "The identity's certificate is not that of a CA, so it cannot "
                                   "certify TLS keys: use TLSKey=tpm, or ask the CA for CA:TRUE, "
                                   "pathlen:0 and keyCertSign");
-        if (now < c.not_before || now >= c.not_after)
-                return reason_set(reason, -EKEYEXPIRED,
-                                  "The identity's certificate is not valid at this time");
         return 0;
 }
 
 static int mint(Minter *m, Credential **ret, Reason *reason)
 {
         usec_t now = now_realtime();
-        int r = check_issuer(m, now, reason);
+        int r = check_issuer(m, reason);
         if (r == 0)
                 r = identity_check(m->identity, reason); /* the sentence, if it may not sign */
         if (r < 0)

@@ -18,7 +18,7 @@ typedef struct MinterParams {
         Loop *loop;
         const char *const *names; /* DNS names or IP addresses: the SAN; the first is the CN too */
         size_t n_names;
-        usec_t lifetime; /* cut at the end of the identity's own certificate */
+        usec_t lifetime; /* cut at the end of the identity's own certificate, unless that is over */
         MinterHandler handler;
         void *userdata;
 } MinterParams;

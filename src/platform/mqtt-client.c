@@ -196,6 +196,22 @@ MqttClient *mqtt_client_free(MqttClient *c)
         return NULL;
 }
 
+void mqtt_client_set_events(MqttClient *c, const MqttClientEvents *events, void *userdata)
+{
+        c->events = *events;
+        c->userdata = userdata;
+}
+
+const MqttClientConfig *mqtt_client_config(const MqttClient *c)
+{
+        return &c->config;
+}
+
+Credential *mqtt_client_credential(const MqttClient *c)
+{
+        return c->credential;
+}
+
 void mqtt_client_reconnect(MqttClient *c, const char *reason)
 {
         if (c->up)

@@ -53,6 +53,9 @@ typedef enum MqttEnd {
         MQTT_END_LINK,   /* nothing: the network, a timeout, or what the broker says of itself */
         MQTT_END_BROKER, /* it closed, reset, or sent what is no MQTT: perhaps one was the cause */
         MQTT_END_DENIED, /* its DISCONNECT speaks of rights or quota: one was not allowed */
+        /* Of an attempt alone: */
+        MQTT_END_REFUSED, /* it does not let this client in: an alert, or a CONNACK that denies */
+        MQTT_END_DOUBT,   /* it said nothing after the TLS handshake: perhaps that */
 } MqttEnd;
 
 /* Called from the loop. None of them may free the client. */
@@ -73,6 +76,12 @@ int mqtt_client_new(Loop *l, const MqttClientConfig *config, Credential *credent
                     const MqttClientEvents *events, void *userdata, MqttClient **ret);
 MqttClient *mqtt_client_free(MqttClient *c);
 DEFINE_CLEANUP(MqttClient, mqtt_client_free)
+
+/* Another may take it over, from `connected` as well. */
+void mqtt_client_set_events(MqttClient *c, const MqttClientEvents *events, void *userdata);
+/* What it was made with; holds as long as the client. */
+const MqttClientConfig *mqtt_client_config(const MqttClient *c);
+Credential *mqtt_client_credential(const MqttClient *c);
 
 /* Gives the connection up, as after MQTT_END_LINK; calls `disconnected`. Without one: nothing. */
 void mqtt_client_reconnect(MqttClient *c, const char *reason);

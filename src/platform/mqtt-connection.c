@@ -48,6 +48,7 @@ struct MqttConnection {
         bool busy;      /* a call is under way, perhaps waiting on a fiber */
         bool abandoned; /* freed while busy: the fiber cleans up */
         bool up, down, report_up;
+        bool denied, silent; /* by CONNACK; lost after the handshake, with no word */
         MqttEnd end;
         MqttLimits limits;
         RateLimit refusals; /* that are logged: a broker may send any number */
@@ -120,7 +121,8 @@ static void set_down_loss(MqttConnection *c, const char *what)
                  "the server ended the connection after the TLS handshake (%s): it may have refused"
                  " the gateway's certificate",
                  what);
-        set_down(c, c->tls.finished && !c->up ? text : what);
+        c->silent = c->tls.finished && !c->up && !c->down;
+        set_down(c, c->silent ? text : what);
 }
 
 static void set_down_errno(MqttConnection *c, int error)
@@ -145,6 +147,35 @@ static int socket_error(const MqttConnection *c, int code, int error)
         return code == MOSQ_ERR_ERRNO ? error : 0;
 }
 
+/* MQTT 5 section 3.2.2.2: codes that speak of who this client is. */
+static bool denies(int code)
+{
+        return code == MQTT_RC_BAD_USERNAME_OR_PASSWORD || code == MQTT_RC_NOT_AUTHORIZED ||
+               code == MQTT_RC_BANNED;
+}
+
+/* RFC 8446 section 6.2: alerts that speak of this client's certificate or key. */
+static bool refuses(int alert)
+{
+        static const uint8_t alerts[] = {
+                SSL_AD_BAD_CERTIFICATE,      SSL_AD_UNSUPPORTED_CERTIFICATE,
+                SSL_AD_CERTIFICATE_REVOKED,  SSL_AD_CERTIFICATE_EXPIRED,
+                SSL_AD_CERTIFICATE_UNKNOWN,  SSL_AD_UNKNOWN_CA,
+                SSL_AD_ACCESS_DENIED,        SSL_AD_DECRYPT_ERROR,
+                SSL_AD_CERTIFICATE_REQUIRED,
+        };
+        return alert > 0 && memchr(alerts, alert, sizeof(alerts));
+}
+
+static MqttEnd end_of(const MqttConnection *c)
+{
+        if (c->up)
+                return c->end;
+        if (c->denied || refuses(c->tls.alert))
+                return MQTT_END_REFUSED;
+        return c->silent ? MQTT_END_DOUBT : MQTT_END_LINK;
+}
+
 /* Callbacks of the library only take notes: they may run on a fiber, inside its calls. */
 static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                        const mosquitto_property *properties)
@@ -155,6 +186,7 @@ static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                 char text[128];
                 snprintf(text, sizeof(text), "the broker refused the connection: %s",
                          mosquitto_reason_string(code));
+                c->denied = denies(code);
                 set_down(c, text);
                 return;
         }
@@ -409,7 +441,8 @@ static int on_report(void *userdata)
                 return 0;
         }
         if (c->down) /* what TLS says is the better reason */
-                c->events.down(c->end, c->tls.reason[0] ? c->tls.reason : c->reason, c->userdata);
+                c->events.down(end_of(c), c->tls.reason[0] ? c->tls.reason : c->reason,
+                               c->userdata);
         return 0;
 }
 

@@ -65,9 +65,11 @@ static void on_info(const SSL *ssl, int where, int value)
         if (where & SSL_CB_HANDSHAKE_DONE)
                 t->finished = true;
         if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT &&
-            (value & 0xff) != SSL_AD_CLOSE_NOTIFY)
+            (value & 0xff) != SSL_AD_CLOSE_NOTIFY) {
+                t->alert = value & 0xff;
                 snprintf(t->reason, sizeof(t->reason), "the server refused the TLS connection: %s",
                          SSL_alert_desc_string_long(value));
+        }
 }
 
 static bool is_address(const char *s)

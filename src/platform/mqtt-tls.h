@@ -13,6 +13,7 @@ typedef struct MqttTls {
         char *server_name;
         bool name_is_address;
         bool finished;    /* the handshake, as far as this end knows */
+        int alert;        /* that ended it, as the peer said (RFC 8446 section 6.2); 0: none */
         int socket_error; /* errno of the socket that TLS could not go on with; 0: none */
         char reason[256]; /* why the peer or we gave up; "" when nothing was noted */
 } MqttTls;

@@ -103,7 +103,7 @@ static bool listens(uint16_t port)
         return ok;
 }
 
-static void wait_listening(const Broker *b)
+void broker_wait(const Broker *b)
 {
         usec_t deadline = now_boottime() + PATIENCE;
         while (!listens(b->port)) {
@@ -125,7 +125,7 @@ void broker_start(Broker *b, const char *extra)
                 b->port, b->directory, b->directory, b->directory, b->log, extra ? extra : "");
         fclose(f);
         b->pid = spawn((const char *[]){ "mosquitto", "-c", config, NULL }, "/dev/null");
-        wait_listening(b);
+        broker_wait(b);
 }
 
 void broker_start_hostile(Broker *b, const char *behaviour, const char *word)
@@ -136,7 +136,18 @@ void broker_start_hostile(Broker *b, const char *behaviour, const char *word)
         b->pid = spawn((const char *[]){ TOOLS "/hostile-broker", b->directory, port, b->log,
                                          behaviour, word, NULL },
                        output);
-        wait_listening(b);
+        broker_wait(b);
+}
+
+void broker_start_web(Broker *b, const char *mode)
+{
+        char port[8], output[128];
+        snprintf(port, sizeof(port), "%u", b->port);
+        path_of(b, "http-peer.log", output);
+        b->pid = spawn(
+                (const char *[]){ TOOLS "/http-peer", b->directory, port, b->log, mode, NULL },
+                output);
+        broker_wait(b);
 }
 
 void process_end(pid_t pid)

@@ -23,6 +23,10 @@ void broker_prepare(Broker *b);
 void broker_start(Broker *b, const char *extra);
 /* Instead of Mosquitto tests/tools/hostile-broker, on the same port and with the same log. */
 void broker_start_hostile(Broker *b, const char *behaviour, const char *word);
+/* tests/tools/http-peer in its place; mode: "tls", "plain" or "old". */
+void broker_start_web(Broker *b, const char *mode);
+/* Until something listens on its port. */
+void broker_wait(const Broker *b);
 /* SIGKILL, and waits for its end. */
 void broker_kill(Broker *b);
 /* Kills, removes the directory. */

@@ -4,9 +4,10 @@
 # expectations of a command.
 
 dir=$(mktemp -d)
-swtpm=
+swtpm= others= # process numbers
 finish() {
-        [ -z "$swtpm" ] || kill "$swtpm" 2>/dev/null || true
+        # shellcheck disable=SC2086 # a list
+        [ -z "$swtpm$others" ] || kill $swtpm $others 2>/dev/null || true
         rm -rf "$dir"
 }
 trap finish EXIT

@@ -172,6 +172,8 @@ static void everything(void **state)
             "[Gateway]\nName=gw1\nLogLevel=debug\nStateDirectory=/s\n"
             "[TPM]\nTCTI=swtpm:port=2321\nPCRs=0 23\n"
             "[Identity]\nTLSKey=minted\nLeafLifetime=2h\nNames=gw.example 192.0.2.1\n"
+            "[Enrollment]\nServer=https://est.example:8443\nCA=/est.pem\nLabel=plant\n"
+            "UserFile=/est.user\nRenewAt=50\n"
             "[MQTT]\nListen=192.0.2.1:8883\nListen=[2001:db8::1]:1\nMinimumTLS=1.2\n"
             "MaximumPacketSize=1M\nMaximumConnections=5\nKeepAlive=1min 30s\n"
             "[CoAP]\nListen=\nMaximumSessions=7\n"
@@ -205,6 +207,11 @@ static void everything(void **state)
         assert_int_equal(s->names.n, 2);
         assert_string_equal(s->names.words[1], "192.0.2.1");
         assert_null(s->names.words[2]);
+        assert_string_equal(s->enrollment.server, "https://est.example:8443");
+        assert_string_equal(s->enrollment.ca, "/est.pem");
+        assert_string_equal(s->enrollment.label, "plant");
+        assert_string_equal(s->enrollment.user_file, "/est.user");
+        assert_int_equal(s->enrollment.renew_at, 50);
         assert_int_equal(s->mqtt.listen.n, 2);
         assert_int_equal(s->mqtt.listen.addresses[0].address.ss_family, AF_INET);
         assert_int_equal(s->mqtt.listen.addresses[1].address.ss_family, AF_INET6);
@@ -280,6 +287,30 @@ static void dropins(void **state)
         assert_int_equal(s->mqtt.maximum_connections, 6);
         assert_true(s->mqtt.keep_alive == 20 * USEC_PER_MIN);
         assert_true(settings_class(s, "meters")->verdict_lifetime == 5 * USEC_PER_MIN);
+}
+
+static void enrollment(void **state)
+{
+        put("sallyport.conf", MINIMAL "[Enrollment]\nServer=http://est.example\n"
+                                      "Server=https://\nServer=https://a@b\nServer=https://a/b\n"
+                                      "Label=a/b\nLabel=..\nRenewAt=99\n"
+                                      "Server=https://[2001:db8::1]:8443/\n");
+        assert_errors("/sallyport.conf:4: Enrollment/Server: not understood: "
+                      "\"http://est.example\", expected https://HOST or https://HOST:PORT\n"
+                      "/sallyport.conf:5: Enrollment/Server: not understood: \"https://\", "
+                      "expected https://HOST or https://HOST:PORT\n"
+                      "/sallyport.conf:6: Enrollment/Server: not understood: \"https://a@b\", "
+                      "expected https://HOST or https://HOST:PORT\n"
+                      "/sallyport.conf:7: Enrollment/Server: not understood: \"https://a/b\", "
+                      "expected https://HOST or https://HOST:PORT\n"
+                      "/sallyport.conf:8: Enrollment/Label: not understood: \"a/b\", expected a "
+                      "word of 1 to 64 letters, digits, '.', '_' and '-'\n"
+                      "/sallyport.conf:9: Enrollment/Label: not understood: \"..\", expected a "
+                      "word of 1 to 64 letters, digits, '.', '_' and '-'\n"
+                      "/sallyport.conf:10: Enrollment/RenewAt: out of range: \"99\", expected a "
+                      "number, 10 to 95\n"
+                      "/sallyport.conf:3: Enrollment/CA: not set, but Server= is: name the PEM "
+                      "file with the EST server's CA\n");
 }
 
 /* All that is wrong is said at once, each with its place. */
@@ -646,6 +677,7 @@ int main(void)
                 TEST(everything),
                 TEST(telemetry_by_default),
                 TEST(dropins),
+                TEST(enrollment),
                 TEST(all_errors_at_once),
                 TEST(what_does_not_fit_together),
                 TEST(packets_fit_the_store),

@@ -193,6 +193,38 @@ static void test_not_a_ca(void **state)
         assert_int_equal(minter_new(&p, &m, &reason), -EINVAL);
 }
 
+/* The identity's certificate is not valid: devices are served all the same. */
+static void test_out_of_date(void **state)
+{
+        Lab *lab = *state;
+        static const long spans[][2] = { { -7200, -3600 }, { 3600, 7200 } };
+        Reason reason = { 0 };
+        for (size_t i = 0; i < ELEMENTSOF(spans); i++) {
+                Taken t = { 0 };
+                Minter *m = NULL;
+                _cleanup_(loop_freep) Loop *loop = NULL;
+                assert_int_equal(loop_new(&loop), 0);
+                t.loop = loop;
+                _cleanup_(identity_freep) Identity *id = open_enrolled(lab, loop, true);
+                _cleanup_(X509_freep) X509 *x = lab_certify(
+                        lab, identity_pkey(id),
+                        &(LabCertificate){ .is_ca = true, .from = spans[i][0], .to = spans[i][1] });
+                lab_write_certificate(lab, lab_path(lab, "state/identity/identity.crt"), x);
+                identity_free(id);
+                id = NULL;
+                assert_int_equal(identity_open(lab->tcti, lab->state, &id, &reason), 0);
+                assert_int_equal(identity_attach(id, loop), 0);
+                MinterParams p = params_for(id, &t, MINTER_DEFAULT_LIFETIME);
+                if (minter_new(&p, &m, &reason) < 0)
+                        fail_msg("%s", reason.text);
+                usec_t now = now_realtime(), end = credential_not_after(t.last);
+                assert_true(end <= now + MINTER_DEFAULT_LIFETIME);
+                assert_true(end > now + MINTER_DEFAULT_LIFETIME - USEC_PER_MIN);
+                minter_free(m);
+                credential_unref(t.last);
+        }
+}
+
 static void test_refused(void **state)
 {
         Lab *lab = *state;
@@ -224,6 +256,7 @@ int main(void)
                 cmocka_unit_test(test_rotation),
                 cmocka_unit_test(test_freed_in_between),
                 cmocka_unit_test(test_not_a_ca),
+                cmocka_unit_test(test_out_of_date),
                 cmocka_unit_test(test_refused),
         };
         return cmocka_run_group_tests(tests, setup, lab_teardown);

@@ -20,6 +20,7 @@
 typedef struct Seen {
         unsigned connected, disconnected, acknowledged, messages;
         uint8_t reason_code;
+        MqttEnd end;
         char reason[512], topic[128], payload[64], type[64];
         MqttLimits limits;
         usec_t retry_in;
@@ -44,6 +45,7 @@ static void on_disconnected(MqttEnd end, const char *reason, usec_t retry_in, vo
 {
         Fixture *f = userdata;
         f->seen.disconnected++;
+        f->seen.end = end;
         f->seen.retry_in = retry_in;
         snprintf(f->seen.reason, sizeof(f->seen.reason), "%s", reason);
 }
@@ -225,6 +227,7 @@ static void wrong_ca(void **state)
         broker_start(&f->broker, NULL);
         f->config.ca = f->broker.other_ca;
         expect_failure(f, "the server's certificate is refused: ");
+        assert_int_equal(f->seen.end, MQTT_END_LINK);
 }
 
 static void wrong_name(void **state)
@@ -269,6 +272,8 @@ static void refused_by_broker(void **state)
         broker_start(&f->broker, NULL);
         /* An alert, or a guess when the alert was lost in the reset. */
         expect_failure(f, "refused the");
+        assert_int_equal(f->seen.end,
+                         strstr(f->seen.reason, "may have") ? MQTT_END_DOUBT : MQTT_END_REFUSED);
 }
 
 static void no_certificate(void **state)
@@ -296,6 +301,7 @@ static void not_authorized(void **state)
         snprintf(line, sizeof(line), "clientid_prefixes other-\npassword_file %s", path);
         broker_start(&f->broker, line);
         expect_failure(f, "the broker refused the connection: ");
+        assert_int_equal(f->seen.end, MQTT_END_REFUSED);
 }
 
 static double cpu_seconds(void)
@@ -311,6 +317,7 @@ static void refused_connection(void **state)
 {
         Fixture *f = *state;
         expect_failure(f, "Connection refused");
+        assert_int_equal(f->seen.end, MQTT_END_LINK);
         double before = cpu_seconds();
         unsigned turns = pump(f, &f->seen.disconnected, 8, 10 * USEC_PER_SEC);
         assert_true(turns < 8 * 12);
