@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* sallyportctl identity init, csr, install: on the TPM itself, while the daemon need not run. */
+/* sallyportctl identity init, install: on the TPM itself, while the daemon need not run. */
 #include "platform/identity.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,63 +101,6 @@ int command_identity_init(const CommandContext *c, int argc, char **argv)
                      "  sallyportctl policy sign --key OPERATOR.key policy.json -o signed.json\n"
                      "  sallyportctl policy install signed.json");
         return COMMAND_OK;
-}
-
-typedef struct Request {
-        const char *subject, *output;
-        const char *names[IDENTITY_NAMES_MAX];
-        size_t n_names;
-} Request;
-
-static int parse_csr(int argc, char **argv, Request *q, Reason *reason)
-{
-        static const struct option options[] = {
-                { "subject", required_argument, NULL, 's' },
-                { "name", required_argument, NULL, 'n' },
-                { "address", required_argument, NULL, 'n' },
-                { "output", required_argument, NULL, 'o' },
-                { 0 },
-        };
-        int o;
-        COMMAND_OPTIONS_START();
-        while ((o = getopt_long(argc, argv, "o:", options, NULL)) >= 0) {
-                if (o == 's')
-                        q->subject = optarg;
-                else if (o == 'o')
-                        q->output = optarg;
-                else if (o == 'n' && q->n_names < ELEMENTSOF(q->names))
-                        q->names[q->n_names++] = optarg;
-                else if (o == 'n')
-                        return reason_set(reason, -EINVAL, "There are more than %zu names",
-                                          ELEMENTSOF(q->names));
-                else
-                        return reason_set(reason, -EINVAL, "This is no option of identity csr");
-        }
-        return optind == argc ? 0 : reason_set(reason, -EINVAL, "\"%s\" is too much", argv[optind]);
-}
-
-int command_identity_csr(const CommandContext *c, int argc, char **argv)
-{
-        _cleanup_machine_ Machine m = { 0 };
-        Request q = { 0 };
-        char host[HOST_NAME_MAX + 1] = "";
-        Reason reason;
-        _cleanup_(identity_freep) Identity *id = NULL;
-        _cleanup_free_ char *pem = NULL;
-        if (parse_csr(argc, argv, &q, &reason) < 0)
-                return command_misused(&reason);
-        int r = machine_load(c, q.subject && q.n_names > 0 ? NULL : "--subject and --name", &m,
-                             &reason);
-        if (r == 0)
-                r = machine_open(&m, &id, &reason);
-        if (r == 0 && !q.subject && !m.name)
-                gethostname(host, sizeof(host) - 1);
-        const char *subject = q.subject ? q.subject : m.name ? m.name : host;
-        if (r == 0 && q.n_names == 0)
-                r = identity_csr(id, subject, m.names, m.n_names, &pem, &reason);
-        else if (r == 0)
-                r = identity_csr(id, subject, q.names, q.n_names, &pem, &reason);
-        return r < 0 ? command_fail(r, &reason) : command_output(q.output, pem);
 }
 
 int command_identity_install(const CommandContext *c, int argc, char **argv)

@@ -28,7 +28,7 @@ static const Command commands[] = {
           "[--operator-key PUB.pem] [--sign-with KEY.pem] [--pcrs \"0 2 4 7\"] [--force]",
           "make the gateway's keys in the TPM" },
         { "identity", "csr", command_identity_csr,
-          "[--subject NAME] [--name DNS]... [--address IP]... [-o FILE]",
+          "[--subject NAME] [--name DNS]... [--address IP]... [--attest] [--nonce HEX] [-o FILE]",
           "write a certificate request signed by the TPM's key" },
         { "identity", "enroll", command_identity_enroll,
           "[--server URL] [--ca FILE] [--label WORD] [--user FILE | --cert FILE --key FILE] "

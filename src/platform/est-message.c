@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "platform/identity-request.h"
 #include "platform/ossl.h"
 
 OSSL_CLEANUP(PKCS7, PKCS7_free)
@@ -100,10 +101,20 @@ static const char *short_name(int nid)
         return nid == NID_undef ? "a curve that is not known" : OBJ_nid2sn(nid);
 }
 
+/* libcrypto has no number for it. */
+static bool is_attestation(const ASN1_OBJECT *oid)
+{
+        char text[64];
+        int len = OBJ_obj2txt(text, sizeof(text), oid, 1);
+        return len > 0 && (size_t)len < sizeof(text) && streq(text, IDENTITY_ATTESTATION_OID);
+}
+
 static bool take_oid(const ASN1_OBJECT *oid, Wants *w, EstAttributes *a)
 {
         int nid = OBJ_obj2nid(oid), digest, key;
-        if (nid == NID_pkcs9_challengePassword) {
+        if (is_attestation(oid))
+                a->attestation = true;
+        else if (nid == NID_pkcs9_challengePassword) {
                 a->linking = true;
         } else if (nid == NID_X9_62_id_ecPublicKey) {
                 note_key(w, true, "");
@@ -165,6 +176,7 @@ static bool take_attribute(const ASN1_STRING *der, Wants *w, EstAttributes *a)
                 d2i_X509_ATTRIBUTE(NULL, &p, der->length);
         if (!attribute || p != end)
                 return false;
+        a->attestation = a->attestation || is_attestation(X509_ATTRIBUTE_get0_object(attribute));
         switch (OBJ_obj2nid(X509_ATTRIBUTE_get0_object(attribute))) {
         case NID_X9_62_id_ecPublicKey:
                 take_curves(attribute, w);

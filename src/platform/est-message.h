@@ -29,6 +29,7 @@ bool est_read_certificates(Bytes body, struct stack_st_X509 **ret, Reason *reaso
 typedef struct EstAttributes {
         struct stack_st_X509_EXTENSION *extensions; /* to be asked for; NULL: none */
         bool linking;     /* challengePassword: identity and TLS are to be linked (section 3.5) */
+        bool attestation; /* what the TPM says of the key is to be in the request */
         char cannot[128]; /* what the key of a gateway cannot be; "" when it fits */
 } EstAttributes;
 

@@ -287,6 +287,7 @@ static void make_request(void *userdata)
                 .names = (const char *const *)e->names,
                 .n_names = e->n_names,
                 .extensions = e->attributes.extensions,
+                .attest = e->attributes.attestation,
         };
         Reason why;
         int r = identity_request(e->identity, &q, &der, &len, &why);

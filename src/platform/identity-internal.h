@@ -108,3 +108,6 @@ int identity_write_chain(const Identity *id, const char *name, const char *pream
 /* Takes `chain` over. */
 void identity_put_in_use(Identity *id, STACK_OF(X509) * chain);
 bool identity_may_certify(X509 *x);
+
+/* identity-evidence.c */
+int identity_add_evidence(Identity *id, Bytes nonce, X509_REQ *req, Reason *reason);

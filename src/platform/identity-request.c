@@ -3,8 +3,8 @@
 #include "platform/identity-request.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 
+#include "platform/crypto.h"
 #include "platform/identity-internal.h"
 #include "platform/san.h"
 
@@ -79,6 +79,8 @@ static int make(Identity *id, const IdentityRequest *q, X509_REQ **ret, Reason *
         if (!req)
                 return no_memory(reason);
         int r = build(id, q, req, reason);
+        if (r == 0 && q->attest)
+                r = identity_add_evidence(id, q->nonce, req, reason);
         if (r == 0)
                 r = identity_check(id, reason); /* the provider has no way to tell why */
         if (r < 0)
@@ -107,24 +109,13 @@ int identity_request(Identity *id, const IdentityRequest *request, uint8_t **ret
         return 0;
 }
 
-int identity_csr(Identity *id, const char *common_name, const char *const *names, size_t n_names,
-                 char **ret_pem, Reason *reason)
+int identity_csr(Identity *id, const IdentityRequest *request, char **ret_pem, Reason *reason)
 {
-        const IdentityRequest q = { .common_name = common_name,
-                                    .names = names,
-                                    .n_names = n_names };
-        _cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
-        _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
-        int r = make(id, &q, &req, reason);
+        _cleanup_free_ uint8_t *der = NULL;
+        size_t len;
+        int r = identity_request(id, request, &der, &len, reason);
         if (r < 0)
                 return r;
-        if (!bio || PEM_write_bio_X509_REQ(bio, req) != 1)
-                return no_memory(reason);
-        char *text = NULL;
-        long len = BIO_get_mem_data(bio, &text);
-        char *pem = strndup(text, (size_t)len);
-        if (!pem)
-                return no_memory(reason);
-        *ret_pem = pem;
-        return 0;
+        *ret_pem = crypto_pem("CERTIFICATE REQUEST", BYTES(der, len));
+        return *ret_pem ? 0 : no_memory(reason);
 }

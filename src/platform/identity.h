@@ -181,9 +181,6 @@ typedef struct IdentityCertificate {
         size_t chain_length;            /* certificates in the file, the leaf counted */
 } IdentityCertificate;
 
-/* A PEM request signed by the identity key. `names` are DNS names or IP addresses. */
-int identity_csr(Identity *id, const char *common_name, const char *const *names, size_t n_names,
-                 char **ret_pem, Reason *reason);
 /* Takes a certificate (PEM, leaf first, chain after it) into use when it is for this key, valid
  * now, and its chain leads to `ca_path` (NULL: to a self-signed one in the file itself). What was
  * there before stays when anything is wrong. */

@@ -228,6 +228,12 @@ static void attributes(void **state)
         not_issued(f, &p, "(it asks for a challengePassword");
         behave(f, "{\"attributes\": \"MAsGCSqGSIb3DQEJBw==\"}");
         issued(f, &p);
+        /* { id-aa-attestation }: the TPM's word goes with the request, and not without being asked
+         */
+        assert_true(file_count(f->log, " attested") == 0);
+        behave(f, "{\"attributes\": \"MA0GCyqGSIb3DQEJEAI7\"}");
+        issued(f, &p);
+        assert_true(file_count(f->log, " attested") == 1);
         behave(f, "{\"attributes\": 404}");
         issued(f, &p);
         behave(f, "{\"attributes\": 500}");

@@ -19,6 +19,7 @@
 #include "platform/fiber.h"
 #include "platform/file.h"
 #include "platform/identity-internal.h"
+#include "platform/identity-request.h"
 #include "platform/tpm-templates.h"
 #include "swtpm.h"
 
@@ -654,15 +655,105 @@ static void test_csr(void **state)
         _cleanup_free_ char *pem = NULL;
         static const char *const names[] = { "gw.example", "192.0.2.1", "2001:db8::1" };
         static const char *const bad[] = { "not a name" };
+        IdentityRequest q = { .common_name = "gw", .names = names, .n_names = ELEMENTSOF(names) };
         lab_create_identity(lab, true);
         _cleanup_(identity_freep) Identity *id = open_identity(lab);
-        if (identity_csr(id, "gw", names, ELEMENTSOF(names), &pem, &reason) < 0)
+        if (identity_csr(id, &q, &pem, &reason) < 0)
                 fail_msg("%s", reason.text);
         _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
         _cleanup_(X509_REQ_freep) X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
         assert_non_null(req);
         assert_int_equal(X509_REQ_verify(req, X509_REQ_get0_pubkey(req)), 1);
-        assert_int_equal(identity_csr(id, "gw", bad, 1, &pem, &reason), -EINVAL);
+        q.names = bad;
+        q.n_names = 1;
+        assert_int_equal(identity_csr(id, &q, &pem, &reason), -EINVAL);
+}
+
+/* Content of the next element, which has to have this tag. */
+static Bytes element(const uint8_t **p, const uint8_t *end, int tag)
+{
+        const uint8_t *start = *p;
+        long len;
+        int found, class;
+        int r = ASN1_get_object(&start, &len, &found, &class, end - *p);
+        assert_int_equal(r & 0x80, 0);
+        assert_int_equal(found, tag);
+        *p = start + len;
+        return BYTES(start, (size_t)len);
+}
+
+static Bytes only_element(Bytes in, int tag)
+{
+        const uint8_t *p = in.data;
+        Bytes content = element(&p, in.data + in.len, tag);
+        assert_ptr_equal(p, in.data + in.len);
+        return content;
+}
+
+/* What a CA does with the TPM's word in a request. */
+static void verify_evidence(Identity *id, X509_REQ *req, Bytes nonce)
+{
+        static const uint8_t type[] = { 0x67, 0x81, 0x05, 0x14, 0x01 };
+        IdentityAttestation a = { 0 };
+        ASN1_OBJECT *oid = OBJ_txt2obj(IDENTITY_ATTESTATION_OID, 1);
+        int at = X509_REQ_get_attr_by_OBJ(req, oid, -1);
+        ASN1_OBJECT_free(oid);
+        assert_true(at >= 0);
+        const ASN1_TYPE *value = X509_ATTRIBUTE_get0_type(X509_REQ_get_attr(req, at), 0);
+        assert_int_equal(value->type, V_ASN1_SEQUENCE);
+        Bytes bundle = only_element(
+                BYTES(value->value.sequence->data, (size_t)value->value.sequence->length),
+                V_ASN1_SEQUENCE);
+        Bytes statement = only_element(only_element(bundle, V_ASN1_SEQUENCE), V_ASN1_SEQUENCE);
+        const uint8_t *p = statement.data, *end = p + statement.len;
+        assert_true(bytes_equal(element(&p, end, V_ASN1_OBJECT), BYTES(type, sizeof(type))));
+        Bytes certify = element(&p, end, V_ASN1_SEQUENCE);
+        assert_ptr_equal(p, end);
+        p = certify.data;
+        end = p + certify.len;
+        Bytes attest = element(&p, end, V_ASN1_OCTET_STRING);
+        Bytes signature = element(&p, end, V_ASN1_OCTET_STRING);
+        Bytes area = element(&p, end, V_ASN1_OCTET_STRING);
+        assert_ptr_equal(p, end);
+        memcpy(a.attest, attest.data, a.attest_len = attest.len);
+        memcpy(a.signature, signature.data, a.signature_len = signature.len);
+        verify_attestation(id, &a);
+        TPMS_ATTEST said;
+        TPM2B_PUBLIC pub = { 0 };
+        uint8_t name[32], point[P256_POINT_SIZE], of_request[P256_POINT_SIZE];
+        size_t used = 0;
+        assert_int_equal(Tss2_MU_TPMS_ATTEST_Unmarshal(a.attest, a.attest_len, &used, &said), 0);
+        assert_true(bytes_equal(BYTES(said.extraData.buffer, said.extraData.size), nonce));
+        assert_int_equal(crypto_sha256(area, name), 0);
+        assert_memory_equal(said.attested.certify.name.name + 2, name, sizeof(name));
+        used = 0;
+        assert_int_equal(Tss2_MU_TPMT_PUBLIC_Unmarshal(area.data, area.len, &used, &pub.publicArea),
+                         0);
+        assert_int_equal(public_to_point(&pub, point), 0);
+        assert_int_equal(p256_to_point(X509_REQ_get0_pubkey(req), of_request), 0);
+        assert_memory_equal(point, of_request, sizeof(point));
+}
+
+static void test_csr_attested(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        static const uint8_t nonces[2][IDENTITY_NONCE_MAX] = { { 1, 2, 3 }, { 7 } };
+        const size_t lens[] = { 0, 3, IDENTITY_NONCE_MAX };
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        for (size_t i = 0; i < ELEMENTSOF(lens); i++) {
+                _cleanup_free_ uint8_t *der = NULL;
+                size_t len;
+                Bytes nonce = BYTES(nonces[i / 2], lens[i]);
+                const IdentityRequest q = { .common_name = "gw", .attest = true, .nonce = nonce };
+                if (identity_request(id, &q, &der, &len, &reason) < 0)
+                        fail_msg("%s", reason.text);
+                const uint8_t *p = der;
+                _cleanup_(X509_REQ_freep) X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)len);
+                assert_int_equal(X509_REQ_verify(req, X509_REQ_get0_pubkey(req)), 1);
+                verify_evidence(id, req, nonce);
+        }
 }
 
 typedef struct Restart {
@@ -922,6 +1013,7 @@ int main(void)
                 cmocka_unit_test(test_bus_is_heard),
                 cmocka_unit_test(test_bus_is_changed),
                 cmocka_unit_test(test_csr),
+                cmocka_unit_test(test_csr_attested),
                 cmocka_unit_test(test_foreign_counter),
         };
         return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
