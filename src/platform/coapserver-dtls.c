@@ -195,7 +195,8 @@ static int read_trust(const char *path, X509_STORE *store, STACK_OF(X509_NAME) *
                 return errno > 0 ? -errno : -EIO;
         int n = 0;
         for (;; n++) {
-                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+                _cleanup_(X509_freep) X509 *x =
+                        PEM_read_bio_X509(in, NULL, ossl_no_pass_phrase, NULL);
                 if (!x)
                         break;
                 X509_NAME *name = X509_NAME_dup(X509_get_subject_name(x));

@@ -24,7 +24,7 @@ static int read_certificates(const char *path, STACK_OF(X509) * *ret, Reason *re
         X509 *x;
         if (!bio || !list)
                 return reason_set(reason, -ENOMEM, "Out of memory");
-        while ((x = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+        while ((x = PEM_read_bio_X509(bio, NULL, ossl_no_pass_phrase, NULL))) {
                 if (sk_X509_push(list, x) == 0) {
                         X509_free(x);
                         return reason_set(reason, -ENOMEM, "Out of memory");

@@ -116,7 +116,8 @@ int authorities_check(const char *path, Reason *reason)
                 return reason_set(reason, -ENOMEM, "Out of memory");
         ERR_clear_error();
         for (;; n++) {
-                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+                _cleanup_(X509_freep) X509 *x =
+                        PEM_read_bio_X509(in, NULL, ossl_no_pass_phrase, NULL);
                 if (!x)
                         break;
                 if (X509_check_ca(x) < 1)

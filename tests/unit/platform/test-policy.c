@@ -7,9 +7,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <jansson.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "base/str.h"
 #include "platform/tpm-policy.h"
@@ -38,13 +41,19 @@ static void test_pcrs(void **state)
         }
 }
 
-static Policy example(void)
+static Policy example_for(const EVP_PKEY *key)
 {
         Policy p = { .pcrs.mask = 0x81, .counter_index = 0x01800101, .counter_maximum = 7 };
         memset(p.pcrs.values[0], 0x11, POLICY_DIGEST_SIZE);
         memset(p.pcrs.values[7], 0x77, POLICY_DIGEST_SIZE);
-        EVP_PKEY *key = EVP_EC_gen("P-256");
         assert_int_equal(p256_to_point(key, p.operator_point), 0);
+        return p;
+}
+
+static Policy example(void)
+{
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        Policy p = example_for(key);
         EVP_PKEY_free(key);
         return p;
 }
@@ -121,6 +130,63 @@ static void test_bad_json(void **state)
         replace_and_read(json, "\"digest\"", "\"signature\": \"00\", \"digest\"");
 }
 
+/* A process that has no terminal, and a standard input from which nothing comes: who asks there
+ * waits for ever. What `f` returns. */
+static int without_terminal(int (*f)(const void *argument), const void *argument)
+{
+        int silence[2], status;
+        assert_int_equal(pipe(silence), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                alarm(10);
+                setsid();
+                dup2(silence[0], STDIN_FILENO);
+                int r = f(argument);
+                _exit(alarm(0) > 0 ? -r
+                                   : ETIME); /* libcrypto waits until the alarm, and catches it */
+        }
+        assert_true(pid > 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        close(silence[0]);
+        close(silence[1]);
+        assert_true(WIFEXITED(status));
+        return -WEXITSTATUS(status);
+}
+
+static char *encrypted_pem(EVP_PKEY *key)
+{
+        char *text;
+        BIO *bio = BIO_new(BIO_s_mem());
+        assert_int_equal(
+                PEM_write_bio_PKCS8PrivateKey(bio, key, EVP_aes_256_cbc(), "secret", 6, NULL, NULL),
+                1);
+        long len = BIO_get_mem_data(bio, &text);
+        text = strndup(text, (size_t)len);
+        BIO_free(bio);
+        return text;
+}
+
+static int read_policy(const void *json)
+{
+        Policy p;
+        Reason reason;
+        return policy_read(bytes_from_str(json), &p, &reason);
+}
+
+/* Nobody is asked for the pass phrase of a key that somebody put into a policy. */
+static void test_encrypted_key_in_json(void **state)
+{
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        Policy p = example_for(key);
+        _cleanup_free_ char *pem = encrypted_pem(key), *good = policy_to_json(&p);
+        json_t *root = json_loads(good, 0, NULL);
+        json_object_set_new(root, "operator-key", json_string(pem));
+        _cleanup_free_ char *json = json_dumps(root, 0);
+        json_decref(root);
+        EVP_PKEY_free(key);
+        assert_int_equal(without_terminal(read_policy, json), -EBADMSG);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -128,6 +194,7 @@ int main(void)
                 cmocka_unit_test(test_digest),
                 cmocka_unit_test(test_json),
                 cmocka_unit_test(test_bad_json),
+                cmocka_unit_test(test_encrypted_key_in_json),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
