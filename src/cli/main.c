@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
 #include "cli/command.h"
@@ -101,12 +102,27 @@ int command_usage(const char *form)
         return COMMAND_USAGE;
 }
 
+/* What is no file, such as a pipe or /dev/stdout, must not be replaced by one. */
+static int write_special(const char *path, const char *text)
+{
+        FILE *f = fopen(path, "we");
+        if (!f)
+                return -errno;
+        int r = fputs(text, f) < 0 ? -errno : 0;
+        if (fclose(f) != 0 && r == 0)
+                r = -errno;
+        return r;
+}
+
 int command_output(const char *path, const char *text)
 {
+        struct stat st;
         Reason reason;
         if (!path || streq(path, "-"))
                 return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? COMMAND_FAILED : COMMAND_OK;
-        int r = file_write_atomic(path, bytes_from_str(text), 0644);
+        int r = stat(path, &st) == 0 && !S_ISREG(st.st_mode)
+                        ? write_special(path, text)
+                        : file_write_atomic(path, bytes_from_str(text), 0644);
         if (r < 0) {
                 reason_set(&reason, r, "Cannot write %s: %s", path, strerror(-r));
                 return command_fail(r, &reason);
