@@ -24,7 +24,7 @@ enum {
         COMMAND_OK = 0,
         COMMAND_FAILED = 1,
         COMMAND_USAGE = 2,
-        COMMAND_REFUSED = 3, /* the TPM or the policy does not allow it; nothing was changed */
+        COMMAND_REFUSED = 3, /* TPM, token or policy do not allow it; nothing was changed */
 };
 
 /* "sallyportctl: SENTENCE." on standard error; the exit code for `error`. */

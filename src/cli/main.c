@@ -26,7 +26,7 @@ static const Command commands[] = {
         { NULL, "release", command_release, "DEVICE", "end its quarantine" },
         { NULL, "reload", command_reload, "", "take a changed configuration over" },
         { "identity", "init", command_identity_init,
-          "[--operator-key PUB.pem] [--sign-with KEY.pem] [--pcrs \"0 2 4 7\"] [--force]",
+          "[--operator-key KEY] [--sign-with KEY] [--pcrs \"0 2 4 7\"] [--force]",
           "make the gateway's keys in the TPM" },
         { "identity", "csr", command_identity_csr,
           "[--subject NAME] [--name DNS]... [--address IP]... [-o FILE]",
@@ -37,8 +37,8 @@ static const Command commands[] = {
           "keys, certificate, policy, PCRs; --ak: the attestation key alone, for a verifier" },
         { "policy", "predict", command_policy_predict, "[--pcr N=HEX]... [--counter MAX] [-o FILE]",
           "write a policy for the present PCR values, or given ones, to be signed" },
-        { "policy", "sign", command_policy_sign, "--key OPERATOR.key FILE [-o FILE]",
-          "sign a policy; needs no TPM" },
+        { "policy", "sign", command_policy_sign, "--key KEY FILE [-o FILE]",
+          "sign a policy; needs no TPM. KEY: a PEM file or a PKCS#11 URI" },
         { "policy", "install", command_policy_install, "FILE", "put a signed policy in force" },
         { "policy", "retire", command_policy_retire, "[--force]",
           "increment the counter: older policies are dead" },
@@ -73,7 +73,8 @@ static void print_help(void)
                "  --state-directory DIR   (or SALLYPORT_STATE)\n"
                "  --json                  answers for programs\n"
                "  -h, --help, --version\n"
-               "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM or the policy refuses.\n");
+               "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM, a token or the policy\n"
+               "refuses.\n");
 }
 
 int command_fail(int error, const Reason *reason)

@@ -109,7 +109,7 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
 
 int command_policy_sign(const CommandContext *c, int argc, char **argv)
 {
-        static const char form[] = "policy sign --key OPERATOR.key FILE [-o FILE]";
+        static const char form[] = "policy sign --key KEY FILE [-o FILE]";
         static const struct option options[] = { { "key", required_argument, NULL, 'k' },
                                                  { "output", required_argument, NULL, 'o' },
                                                  { 0 } };

@@ -48,11 +48,9 @@ int policy_authorize_digest(const uint8_t operator_point[static P256_POINT_SIZE]
 /* Digest of approvedPolicy || policyRef, which is what the operator signs (aHash). */
 int policy_to_be_signed(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE]);
 
-/* The P-256 public key in a PEM file (public key, private key or certificate). */
-int operator_key_load(const char *path, uint8_t ret[static P256_POINT_SIZE], Reason *reason);
-/* Signs in software with the private key in a PEM file; -EINVAL when it is another key than the
- * one that the policy names. */
-int policy_sign(Policy *p, const char *key_path, Reason *reason);
+/* Signs with the operator's key, wherever it is: platform/operator-key.h has `key_source` and the
+ * errors. -EINVAL when it is another key than the one that the policy names. */
+int policy_sign(Policy *p, const char *key_source, Reason *reason);
 /* 0 when signed by the operator key that it names, -EBADMSG otherwise. */
 int policy_verify(const Policy *p, Reason *reason);
 

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "base/str.h"
+#include "platform/operator-key.h"
 #include "platform/tpm-policy.h"
 
 static void test_pcrs(void **state)
@@ -187,6 +188,108 @@ static void test_encrypted_key_in_json(void **state)
         assert_int_equal(without_terminal(read_policy, json), -EBADMSG);
 }
 
+static char *write_file(const char *text)
+{
+        char *path = strdup("/tmp/test-policy.XXXXXX");
+        int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        close(fd);
+        return path;
+}
+
+/* In PEM; freed with unlinked(). */
+static char *private_file(EVP_PKEY *key)
+{
+        char *text;
+        BIO *bio = BIO_new(BIO_s_mem());
+        assert_int_equal(PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+        assert_true(BIO_write(bio, "", 1) == 1);
+        BIO_get_mem_data(bio, &text);
+        char *path = write_file(text);
+        BIO_free(bio);
+        return path;
+}
+
+static void unlinked(char **path)
+{
+        unlink(*path);
+        free(*path);
+}
+
+static void test_sign_with_file(void **state)
+{
+        EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256"),
+                 *p384 = EVP_EC_gen("P-384");
+        _cleanup_(unlinked) char *path = private_file(key), *other_path = private_file(other),
+                                 *p384_path = private_file(p384);
+        Policy p = example_for(key);
+        Policy before = p;
+        Reason reason;
+        assert_int_equal(policy_sign(&p, other_path, &reason), -EINVAL);
+        assert_int_equal(policy_sign(&p, p384_path, &reason), -EBADMSG);
+        assert_int_equal(policy_sign(&p, "/nonexistent", &reason), -ENOENT);
+        assert_int_equal(policy_sign(&p, "/", &reason), -EISDIR);
+        assert_int_equal(policy_sign(&p, "/dev/zero", &reason), -EFBIG);
+        assert_int_equal(policy_sign(&p, "/dev/null", &reason), -EBADMSG);
+        assert_memory_equal(&p, &before, sizeof(p));
+        assert_int_equal(policy_sign(&p, path, &reason), 0);
+        assert_int_equal(policy_verify(&p, &reason), 0);
+        p.counter_maximum++;
+        assert_int_equal(policy_verify(&p, &reason), -EBADMSG);
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(other);
+        EVP_PKEY_free(p384);
+}
+
+/* Private or public, the point is the same. */
+static void test_load_operator(void **state)
+{
+        EVP_PKEY *key = EVP_EC_gen("P-256"), *p384 = EVP_EC_gen("P-384");
+        uint8_t point[P256_POINT_SIZE], loaded[P256_POINT_SIZE] = { 0 };
+        Reason reason;
+        assert_int_equal(p256_to_point(key, point), 0);
+        _cleanup_free_ char *pem = p256_point_to_pem(point);
+        _cleanup_(unlinked) char *public = write_file(pem), *private = private_file(key),
+                                 *p384_path = private_file(p384);
+        assert_int_equal(operator_key_load(public, loaded, &reason), 0);
+        assert_memory_equal(loaded, point, sizeof(point));
+        memset(loaded, 0, sizeof(loaded));
+        assert_int_equal(operator_key_load(private, loaded, &reason), 0);
+        assert_memory_equal(loaded, point, sizeof(point));
+        memset(loaded, 0, sizeof(loaded));
+        assert_int_equal(operator_key_load(p384_path, loaded, &reason), -EBADMSG);
+        assert_int_equal(operator_key_load("/dev/zero", loaded, &reason), -EFBIG);
+        assert_int_equal(loaded[0], 0);
+        EVP_PKEY_free(key);
+        EVP_PKEY_free(p384);
+}
+
+static int sign_unasked(const void *path)
+{
+        Policy p = example();
+        Reason reason;
+        return policy_sign(&p, path, &reason);
+}
+
+static int load_unasked(const void *path)
+{
+        uint8_t point[P256_POINT_SIZE];
+        Reason reason;
+        return operator_key_load(path, point, &reason);
+}
+
+/* The answers that a person gives are in the CLI's test. */
+static void test_encrypted_file(void **state)
+{
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        _cleanup_free_ char *pem = encrypted_pem(key);
+        _cleanup_(unlinked) char *path = write_file(pem);
+        assert_int_equal(without_terminal(sign_unasked, path), -ENOTTY);
+        assert_int_equal(without_terminal(load_unasked, path), -ENOTTY);
+        EVP_PKEY_free(key);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -195,6 +298,9 @@ int main(void)
                 cmocka_unit_test(test_json),
                 cmocka_unit_test(test_bad_json),
                 cmocka_unit_test(test_encrypted_key_in_json),
+                cmocka_unit_test(test_sign_with_file),
+                cmocka_unit_test(test_load_operator),
+                cmocka_unit_test(test_encrypted_file),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
