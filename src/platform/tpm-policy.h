@@ -58,6 +58,7 @@ int policy_verify(const Policy *p, Reason *reason);
  * digest that does not follow from the rest. The signature is not looked at. */
 int policy_read(Bytes json, Policy *ret, Reason *reason);
 int policy_load(const char *path, Policy *ret, Reason *reason);
+/* A new string; NULL for a counter beyond INT64_MAX, which JSON cannot hold. */
 char *policy_to_json(const Policy *p);
 int policy_save(const Policy *p, const char *path, Reason *reason);
 

@@ -99,15 +99,26 @@ static void test_json(void **state)
                 assert_int_equal(policy_read(BYTES(json, i), &q, &reason), -EBADMSG);
 }
 
+/* Its reason goes to the operator's terminal. */
+static void assert_refused(Bytes json)
+{
+        Policy q, untouched;
+        Reason reason = { 0 };
+        memset(&untouched, 0xa5, sizeof(untouched));
+        q = untouched;
+        assert_int_equal(policy_read(json, &q, &reason), -EBADMSG);
+        assert_memory_equal(&q, &untouched, sizeof(q));
+        _cleanup_free_ char *shown = str_escape(bytes_from_str(reason.text), sizeof(reason.text));
+        assert_string_equal(shown, reason.text);
+}
+
 static void replace_and_read(const char *json, const char *old, const char *new)
 {
-        Policy q;
-        Reason reason;
         _cleanup_free_ char *text = NULL;
         const char *at = strstr(json, old);
         assert_non_null(at);
         assert_true(asprintf(&text, "%.*s%s%s", (int)(at - json), json, new, at + strlen(old)) > 0);
-        assert_int_equal(policy_read(bytes_from_str(text), &q, &reason), -EBADMSG);
+        assert_refused(bytes_from_str(text));
 }
 
 static void test_bad_json(void **state)
@@ -129,6 +140,76 @@ static void test_bad_json(void **state)
         replace_and_read(json, "7777", "77");
         replace_and_read(json, "BEGIN PUBLIC KEY", "BEGIN SOMETHING");
         replace_and_read(json, "\"digest\"", "\"signature\": \"00\", \"digest\"");
+}
+
+/* What somebody writes who wants more than to be refused. */
+static void test_hostile_json(void **state)
+{
+        static const char *const numbers[] = {
+                "9223372036854775808",
+                "18446744073709551623",
+                "1e400",
+                "7.0",
+                "7e0",
+                "-0.0",
+                "07",
+                "+7",
+                "null",
+                "true",
+                "[7]",
+                "{}",
+                "9223372036854775807" /* one of ours, with another digest */,
+        };
+        Policy p = example();
+        _cleanup_free_ char *json = policy_to_json(&p), *deep = NULL;
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
+                char text[64];
+                snprintf(text, sizeof(text), "\"maximum\": %s", numbers[i]);
+                replace_and_read(json, "\"maximum\": 7", text);
+        }
+        replace_and_read(json, "0x01800101", "0x 1800101");
+        replace_and_read(json, "0x01800101", "0x+1800101");
+        replace_and_read(json, "0x01800101", "0x1800101");
+        replace_and_read(json, "0x01800101", "0X01800101");
+        replace_and_read(json, "0x01800101", "0x01800101\\u0000");
+        replace_and_read(json, POLICY_REF, POLICY_REF "\\u0000");
+        replace_and_read(json, "\"sha256\"", "\"sha256\\u0000\"");
+        replace_and_read(json, "\"7\":", "\"7\": \"\", \"7\":");
+        replace_and_read(json, "\"7\":", "\" 7\":");
+        replace_and_read(json, "\"pcrs\": {", "\"pcrs\": [");
+        replace_and_read(json, "\"format\"", "\"format\": \"sallyport-policy-1\", \"format\"");
+        /* Keys and broken strings come back in sentences. */
+        replace_and_read(json, "\"format\"", "\"\\u001b]0;title\\u0007\": 1, \"format\"");
+        replace_and_read(json, "\"format\"",
+                         "\"\xc2\x9b"
+                         "2J\": 1, \"format\"");
+        replace_and_read(json, "\"format\"",
+                         "\"\xc2\x9b"
+                         "2J\" 1, \"format\"");
+        replace_and_read(json, "\"format\"", "\x1b[2J");
+        size_t n = 32 * 1024;
+        deep = malloc(n);
+        memset(deep, '[', n);
+        assert_refused(BYTES(deep, n));
+        for (size_t i = 0; i + 5 <= n; i += 5)
+                memcpy(deep + i, "{\"a\":", 5);
+        assert_refused(BYTES(deep, n));
+        assert_refused(BYTES(json, strlen(json) + 1)); /* and its NUL */
+        assert_refused(BYTES(json, 0));
+}
+
+/* JSON has no greater integers; a TPM's counter may be any. */
+static void test_greatest_counter(void **state)
+{
+        Policy p = example(), q;
+        Reason reason;
+        p.counter_maximum = INT64_MAX;
+        _cleanup_free_ char *json = policy_to_json(&p);
+        assert_int_equal(policy_read(bytes_from_str(json), &q, &reason), 0);
+        assert_memory_equal(&p, &q, sizeof(p));
+        p.counter_maximum++;
+        assert_null(policy_to_json(&p));
+        assert_int_equal(policy_save(&p, "/nonexistent", &reason), -EIO);
 }
 
 /* A process that has no terminal, and a standard input from which nothing comes: who asks there
@@ -297,6 +378,8 @@ int main(void)
                 cmocka_unit_test(test_digest),
                 cmocka_unit_test(test_json),
                 cmocka_unit_test(test_bad_json),
+                cmocka_unit_test(test_hostile_json),
+                cmocka_unit_test(test_greatest_counter),
                 cmocka_unit_test(test_encrypted_key_in_json),
                 cmocka_unit_test(test_sign_with_file),
                 cmocka_unit_test(test_load_operator),
