@@ -63,6 +63,17 @@ static int read_signature(const char *hex, Policy *p, Reason *reason)
         return 0;
 }
 
+/* As it is written, to the letter: nothing around it, no certificate, no other encoding. */
+static int read_operator(const char *pem, Policy *p, Reason *reason)
+{
+        _cleanup_free_ char *again = NULL;
+        if (p256_point_from_pem(pem, p->operator_point) == 0)
+                again = p256_point_to_pem(p->operator_point);
+        if (!again || !streq(again, pem))
+                return bad(reason, "\"operator-key\" is no P-256 public key in PEM");
+        return 0;
+}
+
 /* The digest stands there for the reader; what counts is what follows from the rest. */
 static int check_digest(const char *hex, const Policy *p, Reason *reason)
 {
@@ -91,8 +102,8 @@ static int read_object(json_t *root, Policy *ret, Reason *reason)
         int r = read_pcrs(pcrs, &p.pcrs, reason);
         if (r == 0)
                 r = read_counter(index, maximum, &p, reason);
-        if (r == 0 && p256_point_from_pem(key, p.operator_point) < 0)
-                r = bad(reason, "\"operator-key\" is no P-256 public key in PEM");
+        if (r == 0)
+                r = read_operator(key, &p, reason);
         if (r == 0)
                 r = read_signature(signature, &p, reason);
         if (r == 0)

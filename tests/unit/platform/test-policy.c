@@ -139,6 +139,8 @@ static void test_bad_json(void **state)
         replace_and_read(json, "\"7\":", "\"00\":");
         replace_and_read(json, "7777", "77");
         replace_and_read(json, "BEGIN PUBLIC KEY", "BEGIN SOMETHING");
+        replace_and_read(json, "-----BEGIN", "text before the key\\n-----BEGIN");
+        replace_and_read(json, "KEY-----\\n\"", "KEY-----\\nand after it\"");
         replace_and_read(json, "\"digest\"", "\"signature\": \"00\", \"digest\"");
 }
 
