@@ -24,7 +24,7 @@ enum {
         COMMAND_OK = 0,
         COMMAND_FAILED = 1,
         COMMAND_USAGE = 2,
-        COMMAND_REFUSED = 3, /* the TPM or the policy does not allow it; nothing was changed */
+        COMMAND_REFUSED = 3, /* TPM, token or policy do not allow it; nothing was changed */
 };
 
 /* "sallyportctl: SENTENCE." on standard error; the exit code for `error`. */
@@ -32,7 +32,8 @@ int command_fail(int error, const Reason *reason);
 /* Both for a command line that is not understood: why, or what would be right. COMMAND_USAGE. */
 int command_misused(const Reason *reason);
 int command_usage(const char *form);
-/* Writes to `path`, or to standard output when it is NULL or "-". */
+/* Writes to `path`, or to standard output when it is NULL or "-". A file is the old or the new one,
+ * whatever happens. */
 int command_output(const char *path, const char *text);
 
 /* getopt_long() from the start of `argv`, options and operands mixed as they come. */

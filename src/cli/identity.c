@@ -11,6 +11,7 @@
 #include "cli/identity.h"
 #include "cli/machine.h"
 #include "cli/policy.h"
+#include "platform/operator-key.h"
 
 typedef struct Init {
         const char *operator_key, *sign_with, *pcrs;
@@ -43,8 +44,8 @@ static int parse_init(int argc, char **argv, Init *p, Reason *reason)
         }
         if (optind != argc || (!p->operator_key && !p->sign_with))
                 return reason_set(reason, -EINVAL,
-                                  "Name the operator's key with --operator-key PUB.pem or "
-                                  "--sign-with KEY.pem");
+                                  "Name the operator's key with --operator-key KEY or "
+                                  "--sign-with KEY, a PEM file or a PKCS#11 URI");
         return 0;
 }
 
@@ -98,7 +99,7 @@ int command_identity_init(const CommandContext *c, int argc, char **argv)
         else
                 puts("The keys are made. They work once the operator has signed a policy:\n"
                      "  sallyportctl policy predict -o policy.json\n"
-                     "  sallyportctl policy sign --key OPERATOR.key policy.json -o signed.json\n"
+                     "  sallyportctl policy sign --key KEY policy.json -o signed.json\n"
                      "  sallyportctl policy install signed.json");
         return COMMAND_OK;
 }

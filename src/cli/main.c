@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/str.h"
 #include "cli/command.h"
@@ -25,7 +26,7 @@ static const Command commands[] = {
         { NULL, "release", command_release, "DEVICE", "end its quarantine" },
         { NULL, "reload", command_reload, "", "take a changed configuration over" },
         { "identity", "init", command_identity_init,
-          "[--operator-key PUB.pem] [--sign-with KEY.pem] [--pcrs \"0 2 4 7\"] [--force]",
+          "[--operator-key KEY] [--sign-with KEY] [--pcrs \"0 2 4 7\"] [--force]",
           "make the gateway's keys in the TPM" },
         { "identity", "csr", command_identity_csr,
           "[--subject NAME] [--name DNS]... [--address IP]... [--attest] [--nonce HEX] [-o FILE]",
@@ -45,8 +46,8 @@ static const Command commands[] = {
         { "policy", "predict", command_policy_predict,
           "[--pcr N=HEX]... [--pcrs FILE] [--counter MAX] [-o FILE]",
           "write a policy for the present PCR values, or given ones, to be signed" },
-        { "policy", "sign", command_policy_sign, "--key OPERATOR.key FILE [-o FILE]",
-          "sign a policy; needs no TPM" },
+        { "policy", "sign", command_policy_sign, "--key KEY FILE [-o FILE]",
+          "sign a policy; needs no TPM. KEY: a PEM file or a PKCS#11 URI" },
         { "policy", "install", command_policy_install, "FILE",
           "add a signed policy to those installed" },
         { "policy", "retire", command_policy_retire, "[--force]",
@@ -85,7 +86,8 @@ static void print_help(void)
                "  --state-directory DIR   (or SALLYPORT_STATE)\n"
                "  --json                  answers for programs\n"
                "  -h, --help, --version\n"
-               "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM or the policy refuses.\n");
+               "\nExit codes: 0 done, 1 failed, 2 usage, 3 the TPM, a token or the policy\n"
+               "refuses.\n");
 }
 
 int command_fail(int error, const Reason *reason)
@@ -114,12 +116,27 @@ int command_usage(const char *form)
         return COMMAND_USAGE;
 }
 
+/* What is no file, such as a pipe or /dev/stdout, must not be replaced by one. */
+static int write_special(const char *path, const char *text)
+{
+        FILE *f = fopen(path, "we");
+        if (!f)
+                return -errno;
+        int r = fputs(text, f) < 0 ? -errno : 0;
+        if (fclose(f) != 0 && r == 0)
+                r = -errno;
+        return r;
+}
+
 int command_output(const char *path, const char *text)
 {
+        struct stat st;
         Reason reason;
         if (!path || streq(path, "-"))
                 return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? COMMAND_FAILED : COMMAND_OK;
-        int r = file_write_atomic(path, bytes_from_str(text), 0644);
+        int r = stat(path, &st) == 0 && !S_ISREG(st.st_mode)
+                        ? write_special(path, text)
+                        : file_write_atomic(path, bytes_from_str(text), 0644);
         if (r < 0) {
                 reason_set(&reason, r, "Cannot write %s: %s", path, strerror(-r));
                 return command_fail(r, &reason);

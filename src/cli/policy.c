@@ -78,14 +78,18 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
         if (q.counter != UINT64_MAX)
                 p.counter_maximum = q.counter;
         json = policy_to_json(&p);
-        if (!json || asprintf(&text, "%s\n", json) < 0)
-                return COMMAND_FAILED;
+        if (!json || asprintf(&text, "%s\n", json) < 0) {
+                reason_set(&reason, -EIO,
+                           "The policy cannot be written down: its counter is beyond "
+                           "2^63, or there is no memory");
+                return command_fail(-EIO, &reason);
+        }
         return command_output(q.output, text);
 }
 
 int command_policy_sign(const CommandContext *c, int argc, char **argv)
 {
-        static const char form[] = "policy sign --key OPERATOR.key FILE [-o FILE]";
+        static const char form[] = "policy sign --key KEY FILE [-o FILE]";
         static const struct option options[] = { { "key", required_argument, NULL, 'k' },
                                                  { "output", required_argument, NULL, 'o' },
                                                  { 0 } };
@@ -111,8 +115,12 @@ int command_policy_sign(const CommandContext *c, int argc, char **argv)
         if (r < 0)
                 return command_fail(r, &reason);
         json = policy_to_json(&p);
-        if (!json || asprintf(&text, "%s\n", json) < 0)
-                return COMMAND_FAILED;
+        if (!json || asprintf(&text, "%s\n", json) < 0) {
+                reason_set(&reason, -EIO,
+                           "The policy cannot be written down: its counter is beyond "
+                           "2^63, or there is no memory");
+                return command_fail(-EIO, &reason);
+        }
         return command_output(output, text);
 }
 

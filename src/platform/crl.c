@@ -152,7 +152,7 @@ static X509_CRL *next_list(Bytes *der, BIO *pem, size_t n, const char **ret_prob
         X509_CRL *crl = NULL;
         ERR_clear_error();
         if (pem) {
-                crl = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL);
+                crl = PEM_read_bio_X509_CRL(pem, NULL, ossl_no_pass_phrase, NULL);
                 if (!crl && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
                         *ret_problem = "a list in it is damaged";
         } else if (n == 0) {

@@ -19,7 +19,7 @@ int identity_parse_certificates(Bytes pem, const char *name, int max, STACK_OF(X
         X509 *x;
         if (!bio || !list)
                 return reason_set(reason, -ENOMEM, "Out of memory");
-        while ((x = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+        while ((x = PEM_read_bio_X509(bio, NULL, ossl_no_pass_phrase, NULL))) {
                 if (sk_X509_push(list, x) == 0) {
                         X509_free(x);
                         return reason_set(reason, -ENOMEM, "Out of memory");

@@ -29,6 +29,11 @@ const char *ossl_error(void)
         return reason ? reason : "unknown reason";
 }
 
+int ossl_no_pass_phrase(char *buf, int size, int for_writing, void *userdata)
+{
+        return -1;
+}
+
 usec_t ossl_time(const ASN1_TIME *t)
 {
         struct tm tm;

@@ -52,6 +52,9 @@ static inline void ossl_freep(void *p)
 void ossl_secure_heap(void);
 /* The first reason in libcrypto's error queue, which is emptied; "unknown reason" without one. */
 const char *ossl_error(void);
+/* A pem_password_cb for what needs no secret. Without one libcrypto asks for the pass phrase of an
+ * encrypted block on the terminal, or on standard input, and waits. */
+int ossl_no_pass_phrase(char *buf, int size, int for_writing, void *userdata);
 /* CLOCK_REALTIME; 0 for a time before 1970, USEC_INFINITY for one that cannot be read. */
 usec_t ossl_time(const ASN1_TIME *t);
 /* SHA-256 over the DER SubjectPublicKeyInfo of a certificate; 0 or -EIO. */

@@ -66,10 +66,11 @@ int p256_point_from_pem(const char *pem, uint8_t ret[static P256_POINT_SIZE])
 {
         _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(pem, -1);
         _cleanup_(EVP_PKEY_freep) EVP_PKEY *key =
-                bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+                bio ? PEM_read_bio_PUBKEY(bio, NULL, ossl_no_pass_phrase, NULL) : NULL;
         if (!key && bio) {
                 (void)BIO_reset(bio);
-                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+                _cleanup_(X509_freep) X509 *x =
+                        PEM_read_bio_X509(bio, NULL, ossl_no_pass_phrase, NULL);
                 key = x ? X509_get_pubkey(x) : NULL;
         }
         ERR_clear_error();

@@ -11,9 +11,12 @@
 
 #define FORMAT "sallyport-policy-1"
 
+/* jansson's sentences quote the file, and the file may be somebody's who wants to draw on the
+ * operator's terminal. */
 static int bad(Reason *reason, const char *what)
 {
-        return reason_set(reason, -EBADMSG, "The policy file is not valid: %s", what);
+        _cleanup_free_ char *text = str_escape(bytes_from_str(what), SIZE_MAX);
+        return reason_set(reason, -EBADMSG, "The policy file is not valid: %s", strempty(text));
 }
 
 static int read_pcrs(const json_t *object, PcrValues *ret, Reason *reason)
@@ -34,13 +37,15 @@ static int read_pcrs(const json_t *object, PcrValues *ret, Reason *reason)
 
 static int read_counter(const char *index, json_int_t maximum, Policy *p, Reason *reason)
 {
-        unsigned number;
-        int used = 0;
-        if (sscanf(index, "0x%8x%n", &number, &used) != 1 || index[used] || number >> 24 != 0x01)
+        uint8_t number[4];
+        const char *digits = startswith(index, "0x");
+        if (!digits || strlen(digits) != 2 * sizeof(number) ||
+            hex_decode(digits, number, sizeof(number)) < 0 || number[0] != 0x01)
                 return bad(reason, "\"index\" is no NV index such as 0x01800101");
         if (maximum < 0)
                 return bad(reason, "\"maximum\" is negative");
-        p->counter_index = number;
+        p->counter_index = (uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 |
+                           (uint32_t)number[2] << 8 | number[3];
         p->counter_maximum = (uint64_t)maximum;
         return 0;
 }
@@ -55,6 +60,17 @@ static int read_signature(const char *hex, Policy *p, Reason *reason)
             p256_signature_from_der(BYTES(der, len), p->signature) < 0)
                 return bad(reason, "\"signature\" is no ECDSA signature in DER and hex");
         p->is_signed = true;
+        return 0;
+}
+
+/* As it is written, to the letter: nothing around it, no certificate, no other encoding. */
+static int read_operator(const char *pem, Policy *p, Reason *reason)
+{
+        _cleanup_free_ char *again = NULL;
+        if (p256_point_from_pem(pem, p->operator_point) == 0)
+                again = p256_point_to_pem(p->operator_point);
+        if (!again || !streq(again, pem))
+                return bad(reason, "\"operator-key\" is no P-256 public key in PEM");
         return 0;
 }
 
@@ -86,8 +102,8 @@ static int read_object(json_t *root, Policy *ret, Reason *reason)
         int r = read_pcrs(pcrs, &p.pcrs, reason);
         if (r == 0)
                 r = read_counter(index, maximum, &p, reason);
-        if (r == 0 && p256_point_from_pem(key, p.operator_point) < 0)
-                r = bad(reason, "\"operator-key\" is no P-256 public key in PEM");
+        if (r == 0)
+                r = read_operator(key, &p, reason);
         if (r == 0)
                 r = read_signature(signature, &p, reason);
         if (r == 0)
@@ -148,7 +164,7 @@ char *policy_to_json(const Policy *p)
         uint8_t digest[POLICY_DIGEST_SIZE];
         char hex[2 * POLICY_DIGEST_SIZE + 1], index[16];
         _cleanup_free_ char *pem = p256_point_to_pem(p->operator_point);
-        if (!pem || policy_digest(p, digest) < 0)
+        if (!pem || p->counter_maximum > INT64_MAX || policy_digest(p, digest) < 0)
                 return NULL;
         hex_encode(BYTES(digest, sizeof(digest)), hex);
         snprintf(index, sizeof(index), "0x%08x", p->counter_index);

@@ -2,14 +2,12 @@
 #include "platform/tpm-policy.h"
 
 #include <errno.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <tss2/tss2_mu.h>
 
 #include "base/buf.h"
 #include "base/str.h"
 #include "platform/crypto.h"
-#include "platform/file.h"
 #include "platform/ossl.h"
 #include "platform/tpm-templates.h"
 
@@ -256,53 +254,4 @@ int policy_verify(const Policy *p, Reason *reason)
                 return reason_set(reason, -EBADMSG,
                                   "The policy's signature is not by the operator key");
         return 0;
-}
-
-static int load_private(const char *path, EVP_PKEY **ret, Reason *reason)
-{
-        _cleanup_(BIO_freep) BIO *bio = BIO_new_file(path, "re");
-        if (!bio)
-                return reason_set(reason, -ENOENT, "Cannot open %s: %s", path, ossl_error());
-        EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-        if (!key)
-                return reason_set(reason, -EBADMSG, "%s holds no private key", path);
-        *ret = key;
-        return 0;
-}
-
-int policy_sign(Policy *p, const char *key_path, Reason *reason)
-{
-        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
-        uint8_t point[P256_POINT_SIZE], der[128];
-        size_t len = sizeof(der);
-        int r = load_private(key_path, &key, reason);
-        if (r < 0)
-                return r;
-        if (p256_to_point(key, point) < 0 || memcmp(point, p->operator_point, sizeof(point)) != 0)
-                return reason_set(reason, -EINVAL,
-                                  "%s is not the operator key that this policy names", key_path);
-        _cleanup_buf_ Buf message = BUF_INIT(128);
-        _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-        if (signed_message(p, &message) < 0 || !ctx ||
-            EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) != 1 ||
-            EVP_DigestSign(ctx, der, &len, buf_view(&message).data, buf_len(&message)) != 1 ||
-            p256_signature_from_der(BYTES(der, len), p->signature) < 0)
-                return reason_set(reason, -EIO, "Cannot sign the policy: %s", ossl_error());
-        p->is_signed = true;
-        return 0;
-}
-
-int operator_key_load(const char *path, uint8_t ret[static P256_POINT_SIZE], Reason *reason)
-{
-        _cleanup_free_ uint8_t *pem = NULL;
-        size_t len;
-        int r = file_read(path, POLICY_FILE_MAX, &pem, &len);
-        if (r < 0)
-                return reason_set(reason, r, "Cannot read %s: %s", path, strerror(-r));
-        if (p256_point_from_pem((const char *)pem, ret) == 0)
-                return 0;
-        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
-        if (load_private(path, &key, reason) == 0 && p256_to_point(key, ret) == 0)
-                return 0;
-        return reason_set(reason, -EBADMSG, "%s holds no P-256 key", path);
 }

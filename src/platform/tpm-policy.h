@@ -61,11 +61,9 @@ unsigned policy_n_differing(const Policy *p, const PcrValues *now);
 /* 0 when it holds; otherwise -EKEYREJECTED or -EKEYREVOKED with the sentence why. */
 int policy_explain(const Policy *p, const PcrValues *now, uint64_t counter, Reason *reason);
 
-/* The P-256 public key in a PEM file (public key, private key or certificate). */
-int operator_key_load(const char *path, uint8_t ret[static P256_POINT_SIZE], Reason *reason);
-/* Signs in software with the private key in a PEM file; -EINVAL when it is another key than the
- * one that the policy names. */
-int policy_sign(Policy *p, const char *key_path, Reason *reason);
+/* Signs with the operator's key, wherever it is: platform/operator-key.h has `key_source` and the
+ * errors. -EINVAL when it is another key than the one that the policy names. */
+int policy_sign(Policy *p, const char *key_source, Reason *reason);
 /* 0 when signed by the operator key that it names, -EBADMSG otherwise. */
 int policy_verify(const Policy *p, Reason *reason);
 
@@ -73,6 +71,7 @@ int policy_verify(const Policy *p, Reason *reason);
  * digest that does not follow from the rest. The signature is not looked at. */
 int policy_read(Bytes json, Policy *ret, Reason *reason);
 int policy_load(const char *path, Policy *ret, Reason *reason);
+/* A new string; NULL for a counter beyond INT64_MAX, which JSON cannot hold. */
 char *policy_to_json(const Policy *p);
 int policy_save(const Policy *p, const char *path, Reason *reason);
 

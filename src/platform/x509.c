@@ -192,7 +192,8 @@ static int read_authorities(BIO *in, const char *path, STACK_OF(X509) * all, Rea
 {
         ERR_clear_error();
         for (;;) {
-                _cleanup_(X509_freep) X509 *x = PEM_read_bio_X509(in, NULL, NULL, NULL);
+                _cleanup_(X509_freep) X509 *x =
+                        PEM_read_bio_X509(in, NULL, ossl_no_pass_phrase, NULL);
                 if (!x)
                         break;
                 if (X509_check_ca(x) < 1)

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "platform/identity.h"
+#include "platform/operator-key.h"
 
 typedef struct Lab {
         char directory[64];
