@@ -102,15 +102,20 @@ X509_CRL *pki_list(const PkiList *l)
         return lists[n_lists++] = crl;
 }
 
-const char *pki_path(const char *name)
+const char *pki_directory(void)
 {
         if (!*directory) {
                 strcpy(directory, "/tmp/test-pki.XXXXXX");
                 assert_non_null(mkdtemp(directory));
         }
+        return directory;
+}
+
+const char *pki_path(const char *name)
+{
         assert_true(n_paths < THINGS_MAX);
         char *path = paths[n_paths++];
-        snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
+        snprintf(path, sizeof(paths[0]), "%s/%s", pki_directory(), name);
         return path;
 }
 

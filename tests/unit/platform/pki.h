@@ -45,6 +45,8 @@ X509_CRL *pki_list(const PkiList *list);
 #define PKI_LIST(...) pki_list(&(PkiList){ __VA_ARGS__ })
 
 void pki_done(void);
+/* The folder of this test's files. */
+const char *pki_directory(void);
 /* A file below a folder of this test; the name holds until pki_done(). */
 const char *pki_path(const char *name);
 /* Certificates, NULL at the end. */
