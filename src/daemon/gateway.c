@@ -343,6 +343,7 @@ static int on_status(void *userdata)
         StoreStats store;
         UplinkStats uplink = { 0 };
         size_t sessions = 0;
+        trusted_tick(g->trusted);
         store_stats(g->store, &store);
         if (g->uplink)
                 uplink_stats(g->uplink, &uplink);

@@ -20,6 +20,7 @@ struct Trusted {
         unsigned generation; /* of `now`: a list is read for the one that was in force then */
         Hashmap *shown;      /* by the device's name */
         Job *job;            /* reads a list that was fetched */
+        bool overdue;        /* was told of `now` */
 };
 
 /* Where a fetched list is kept; NULL without memory. */

@@ -31,23 +31,32 @@ int trusted_load(const Settings *s, Reason *reason, Trust **ret)
         return trust_new(&files, reason, ret);
 }
 
-/* An overdue list counts all the same: whoever is on it stays out while nobody can fetch another.
- */
-static void log_facts(const Trust *trust)
+/* It counts all the same: whoever is on it stays out while nobody can fetch another. */
+void trusted_tick(Trusted *t)
 {
         TrustFacts f;
         char when[USEC_FORMAT_MAX];
         usec_t now = now_realtime();
-        trust_facts(trust, now, &f);
+        trust_facts(t->now, now, &f);
+        if (t->overdue || f.next_update >= now)
+                return;
+        t->overdue = true;
+        log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "list-overdue" }),
+                    "%s is a revocation list that was to be replaced by %s: it counts, but who was "
+                    "revoked since then gets in",
+                    f.oldest, usec_format_utc(f.next_update, when));
+}
+
+static void log_facts(Trusted *t)
+{
+        TrustFacts f;
+        trust_facts(t->now, now_realtime(), &f);
         if (f.future)
                 log_warning("%s is a revocation list from later than now: is the clock wrong? It "
                             "counts",
                             f.future);
-        if (f.next_update < now)
-                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "list-overdue" }),
-                            "%s is a revocation list that was to be replaced by %s: it counts, but "
-                            "who was revoked since then gets in",
-                            f.oldest, usec_format_utc(f.next_update, when));
+        t->overdue = false;
+        trusted_tick(t);
 }
 
 /* ---- devices ---- */
@@ -203,7 +212,7 @@ void trusted_commit(Trusted *t)
         ingress_mqtt_commit(t->gateway->mqtt);
         if (t->gateway->coap)
                 ingress_coap_set_trust(t->gateway->coap, t->now);
-        log_facts(t->now);
+        log_facts(t);
         review(t);
 }
 
@@ -230,7 +239,7 @@ int trusted_new(Gateway *g, Reason *reason, Trusted **ret)
         int r = trusted_load(g->settings, reason, &t->now);
         if (r < 0)
                 return r;
-        log_facts(t->now);
+        log_facts(t);
         *ret = TAKE_PTR(t);
         return 0;
 }

@@ -29,6 +29,9 @@ DEFINE_CLEANUP(Trusted, trusted_free)
 /* In force; holds until it is changed. */
 Trust *trusted_now(const Trusted *t);
 
+/* Now and then: tells when a list becomes overdue. */
+void trusted_tick(Trusted *t);
+
 /* What the settings `s` bring, while they may still be refused: trust, and the versions of TLS. A
  * negative errno with the reason. Blocks on the files. */
 int trusted_prepare(Trusted *t, const Settings *s, Reason *reason);

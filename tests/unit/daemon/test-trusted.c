@@ -265,6 +265,20 @@ static void overdue_list(void **state)
         name_lists(pki_write_list("crl.pem", crl, false), NULL);
         open_trusted();
         assert_string_equal(w.reasons, "list-overdue ");
+        trusted_tick(w.gateway.trusted); /* said once */
+        assert_string_equal(w.reasons, "list-overdue ");
+}
+
+static void list_becomes_overdue(void **state)
+{
+        X509_CRL *crl = PKI_LIST(.signer = &w.root, .from = -7200, .to = 2);
+        name_lists(pki_write_list("crl.pem", crl, false), NULL);
+        open_trusted();
+        trusted_tick(w.gateway.trusted);
+        assert_string_equal(w.reasons, "");
+        turn(2500 * USEC_PER_MSEC);
+        trusted_tick(w.gateway.trusted);
+        assert_string_equal(w.reasons, "list-overdue ");
 }
 
 /* ---- lists that were fetched ---- */
@@ -394,9 +408,10 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(a_device_is_revoked), TEST(the_old_certificate_is_revoked),
                 TEST(an_authority_goes),   TEST(what_is_cancelled_changes_nothing),
-                TEST(overdue_list),        TEST(fetched_list),
-                TEST(bad_fetched_list),    TEST(reload_in_between),
-                TEST(end_in_between),      TEST(the_loop_goes_on),
+                TEST(overdue_list),        TEST(list_becomes_overdue),
+                TEST(fetched_list),        TEST(bad_fetched_list),
+                TEST(reload_in_between),   TEST(end_in_between),
+                TEST(the_loop_goes_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,19 @@ const char *pki_write_list(const char *name, X509_CRL *crl, bool der)
         return path;
 }
 
+Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl)
+{
+        Reason reason = { "" };
+        Trust *t = NULL;
+        const char *list = crl ? pki_write_list("crl.pem", crl, false) : NULL;
+        const TrustFiles files = { .authorities = PKI_BUNDLE("bundle.pem", authority),
+                                   .lists = &list,
+                                   .n_lists = !!list };
+        if (trust_new(&files, &reason, &t) < 0)
+                fail_msg("%s", reason.text);
+        return t;
+}
+
 void pki_done(void)
 {
         for (size_t i = 0; i < n_certificates; i++) {

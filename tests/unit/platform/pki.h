@@ -6,7 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "base/util.h"
+#include "platform/trust.h"
 
 typedef struct PkiCertificate {
         EVP_PKEY *key;
@@ -54,3 +54,5 @@ const char *pki_write_bundle(const char *name, const PkiCertificate *const *all)
 #define PKI_BUNDLE(name, ...)                                                                      \
         pki_write_bundle(name, (const PkiCertificate *const[]){ __VA_ARGS__, NULL })
 const char *pki_write_list(const char *name, X509_CRL *crl, bool der);
+/* In one authority, with a list or without (NULL). */
+Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl);
