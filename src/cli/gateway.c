@@ -80,7 +80,28 @@ static void show_device_counts(const json_t *d)
         if (view_integer(d, "quarantined") > 0)
                 printf(", %lld %s", (long long)view_integer(d, "quarantined"),
                        view_toned(TONE_BAD, "quarantined"));
+        if (view_integer(d, "revoked") > 0)
+                printf(", %lld %s", (long long)view_integer(d, "revoked"),
+                       view_toned(TONE_BAD, "revoked"));
         putchar('\n');
+}
+
+/* Whom the doors let in, and how they came. */
+static void show_doors(const json_t *trust, const json_t *handshakes)
+{
+        const json_t *mqtt = json_object_get(handshakes, "mqtt"),
+                     *coap = json_object_get(handshakes, "coap");
+        if (view_integer(trust, "lists") > 0)
+                view_field("trust", "%lld authorities; %lld revoked by %lld lists, %s %s",
+                           (long long)view_integer(trust, "authorities"),
+                           (long long)view_integer(trust, "revoked"),
+                           (long long)view_integer(trust, "lists"),
+                           view_true(trust, "overdue") ? view_toned(TONE_WARN, "overdue since")
+                                                       : "the next is due",
+                           view_string(trust, "next_update", "at no time"));
+        view_field("handshakes", "MQTT %lld full, %lld resumed; CoAP %lld full, %lld resumed",
+                   (long long)view_integer(mqtt, "full"), (long long)view_integer(mqtt, "resumed"),
+                   (long long)view_integer(coap, "full"), (long long)view_integer(coap, "resumed"));
 }
 
 static void show_filter(const json_t *f)
@@ -117,6 +138,7 @@ static void show_status(const json_t *s)
         show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));
         show_device_counts(json_object_get(s, "devices"));
+        show_doors(json_object_get(s, "trust"), json_object_get(s, "handshakes"));
         show_filter(json_object_get(s, "filter"));
         view_field("loop", "longest handler %.1f ms, most work %.1f ms; p99 %.1f ms, %.1f ms",
                    (double)view_integer(loop, "max_usec") / 1000.0,
@@ -149,14 +171,14 @@ static void show_devices(const json_t *devices)
                "LAST SEEN");
         json_array_foreach((json_t *)devices, i, d)
         {
-                const char *posture = view_string(d, "posture", "?");
+                const char *posture = view_string(d, "posture", "?"),
+                           *closed = view_true(d, "quarantined") ? "quarantined"
+                                     : view_true(d, "revoked")   ? "revoked"
+                                                                 : NULL;
                 char padded[32];
-                snprintf(padded, sizeof(padded), "%-16s",
-                         view_true(d, "quarantined") ? "quarantined" : posture);
+                snprintf(padded, sizeof(padded), "%-16s", closed ? closed : posture);
                 printf("%-20s %s %-10s %-12s %-22s %s\n", view_string(d, "device", "?"),
-                       view_toned(view_true(d, "quarantined") ? TONE_BAD
-                                                              : view_posture_tone(posture),
-                                  padded),
+                       view_toned(closed ? TONE_BAD : view_posture_tone(posture), padded),
                        view_string(d, "zone", "?"), view_string(d, "class", "?"),
                        view_string(d, "peer", "-"), view_ago(d, "last_seen_seconds"));
         }
@@ -263,8 +285,9 @@ static void show_seen(const json_t *w)
 static void show_headline(const json_t *w)
 {
         const char *posture = view_string(w, "posture", "?");
-        printf("%s is %s%s for %s\n", view_string(w, "device", "?"),
+        printf("%s is %s%s%s for %s\n", view_string(w, "device", "?"),
                view_true(w, "quarantined") ? view_toned(TONE_BAD, "quarantined, and ") : "",
+               view_true(w, "revoked") ? view_toned(TONE_BAD, "revoked, and ") : "",
                view_toned(view_posture_tone(posture), posture), view_span(w, "posture_seconds"));
 }
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/gateway.h"
+#include "daemon/trusted.h"
 
 #define PEER_FORMAT_MAX (INET6_ADDRSTRLEN + 10)
 
@@ -113,6 +114,7 @@ DeviceState *gateway_admit(Gateway *g, const PeerCertificate *certificate,
                 return NULL;
         }
         note_certificate(d, certificate);
+        trusted_note(g->trusted, d, certificate);
         snprintf(d->peer, sizeof(d->peer), "%s", from);
         snprintf(d->transport, sizeof(d->transport), "%s", transport);
         d->last_seen = loop_now(g->loop);

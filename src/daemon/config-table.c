@@ -85,6 +85,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         [SECTION_DEVICES] = { "Devices", false, "Whom this gateway lets in; the devices themselves are in devices.d/.", {
                 { "CA", &config_path, S(devices_ca), 0, 0, "/etc/sallyport/devices.pem",
                   "PEM file with the CA certificates that devices' certificates chain to." },
+                { "CRL", &config_paths, S(devices_crl), 0, 0, NULL,
+                  "Files with revocation lists of these CAs, in PEM or DER. May be given several times." },
         } },
         [SECTION_UPSTREAM] = { "Upstream", false, "The MQTT server that takes what devices send.", {
                 { "Address", &config_host_port, S(upstream), 0, 0, NULL,

@@ -6,8 +6,11 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/ingress-coap.h"
+#include "daemon/ingress-mqtt.h"
 #include "daemon/reload.h"
 #include "daemon/state-anchor.h"
+#include "daemon/trusted.h"
 #include "daemon/why.h"
 
 static json_t *seconds(usec_t span)
@@ -73,19 +76,52 @@ static json_t *store_status(Gateway *g)
 
 static json_t *devices_status(Gateway *g)
 {
-        json_int_t postures[_POSTURE_MAX] = { 0 }, quarantined = 0, sessions = 0;
+        json_int_t postures[_POSTURE_MAX] = { 0 }, quarantined = 0, revoked = 0, sessions = 0;
         for (size_t i = 0; i < registry_size(g->registry); i++) {
                 const DeviceState *d = registry_at(g->registry, i);
                 postures[d->posture]++;
                 quarantined += d->quarantined;
+                revoked += d->revoked;
                 sessions += d->sessions;
         }
-        json_t *all = json_pack(
-                "{s:I, s:I, s:I, s:I}", "total", (json_int_t)registry_size(g->registry), "sessions",
-                sessions, "quarantined", quarantined, "peers_refused", (json_int_t)g->refused);
+        json_t *all = json_pack("{s:I, s:I, s:I, s:I, s:I}", "total",
+                                (json_int_t)registry_size(g->registry), "sessions", sessions,
+                                "quarantined", quarantined, "revoked", revoked, "peers_refused",
+                                (json_int_t)g->refused);
         for (int p = 0; p < _POSTURE_MAX; p++)
                 json_object_set_new(all, posture_to_string((Posture)p), json_integer(postures[p]));
         return all;
+}
+
+static json_t *handshakes(uint64_t full, uint64_t resumed)
+{
+        return json_pack("{s:I, s:I}", "full", (json_int_t)full, "resumed", (json_int_t)resumed);
+}
+
+static json_t *handshakes_status(Gateway *g)
+{
+        uint64_t full, resumed;
+        CoapServerStats coap = { 0 };
+        ingress_mqtt_handshakes(g->mqtt, &full, &resumed);
+        if (g->coap)
+                ingress_coap_stats(g->coap, &coap);
+        return json_pack("{s:o, s:o}", "mqtt", handshakes(full, resumed), "coap",
+                         handshakes(coap.full, coap.resumed));
+}
+
+static json_t *trust_status(Gateway *g)
+{
+        TrustFacts f;
+        usec_t now = now_realtime();
+        char next[USEC_FORMAT_MAX];
+        trust_facts(trusted_now(g->trusted), now, &f);
+        if (f.next_update == USEC_INFINITY)
+                next[0] = '\0';
+        else
+                usec_format_utc(f.next_update, next);
+        return json_pack("{s:I, s:I, s:I, s:s*, s:b}", "authorities", (json_int_t)f.authorities,
+                         "lists", (json_int_t)f.lists, "revoked", (json_int_t)f.revoked,
+                         "next_update", *next ? next : NULL, "overdue", f.next_update < now);
 }
 
 static json_t *filter_status(Gateway *g)
@@ -127,12 +163,13 @@ static int method_status(const char *const *args, json_t **ret, const char **ret
                          void *userdata)
 {
         Gateway *g = userdata;
-        *ret = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway",
+        *ret = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway",
                          g->settings->name, "version", SALLYPORT_VERSION, "uptime_seconds",
                          seconds(elapsed(g->started, loop_now(g->loop))), "identity",
                          identity_status(g), "upstream", upstream_status(g), "store",
-                         store_status(g), "devices", devices_status(g), "filter", filter_status(g),
-                         "loop", loop_status(g));
+                         store_status(g), "devices", devices_status(g), "trust", trust_status(g),
+                         "handshakes", handshakes_status(g), "filter", filter_status(g), "loop",
+                         loop_status(g));
         return *ret ? 0 : -ENOMEM;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/state-anchor.h"
 #include "daemon/submissions.h"
 #include "daemon/tpm-watch.h"
+#include "daemon/trusted.h"
 #include "platform/notify.h"
 
 /* Log lines about refused peers: as many at once, and again in this time. */
@@ -248,8 +249,7 @@ static int resolve_tls_key(Gateway *g, TlsKeyMode *ret)
 static int load_trust(Gateway *g)
 {
         Reason reason = { "" };
-        const TrustFiles files = { .authorities = g->settings->devices_ca };
-        int r = trust_new(&files, &reason, &g->trust);
+        int r = trusted_new(g, &reason, &g->trusted);
         return r < 0 ? log_error_errno(r, "Cannot tell whom to let in: %s", reason.text) : 0;
 }
 
@@ -257,7 +257,7 @@ static int open_doors(Gateway *g, bool minted)
 {
         const Settings *s = g->settings;
         const IngressMqttSettings mqtt = {
-                .trust = g->trust,
+                .trust = trusted_now(g->trusted),
                 .minimum_tls_1_3 = s->mqtt.minimum_tls == TLS_MINIMUM_1_3,
                 .maximum_packet_size = s->mqtt.maximum_packet_size,
                 .maximum_connections = s->mqtt.maximum_connections,
@@ -276,7 +276,7 @@ static int open_doors(Gateway *g, bool minted)
         r = ingress_coap_new(g, g->loop, s->coap.maximum_sessions, &g->coap);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the CoAP door");
-        ingress_coap_set_trust(g->coap, g->trust);
+        ingress_coap_set_trust(g->coap, trusted_now(g->trusted));
         return 0;
 }
 
@@ -350,6 +350,7 @@ static int on_status(void *userdata)
         StoreStats store;
         UplinkStats uplink = { 0 };
         size_t sessions = 0;
+        trusted_tick(g->trusted);
         store_stats(g->store, &store);
         if (g->uplink)
                 uplink_stats(g->uplink, &uplink);
@@ -476,7 +477,7 @@ Gateway *gateway_free(Gateway *g)
         reports_free(g->reports);
         submissions_free(g->submissions);
         let_go_of_identity(g);
-        trust_unref(g->trust);
+        trusted_free(g->trusted);
         enforcer_free(g->enforcer);
         registry_free(g->registry);
         loop_source_free(g->expiry);

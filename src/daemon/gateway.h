@@ -14,11 +14,11 @@
 #include "platform/minter.h"
 #include "platform/reason.h"
 #include "platform/store.h"
-#include "platform/trust.h"
 
 typedef struct Attest Attest;
 typedef struct Reports Reports;
 typedef struct Submissions Submissions;
+typedef struct Trusted Trusted;
 typedef struct IngressMqtt IngressMqtt;
 typedef struct IngressCoap IngressCoap;
 typedef struct StateAnchor StateAnchor;
@@ -33,7 +33,7 @@ typedef struct Gateway {
         TpmWatch *tpm_watch;
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
-        Trust *trust;                  /* in devices */
+        Trusted *trusted;
         Registry *registry;
         Store *store;
         StateAnchor *anchor;

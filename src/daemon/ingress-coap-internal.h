@@ -20,6 +20,7 @@ typedef struct CoapSession {
         IngressCoap *in;
         CoapPeer *peer;
         DeviceState *device; /* NULL: it is gone, the session is about to end */
+        PeerChain chain;     /* of its certificate */
         List link;           /* in in->sessions, oldest first */
         List operations;
 } CoapSession;

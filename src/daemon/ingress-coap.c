@@ -184,6 +184,7 @@ static void *on_connected(CoapPeer *p, const PeerCertificate *certificate,
         s->in = in;
         s->peer = p;
         s->device = d;
+        s->chain = certificate->chain;
         list_init(&s->operations);
         list_append(&in->sessions, &s->link);
         gateway_session_opened(in->gateway, d);
@@ -213,16 +214,30 @@ static void on_refused(const struct sockaddr_storage *from, const char *reason, 
         gateway_refused(in->gateway, from, "coap", reason, detail);
 }
 
+static void send_away(CoapSession *s)
+{
+        for (List *k; (k = list_first(&s->operations));)
+                coap_operation_cancel(LIST_ENTRY(k, CoapOperation, link));
+        end_session(s);
+        coapserver_close(s->peer);
+}
+
 void ingress_coap_forget(IngressCoap *in, DeviceState *d)
 {
         LIST_FOREACH (i, &in->sessions) {
                 CoapSession *s = LIST_ENTRY(i, CoapSession, link);
-                if (s->device != d)
-                        continue;
-                for (List *k; (k = list_first(&s->operations));)
-                        coap_operation_cancel(LIST_ENTRY(k, CoapOperation, link));
-                end_session(s);
-                coapserver_close(s->peer);
+                if (s->device == d)
+                        send_away(s);
+        }
+}
+
+void ingress_coap_review(IngressCoap *in, const Trust *trust, usec_t now)
+{
+        LIST_FOREACH (i, &in->sessions) {
+                CoapSession *s = LIST_ENTRY(i, CoapSession, link);
+                TrustOutcome o = trust_check(trust, &s->chain, now, NULL);
+                if (s->device && (o == TRUST_REVOKED || o == TRUST_NO_ANCHOR))
+                        send_away(s);
         }
 }
 

@@ -36,4 +36,8 @@ int ingress_coap_listen(IngressCoap *in, const struct sockaddr_storage *address)
  * tickets that this door holds with the daemon are cancelled in this call. */
 void ingress_coap_forget(IngressCoap *in, DeviceState *d);
 
+/* Ends the sessions that began with a chain which does not count any more by `trust`. What has
+ * merely expired at `now` (CLOCK_REALTIME) stays. */
+void ingress_coap_review(IngressCoap *in, const Trust *trust, usec_t now);
+
 void ingress_coap_stats(const IngressCoap *in, CoapServerStats *ret);

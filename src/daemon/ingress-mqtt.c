@@ -28,6 +28,7 @@ struct IngressMqtt {
         TlsServer *server;
         MqttRouter *router;
         MqttSessionConfig config;
+        TlsServerConfig tls; /* without its trust */
         List peers, woken;
         LoopSource *turn; /* for the peers in `woken` */
         LoopSource *tick; /* deadlines of all sessions */
@@ -40,6 +41,8 @@ typedef struct Peer {
         TlsConnection *tls; /* NULL: lost */
         DeviceState *device;
         MqttSession *session;
+        PeerChain chain; /* of its certificate */
+        bool leaving;
         char address[80];
 } Peer;
 
@@ -276,7 +279,7 @@ static const TlsHandler handler = {
 
 /* ---- the server's port ---- */
 
-static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d)
+static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d, const PeerChain *chain)
 {
         _cleanup_free_ Peer *p = calloc(1, sizeof(*p));
         if (!p)
@@ -284,6 +287,7 @@ static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d)
         p->in = in;
         p->tls = c;
         p->device = d;
+        p->chain = *chain;
         format_address(tls_connection_peer(c), p->address, sizeof(p->address));
         list_init(&p->node);
         list_init(&p->woken);
@@ -318,7 +322,7 @@ static void on_established(TlsConnection *c, const PeerCertificate *certificate,
                                 "the device has too many");
                 d = NULL;
         }
-        int r = d ? peer_new(in, c, d) : 0;
+        int r = d ? peer_new(in, c, d, &certificate->chain) : 0;
         if (r < 0)
                 log_warning_errno(r, "Cannot serve an MQTT connection");
         if (!d || r < 0)
@@ -355,6 +359,8 @@ static int start_server(IngressMqtt *in, const IngressMqttSettings *settings)
                 /* A packet always fits into the half that deliveries leave to answers. */
                 .output_max = 2 * (size_t)settings->maximum_packet_size + 64 * 1024,
         };
+        in->tls = config;
+        in->tls.trust = NULL;
         int r = tls_server_new(in->loop, &config, &server_port, in, &reason, &in->server);
         return r < 0 ? log_error_errno(r, "%s", reason.text) : 0;
 }
@@ -432,17 +438,58 @@ int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
         return ingress_mqtt_listen_any(in, address, NULL);
 }
 
+int ingress_mqtt_prepare(IngressMqtt *in, Trust *trust, bool minimum_tls_1_3, Reason *reason)
+{
+        TlsServerConfig config = in->tls;
+        config.trust = trust;
+        config.tls12 = !minimum_tls_1_3;
+        return tls_server_prepare(in->server, &config, reason);
+}
+
+void ingress_mqtt_commit(IngressMqtt *in)
+{
+        tls_server_commit(in->server);
+}
+
+void ingress_mqtt_cancel(IngressMqtt *in)
+{
+        tls_server_cancel(in->server);
+}
+
+static void send_away(Peer *p, const char *why)
+{
+        p->leaving = true;
+        mqtt_session_end(p->session, MQTT_ADMINISTRATIVE_ACTION, why);
+}
+
+/* All that are to go end before the first is freed: its will is for none of them. */
+static void free_leaving(IngressMqtt *in)
+{
+        LIST_FOREACH_SAFE (i, &in->peers)
+                if (LIST_ENTRY(i, Peer, node)->leaving)
+                        peer_free(LIST_ENTRY(i, Peer, node));
+}
+
+void ingress_mqtt_review(IngressMqtt *in, const Trust *trust, usec_t now)
+{
+        LIST_FOREACH (i, &in->peers) {
+                Peer *p = LIST_ENTRY(i, Peer, node);
+                TrustOutcome o = trust_check(trust, &p->chain, now, NULL);
+                if (o == TRUST_REVOKED)
+                        send_away(p, "its certificate was revoked");
+                else if (o == TRUST_NO_ANCHOR)
+                        send_away(p, "the authority of its certificate is not trusted any more");
+        }
+        free_leaving(in);
+}
+
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
 {
-        /* All of them end before the first is freed: its will is for nobody here. */
         LIST_FOREACH (i, &in->peers)
                 if (LIST_ENTRY(i, Peer, node)->device == d)
-                        mqtt_session_end(LIST_ENTRY(i, Peer, node)->session,
-                                         MQTT_ADMINISTRATIVE_ACTION,
-                                         "the configuration of the device has changed");
-        LIST_FOREACH_SAFE (i, &in->peers)
-                if (LIST_ENTRY(i, Peer, node)->device == d)
-                        peer_free(LIST_ENTRY(i, Peer, node));
+                        send_away(LIST_ENTRY(i, Peer, node),
+                                  "the configuration of the device has changed");
+        free_leaving(in);
 }
 
 size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m)

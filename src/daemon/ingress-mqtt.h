@@ -38,6 +38,14 @@ int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
 int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *address,
                             uint16_t *ret_port);
 
+/* Another trust and another oldest version of TLS, in two steps: see tls_server_prepare(). */
+int ingress_mqtt_prepare(IngressMqtt *in, Trust *trust, bool minimum_tls_1_3, Reason *reason);
+void ingress_mqtt_commit(IngressMqtt *in);
+void ingress_mqtt_cancel(IngressMqtt *in);
+/* Ends the sessions that began with a chain which does not count any more by `trust`. What has
+ * merely expired at `now` (CLOCK_REALTIME) stays. */
+void ingress_mqtt_review(IngressMqtt *in, const Trust *trust, usec_t now);
+
 /* See tls_server_handshakes(). */
 void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed);
 

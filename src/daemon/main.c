@@ -101,6 +101,7 @@ static bool needs_a_person(int error)
 {
         switch (error) {
         case -EINVAL:       /* a file that is named in the configuration */
+        case -EFBIG:        /* likewise */
         case -ENOENT:       /* no identity, or a file that is not there */
         case -ENXIO:        /* another TPM, or one that was cleared */
         case -ENOKEY:       /* no policy */

@@ -5,10 +5,9 @@
 
 #include "base/log.h"
 #include "daemon/evidence.h"
-#include "daemon/ingress-coap.h"
-#include "daemon/ingress-mqtt.h"
 #include "daemon/references.h"
 #include "daemon/startup.h"
+#include "daemon/trusted.h"
 #include "platform/fiber.h"
 #include "platform/notify.h"
 
@@ -81,19 +80,17 @@ static int prepare(Gateway *g, Change *c, Reason *reason)
                 r = registry_prepare(g->registry, s->devices, s->n_devices, loop_now(g->loop));
         if (r < 0)
                 return reason_set(reason, r, "the devices cannot be taken over");
-        r = gateway_load_filter(g, s);
-        if (r < 0) {
-                registry_cancel(g->registry);
-                return reason_set(reason, r, "the packet filter does not take it");
+        r = trusted_prepare(g->trusted, s, reason);
+        if (r >= 0) {
+                r = gateway_load_filter(g, s);
+                if (r < 0)
+                        reason_set(reason, r, "the packet filter does not take it");
         }
-        return 0;
-}
-
-static void end_sessions(Gateway *g, DeviceState *d)
-{
-        ingress_mqtt_forget(g->mqtt, d);
-        if (g->coap)
-                ingress_coap_forget(g->coap, d);
+        if (r < 0) {
+                trusted_cancel(g->trusted);
+                registry_cancel(g->registry);
+        }
+        return r;
 }
 
 static void device_removed(DeviceState *d, void *userdata)
@@ -102,7 +99,8 @@ static void device_removed(DeviceState *d, void *userdata)
         log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
                     "%s is no longer configured: its sessions end", d->device->name);
         attest_forget(g->attest, d);
-        end_sessions(g, d);
+        trusted_end_sessions(g, d);
+        trusted_forget(g->trusted, d);
 }
 
 /* The registry has taken the posture; the evidence, the result and the nonces go as well. */
@@ -137,12 +135,14 @@ static void commit(Gateway *g, Change *c)
         attest_review(g->attest);
         for (size_t i = 0; i < c->n_disconnect; i++) {
                 DeviceState *d = c->disconnect[i];
+                trusted_forget(g->trusted, d);
                 if (d->sessions == 0)
                         continue;
                 log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
                             "%s is known by something else now: its sessions end", d->device->name);
-                end_sessions(g, d);
+                trusted_end_sessions(g, d);
         }
+        trusted_commit(g->trusted);
         settings_free(old);
         if (fiber_spawn(take_policies, g->identity) < 0)
                 log_warning("No memory to read the policies anew, ignoring");

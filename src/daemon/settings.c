@@ -61,6 +61,7 @@ Settings *settings_free(Settings *s)
         for (size_t i = 0; i < ELEMENTSOF(strings); i++)
                 free(strings[i]);
         words_free(&s->names);
+        words_free(&s->devices_crl);
         words_free(&s->reference_values);
         words_free(&s->egress_uplink);
         free(s->mqtt.listen.addresses);

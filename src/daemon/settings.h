@@ -69,7 +69,8 @@ typedef struct Settings {
                 uint32_t maximum_sessions;
         } coap;
 
-        char *devices_ca; /* PEM file */
+        char *devices_ca;  /* PEM file */
+        Words devices_crl; /* PEM or DER files */
 
         struct {
                 char *host; /* NULL: no upstream */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/config.h"
 #include "daemon/references.h"
+#include "daemon/trusted.h"
 #include "domain/appraisal.h"
 #include "platform/crypto.h"
 #include "platform/x509.h"
@@ -59,10 +60,21 @@ static bool usable(const char *key, const char *path)
         return false;
 }
 
+static bool lists_usable(const Settings *s)
+{
+        Reason reason;
+        Trust *trust = NULL;
+        int r = trusted_load(s, &reason, &trust);
+        trust_unref(trust);
+        if (r < 0)
+                log_error("Devices/CRL: %s", reason.text);
+        return r >= 0;
+}
+
 int startup_check_files(const Settings *s)
 {
         ReferenceSet *references = NULL;
-        bool good = usable("Devices/CA", s->devices_ca);
+        bool good = usable("Devices/CA", s->devices_ca) && lists_usable(s);
         good = usable("Upstream/CA", s->upstream.host ? s->upstream.ca : NULL) && good;
         good = usable("Enrollment/CA", s->enrollment.server ? s->enrollment.ca : NULL) && good;
         int r = references_load((const char *const *)s->reference_values.words,

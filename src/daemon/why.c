@@ -24,12 +24,12 @@ static json_t *seconds_until(usec_t then, usec_t now)
 json_t *summary_of_device(Gateway *g, const DeviceState *d)
 {
         usec_t now = loop_now(g->loop);
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:i, s:o, s:o, s:o}", "device",
-                         d->device->name, "zone", d->device->zone->name, "class",
+        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:i, s:o, s:o, s:o}",
+                         "device", d->device->name, "zone", d->device->zone->name, "class",
                          d->device->class->name, "posture", posture_to_string(d->posture), "reason",
-                         d->reason, "quarantined", d->quarantined, "peer", d->peer, "transport",
-                         d->transport, "sessions", (int)d->sessions, "posture_seconds",
-                         seconds_since(d->since, now), "expires_seconds",
+                         d->reason, "quarantined", d->quarantined, "revoked", d->revoked, "peer",
+                         d->peer, "transport", d->transport, "sessions", (int)d->sessions,
+                         "posture_seconds", seconds_since(d->since, now), "expires_seconds",
                          seconds_until(d->expires, now), "last_seen_seconds",
                          seconds_since(d->last_seen, now));
 }
@@ -177,13 +177,14 @@ json_t *why_device(Gateway *g, const DeviceState *d)
         const Class *class = d->device->class;
         json_t *why = summary_of_device(g, d);
         json_t *more = json_pack(
-                "{s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o}", "effective_posture",
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:o}", "effective_posture",
                 posture_to_string(device_state_effective(d)), "quarantine_reason",
-                d->quarantine_reason, "interface", d->device->zone->interface, "attestation",
-                attestation_name(class->attestation), "origin", strempty(d->device->origin),
-                "telemetry", (class->telemetry & 1U << device_state_effective(d)) != 0,
-                "messages_in", (json_int_t)d->messages_in, "bytes_in", (json_int_t)d->bytes_in,
-                "messages_refused", (json_int_t)d->messages_refused, "certificate", certificate(d));
+                d->quarantine_reason, "revoked_reason", d->revoked_reason, "interface",
+                d->device->zone->interface, "attestation", attestation_name(class->attestation),
+                "origin", strempty(d->device->origin), "telemetry",
+                (class->telemetry & 1U << device_state_effective(d)) != 0, "messages_in",
+                (json_int_t)d->messages_in, "bytes_in", (json_int_t)d->bytes_in, "messages_refused",
+                (json_int_t)d->messages_refused, "certificate", certificate(d));
         if (!why || !more || json_object_update_missing(why, more) < 0) {
                 json_decref(why);
                 json_decref(more);

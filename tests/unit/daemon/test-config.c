@@ -177,7 +177,7 @@ static void everything(void **state)
             "[MQTT]\nListen=192.0.2.1:8883\nListen=[2001:db8::1]:1\nMinimumTLS=1.2\n"
             "MaximumPacketSize=1M\nMaximumConnections=5\nKeepAlive=1min 30s\n"
             "[CoAP]\nListen=\nMaximumSessions=7\n"
-            "[Devices]\nCA=/ca.pem\n"
+            "[Devices]\nCA=/ca.pem\nCRL=/a.crl /b.crl\nCRL=/c.der\n"
             "[Upstream]\nAddress=up.example:1883\nCA=/up.pem\nTopicPrefix=site/hall\nKeepAlive=30\n"
             "Window=3\n"
             "[Store]\nMaximumSize=32M\n"
@@ -219,6 +219,8 @@ static void everything(void **state)
         assert_int_equal(s->mqtt.minimum_tls, TLS_MINIMUM_1_2);
         assert_true(s->mqtt.keep_alive == 90 * USEC_PER_SEC);
         assert_int_equal(s->coap.listen.n, 0);
+        assert_int_equal(s->devices_crl.n, 3);
+        assert_string_equal(s->devices_crl.words[2], "/c.der");
         assert_string_equal(s->upstream.host, "up.example");
         assert_int_equal(s->upstream.port, 1883);
         assert_string_equal(s->upstream.server_name, "up.example");

@@ -205,13 +205,68 @@ static void test_forged_ticket(void **state)
         assert_int_equal(b->gateway.refused, 0);
 }
 
+static int stay(Bench *b, const char *who)
+{
+        CoapDevice d;
+        STEP(1, device_open(&d, b, who, 0));
+        STEP(2, device_post(&d, true, 100) && device_expect_changed(&d, 2, 100, 2000));
+        uint8_t m[64];
+        int n = device_receive(&d, m, sizeof(m), 2000);
+        device_close(&d);
+        return n == 0 ? 50 : n < 0 ? 0 : 3; /* closed by the gateway; or nothing came */
+}
+
+static int stay_dev1(Bench *b)
+{
+        return stay(b, "dev1");
+}
+
+static int stay_dev2(Bench *b)
+{
+        return stay(b, "dev2");
+}
+
+static int on_review(void *userdata)
+{
+        Bench *b = userdata;
+        char bundle[128], path[128];
+        const char *lists[] = { path };
+        Reason reason = { "" };
+        _cleanup_(trust_unrefp) Trust *trust = NULL;
+        const TrustFiles files = { .authorities = bundle, .lists = lists, .n_lists = 1 };
+        bench_path(b, "ca.pem", bundle);
+        bench_path(b, "revoked.crl", path);
+        assert_int_equal(trust_new(&files, &reason, &trust), 0);
+        assert_int_equal(b->gateway.opened, 1);
+        ingress_coap_review(b->in, trust, now_realtime());
+        return 0;
+}
+
+/* Who is on the list loses its session at once, with a word; the other does not notice. */
+static void test_ends_who_is_revoked(void **state)
+{
+        Bench *b = *state;
+        for (int i = 0; i < 2; i++) {
+                LoopSource *timer;
+                b->gateway.opened = b->gateway.closed = 0;
+                assert_int_equal(loop_add_timer(b->gateway.loop, &timer, LOOP_FATAL, on_review, b),
+                                 0);
+                loop_timer_arm_relative(timer, USEC_PER_SEC / 2);
+                assert_int_equal(bench_child(b, 20, i == 0 ? stay_dev1 : stay_dev2),
+                                 i == 0 ? 50 : 0);
+                loop_source_free(timer);
+                bench_turn(b, USEC_PER_SEC / 5);
+                assert_int_equal(b->gateway.closed, 1);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, bench_setup, bench_teardown)
                 T(test_resumes),        T(test_real_client),   T(test_from_before_a_revocation),
                 T(test_others_revoked), T(test_another_leaf),  T(test_large_certificate),
-                T(test_ticket_fits),    T(test_forged_ticket),
+                T(test_ticket_fits),    T(test_forged_ticket), T(test_ends_who_is_revoked),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

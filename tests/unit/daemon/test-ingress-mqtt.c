@@ -34,7 +34,12 @@ static const char make_certificates[] =
         "-days $4; }\n"
         "ca ca; ca foreign\n"
         "leaf ca localhost localhost 2; leaf ca dev1 dev1 2; leaf ca stranger stranger 2\n"
-        "leaf foreign fake dev1 2; leaf ca old dev1 0\n";
+        "leaf foreign fake dev1 2; leaf ca old dev1 0; leaf ca dev2 dev2 2\n"
+        "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index\\ndefault_md=sha256\\n' >ca.cnf; : "
+        ">index\n"
+        "openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -revoke dev1.pem\n"
+        "openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -crldays 2 "
+        "-out revoked.crl\n";
 
 struct SubmitTicket {
         List link;
@@ -63,6 +68,7 @@ struct Gateway {
         int status;
         const char *command; /* published to dev1 when a session is there */
         bool remove;         /* dev1 from the configuration, when something is submitted */
+        Trust *review;       /* of the sessions, likewise */
         char output[65536];
 };
 
@@ -176,6 +182,12 @@ static void remove_device(Gateway *g)
         assert_int_equal(registry_apply(g->registry, &g->devices[1], 1, 0, on_removed, g), 0);
 }
 
+static void review(Gateway *g)
+{
+        ingress_mqtt_review(g->in, g->review, now_realtime());
+        g->review = trust_unref(g->review);
+}
+
 /* Turns the loop until the child has ended. */
 static void wait_child(Gateway *g, pid_t child)
 {
@@ -187,6 +199,8 @@ static void wait_child(Gateway *g, pid_t child)
                         send_command(g);
                 if (g->remove && g->n_stored > 0)
                         remove_device(g);
+                if (g->review && g->n_stored > 0)
+                        review(g);
         }
 }
 
@@ -548,6 +562,27 @@ static void forgets_a_device(void **state)
         assert_int_equal(registry_apply(g->registry, g->devices, 2, 0, NULL, NULL), 0);
 }
 
+/* Its certificate is revoked while it is in, and another device too. */
+static void ends_who_is_revoked(void **state)
+{
+        Gateway *g = *state;
+        unsigned opened = g->opened, closed = g->closed;
+        g->review = load_trust(g, "revoked.crl");
+        run(g, "as() { timeout 2 $1 -V mqttv5 -h localhost -p $P --cafile ca.pem --cert $2.pem "
+               "--key $2.key \"${@:3}\"; }\n"
+               "as mosquitto_sub dev1 -i dev1/sub -t a -d >dev1.out 2>&1 &\n"
+               "as mosquitto_sub dev2 -i dev2/sub -t a -d >dev2.out 2>&1 &\n"
+               "sleep 0.6; as mosquitto_pub dev2 -i dev2 -t a -m 1; wait\n"
+               "cat dev1.out; echo --; cat dev2.out");
+        char *other = strstr(g->output, "--\n");
+        assert_non_null(other);
+        assert_null(strstr(other, "Received DISCONNECT"));
+        *other = '\0';
+        assert_non_null(strstr(g->output, "DISCONNECT (152)")); /* 0x98 */
+        assert_true(g->opened >= opened + 2);
+        assert_int_equal(g->closed - closed, g->opened - opened);
+}
+
 static void tls_1_2_and_fibers(void **state)
 {
         Gateway *g = *state;
@@ -582,6 +617,7 @@ int main(void)
                 cmocka_unit_test_setup(publishes_a_will, reset),
                 cmocka_unit_test_setup(bounds_a_device, reset),
                 cmocka_unit_test_setup(forgets_a_device, reset),
+                cmocka_unit_test_setup(ends_who_is_revoked, reset),
                 cmocka_unit_test_setup(tls_1_2_and_fibers, reset),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -44,7 +44,7 @@ static void every_key_that_takes_a_restart(void **state)
         char *words[] = { (char *)"gw", NULL };
         ListenAddress address = { 0 };
         const Settings a = { 0 };
-        Settings b[23];
+        Settings b[21];
         static const char *const keys[ELEMENTSOF(b)] = {
                 "[Gateway] Name=",
                 "[Gateway] StateDirectory=",
@@ -54,13 +54,11 @@ static void every_key_that_takes_a_restart(void **state)
                 "[Identity] LeafLifetime=",
                 "[Identity] Names=",
                 "[MQTT] Listen=",
-                "[MQTT] MinimumTLS=",
                 "[MQTT] MaximumPacketSize=",
                 "[MQTT] MaximumConnections=",
                 "[MQTT] KeepAlive=",
                 "[CoAP] Listen=",
                 "[CoAP] MaximumSessions=",
-                "[Devices] CA=",
                 "[Upstream] Address=",
                 "[Upstream] ServerName=",
                 "[Upstream] CA=",
@@ -77,17 +75,16 @@ static void every_key_that_takes_a_restart(void **state)
         b[4].tls_key = TLS_KEY_TPM;
         b[5].leaf_lifetime = 1;
         b[6].names = (Words){ words, 1 };
-        b[7].mqtt.listen = b[12].coap.listen = (Listens){ &address, 1 };
-        b[8].mqtt.minimum_tls = TLS_MINIMUM_1_3;
-        b[9].mqtt.maximum_packet_size = 1;
-        b[10].mqtt.maximum_connections = 1;
-        b[11].mqtt.keep_alive = 1;
-        b[13].coap.maximum_sessions = 1;
-        b[14].devices_ca = b[15].upstream.host = b[16].upstream.server_name = words[0];
-        b[17].upstream.ca = b[18].upstream.client_id = b[19].upstream.topic_prefix = words[0];
-        b[20].upstream.keep_alive = 1;
-        b[21].upstream.window = 1;
-        b[22].store_maximum_size = 1;
+        b[7].mqtt.listen = b[11].coap.listen = (Listens){ &address, 1 };
+        b[8].mqtt.maximum_packet_size = 1;
+        b[9].mqtt.maximum_connections = 1;
+        b[10].mqtt.keep_alive = 1;
+        b[12].coap.maximum_sessions = 1;
+        b[13].upstream.host = b[14].upstream.server_name = words[0];
+        b[15].upstream.ca = b[16].upstream.client_id = b[17].upstream.topic_prefix = words[0];
+        b[18].upstream.keep_alive = 1;
+        b[19].upstream.window = 1;
+        b[20].store_maximum_size = 1;
         for (size_t i = 0; i < ELEMENTSOF(b); i++) {
                 char said[400];
                 assert_true(reload_needs_restart(&a, &b[i], said, sizeof(said)));

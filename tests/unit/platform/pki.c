@@ -102,15 +102,20 @@ X509_CRL *pki_list(const PkiList *l)
         return lists[n_lists++] = crl;
 }
 
-const char *pki_path(const char *name)
+const char *pki_directory(void)
 {
         if (!*directory) {
                 strcpy(directory, "/tmp/test-pki.XXXXXX");
                 assert_non_null(mkdtemp(directory));
         }
+        return directory;
+}
+
+const char *pki_path(const char *name)
+{
         assert_true(n_paths < THINGS_MAX);
         char *path = paths[n_paths++];
-        snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
+        snprintf(path, sizeof(paths[0]), "%s/%s", pki_directory(), name);
         return path;
 }
 
@@ -133,6 +138,19 @@ const char *pki_write_list(const char *name, X509_CRL *crl, bool der)
         assert_int_equal(der ? i2d_X509_CRL_fp(f, crl) : PEM_write_X509_CRL(f, crl), 1);
         fclose(f);
         return path;
+}
+
+Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl)
+{
+        Reason reason = { "" };
+        Trust *t = NULL;
+        const char *list = crl ? pki_write_list("crl.pem", crl, false) : NULL;
+        const TrustFiles files = { .authorities = PKI_BUNDLE("bundle.pem", authority),
+                                   .lists = &list,
+                                   .n_lists = !!list };
+        if (trust_new(&files, &reason, &t) < 0)
+                fail_msg("%s", reason.text);
+        return t;
 }
 
 void pki_done(void)

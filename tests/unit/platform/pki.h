@@ -6,7 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-#include "base/util.h"
+#include "platform/trust.h"
 
 typedef struct PkiCertificate {
         EVP_PKEY *key;
@@ -45,6 +45,8 @@ X509_CRL *pki_list(const PkiList *list);
 #define PKI_LIST(...) pki_list(&(PkiList){ __VA_ARGS__ })
 
 void pki_done(void);
+/* The folder of this test's files. */
+const char *pki_directory(void);
 /* A file below a folder of this test; the name holds until pki_done(). */
 const char *pki_path(const char *name);
 /* Certificates, NULL at the end. */
@@ -52,3 +54,5 @@ const char *pki_write_bundle(const char *name, const PkiCertificate *const *all)
 #define PKI_BUNDLE(name, ...)                                                                      \
         pki_write_bundle(name, (const PkiCertificate *const[]){ __VA_ARGS__, NULL })
 const char *pki_write_list(const char *name, X509_CRL *crl, bool der);
+/* In one authority, with a list or without (NULL). */
+Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl);

@@ -87,9 +87,7 @@ static void bench_open_bounded(Bench *b, size_t connections_max, size_t handshak
         Reason reason;
         *b = (Bench){ .answer = TLS_INPUT_MORE };
         b->both = PKI(.name = "both", .ca = true);
-        const TrustFiles files = { .authorities = PKI_BUNDLE("both.pem", &b->both) };
-        _cleanup_(trust_unrefp) Trust *trust = NULL;
-        assert_int_equal(trust_new(&files, &reason, &trust), 0);
+        _cleanup_(trust_unrefp) Trust *trust = pki_trust(&b->both, NULL);
         const TlsServerConfig config = {
                 .trust = trust,
                 .connections_max = connections_max,
@@ -347,18 +345,6 @@ static void stop_and_goodbye(void **state)
         bench_close(&b);
 }
 
-static Trust *trust_in(const PkiCertificate *authority, X509_CRL *crl)
-{
-        Reason reason = { "" };
-        Trust *t = NULL;
-        const char *list = crl ? pki_write_list("crl.pem", crl, false) : NULL;
-        const TrustFiles files = { .authorities = PKI_BUNDLE("bundle.pem", authority),
-                                   .lists = &list,
-                                   .n_lists = !!list };
-        assert_int_equal(trust_new(&files, &reason, &t), 0);
-        return t;
-}
-
 static void change_trust(Bench *b, Trust *trust)
 {
         Reason reason;
@@ -382,10 +368,10 @@ static void trust_changes_meanwhile(void **state)
                 assert_int_equal(SSL_connect(c.ssl), -1); /* ClientHello */
                 turn(&b, 50 * USEC_PER_MSEC);
                 if (revoked)
-                        change_trust(&b, trust_in(&b.both, PKI_LIST(.signer = &b.both,
-                                                                    .serials = serials, .n = 1)));
+                        change_trust(&b, pki_trust(&b.both, PKI_LIST(.signer = &b.both,
+                                                                     .serials = serials, .n = 1)));
                 else
-                        change_trust(&b, trust_in(&other, NULL));
+                        change_trust(&b, pki_trust(&other, NULL));
                 assert_int_equal(SSL_connect(c.ssl), 1);
                 turn(&b, 100 * USEC_PER_MSEC);
                 assert_int_equal(b.established, 0);
@@ -405,7 +391,7 @@ static void cancelled_change(void **state)
         bench_open(&b, 10, 10);
         PkiCertificate other = PKI(.name = "other", .ca = true);
         TlsServerConfig config = b.config;
-        config.trust = trust_in(&other, NULL);
+        config.trust = pki_trust(&other, NULL);
         assert_int_equal(tls_server_prepare(b.server, &config, &reason), 0);
         assert_int_equal(tls_server_prepare(b.server, &config, &reason), 0);
         tls_server_cancel(b.server);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Whom the doors let in, and what becomes of those who are in when that changes. A device whose
+ * certificate is revoked loses its sessions, its posture, its evidence and its way out in the same
+ * turn of the loop; one whose authority is gone loses what it has shown and its sessions; nobody
+ * else notices. */
+
+#include "daemon/settings.h"
+#include "domain/registry.h"
+#include "platform/reason.h"
+#include "platform/trust.h"
+#include "platform/x509.h"
+
+typedef struct Gateway Gateway;
+typedef struct Trusted Trusted;
+
+/* A list that was fetched is kept here, below the state directory, and counts like those that the
+ * configuration names. */
+#define TRUSTED_FETCHED "devices.crl"
+
+/* By the files of `s`. Blocks. A negative errno with the reason. */
+int trusted_load(const Settings *s, Reason *reason, Trust **ret);
+
+/* Loads them for the settings in force. Before the doors are opened. */
+int trusted_new(Gateway *g, Reason *reason, Trusted **ret);
+Trusted *trusted_free(Trusted *t);
+DEFINE_CLEANUP(Trusted, trusted_free)
+/* In force; holds until it is changed. */
+Trust *trusted_now(const Trusted *t);
+
+/* Now and then: tells when a list becomes overdue. */
+void trusted_tick(Trusted *t);
+
+/* What the settings `s` bring, while they may still be refused: trust, and the versions of TLS. A
+ * negative errno with the reason. Blocks on the files. */
+int trusted_prepare(Trusted *t, const Settings *s, Reason *reason);
+/* Takes it into force: ends sessions, closes devices. After the registry has its devices. */
+void trusted_commit(Trusted *t);
+void trusted_cancel(Trusted *t);
+
+/* At both doors. */
+void trusted_end_sessions(Gateway *g, DeviceState *d);
+/* `d` was let in with this certificate. */
+void trusted_note(Trusted *t, DeviceState *d, const PeerCertificate *certificate);
+/* It is no longer configured, or is known by something else. */
+void trusted_forget(Trusted *t, const DeviceState *d);
+
+/* 0, or why the list was not taken: a negative errno and a sentence. */
+typedef void (*TrustedDone)(int error, const char *reason, void *userdata);
+/* A list of revoked certificates was fetched to `path`, on the file system of the state directory.
+ * It is read on a thread together with what the configuration names; when it is good it replaces
+ * the one that was fetched before, takes the place of its file, and is in force before `done` is
+ * called, from the loop, never from inside this call. A bad one changes nothing and stays where it
+ * is. -EBUSY: one is on its way; -ENOMEM, -EAGAIN: `done` is not called. */
+int gateway_trust_changed(Gateway *g, const char *path, TrustedDone done, void *userdata);

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps of the settings suite about trust in devices: sessions that resume, revocation lists, and
+authorities that come and go while devices are in."""
+
+import contextlib
+import datetime
+import json
+import os
+import subprocess
+import time
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from hostile_coap import Firmware, dtls
+from lab import check, wait_until
+from peers import PLANT, POST, Reasons, begin, end, message
+from reload import changed, connections, reload
+from steps import CUT_MS, GATEWAY, INTERNET, STREAM, arrivals, device, mqtt
+
+ADDRESSES = {"dev1": "10.10.0.11", "dev2": "10.20.0.12"}
+GATEWAYS = {"dev1": GATEWAY, "dev2": PLANT, "dev3": GATEWAY}
+
+
+def read(lab, name):
+    with open(os.path.join(lab.pki, name), "rb") as f:
+        return f.read()
+
+
+def revocation_list(lab, *names, authority="devices"):
+    """A list of an authority, with the certificates of these devices on it, in PEM."""
+    key = serialization.load_pem_private_key(read(lab, f"{authority}.key"), None)
+    now = datetime.datetime.utcnow()
+    issuer = x509.load_pem_x509_certificate(read(lab, f"{authority}.pem")).subject
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer).last_update(
+        now - datetime.timedelta(hours=1)).next_update(now + datetime.timedelta(days=1))
+    for name in names:
+        serial = x509.load_pem_x509_certificate(read(lab, f"{name}.pem")).serial_number
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+@contextlib.contextmanager
+def revoking(lab, *names):
+    """A configuration that names a list with these devices on it. Hands out what puts others there.
+    Nothing is reloaded."""
+    path = os.path.join(lab.dir, "gw/etc/sallyport/devices.crl")
+
+    def put(*others, **more):
+        with open(path, "w") as f:
+            f.write(revocation_list(lab, *others, **more))
+        os.chmod(path, 0o644)
+    put(*names)
+    try:
+        with changed(lab, "sallyport.conf.d/trust.conf",
+                     lambda _: "[Devices]\nCRL=/etc/sallyport/devices.crl\n"):
+            yield put
+    finally:
+        os.unlink(path)
+
+
+def status(lab):
+    return json.loads(lab.run("gw", "sallyportctl", "status", "--json", quiet=True).stdout)
+
+
+def stay(lab, name):
+    """A device that stays connected over MQTT."""
+    p = lab.start(name, *mqtt("mosquitto_sub", name, "-t", "cmd/#", gateway=GATEWAYS[name]))
+    check(wait_until(lambda: connections(lab, ADDRESSES[name]), 10), f"{name} does not connect")
+    check(wait_until(lambda: device(lab, name)["sessions"] > 0, 10), f"{name} has no session")
+    return p
+
+
+def kept(lab, before):
+    """Those that have the very connections that they had."""
+    return {name for name, old in before.items() if connections(lab, ADDRESSES[name]) == old}
+
+
+VISITS = """
+visit() { sleep 1.5 | timeout 10 openssl s_client $1 -connect "$2" -CAfile operator.pem \
+    -cert "$3.pem" -key "$3.key" "${@:4}" 2>&1; }
+s=$(mktemp); trap 'rm -f "$s"' EXIT
+visit "$1" "$2" "$3" -sess_out "$s" | grep -E '^(New|Reused), TLS'
+visit "$1" "$2" "$3" -sess_in "$s" -sess_out "$s" | grep -E '^(New|Reused), TLS'
+"""
+
+
+def visits(lab, name, option, to):
+    said = lab.run(name, "bash", "-c", VISITS, "-", option, to, name, quiet=True, ok=False).stdout
+    lab.say(f"{name} comes twice to {to}: {', '.join(line.split(',')[0] for line in said.splitlines())}")
+    return [line.split(",")[0] for line in said.splitlines()]
+
+
+def resumption(lab):
+    """Devices resume their sessions at both doors, and status counts them"""
+    before = status(lab)["handshakes"]
+    check(visits(lab, "dev1", "-tls1_3", f"{GATEWAY}:8883") == ["New", "Reused"], "not over MQTT")
+    check(visits(lab, "dev2", "-dtls1_2", f"{PLANT}:5684") == ["New", "Reused"], "not over CoAP")
+    after = status(lab)["handshakes"]
+    for door in ("mqtt", "coap"):
+        gained = {k: after[door][k] - before[door][k] for k in ("full", "resumed")}
+        check(gained == {"full": 1, "resumed": 1}, f"{door}: status counts {gained}")
+
+
+def bad_lists(lab):
+    """CRL=: what is no list of a CA of devices refuses the reload and the check, with file and reason"""
+    with revoking(lab) as put:
+        check_daemon = ["sallyportd", "--check"]
+        reload(lab)
+        for text, words in ((None, "its issuer is not among the authorities"),
+                            (lambda t: t[:-60], "a list in it is damaged")):
+            if text is None:
+                put(authority="foreign")
+            else:
+                put()
+                path = os.path.join(lab.dir, "gw/etc/sallyport/devices.crl")
+                with open(path) as f:
+                    broken = text(f.read())
+                with open(path, "w") as f:
+                    f.write(broken)
+            reload(lab, f"/etc/sallyport/devices.crl: not a usable revocation list: {words}")
+            p = lab.run("gw", *check_daemon, ok=False, quiet=True)
+            check(p.returncode == 2 and words in p.stderr, f"--check says {p.stderr}")
+    reload(lab)
+
+
+@contextlib.contextmanager
+def stream(lab):
+    """dev3 sends a line a millisecond through what its posture opens. Hands out the log."""
+    with open(os.path.join(lab.dir, "stream.log"), "w+") as log:
+        receiver = lab.start("inet", STREAM, "receive", "80", stdout=log)
+        check(wait_until(lambda: os.path.getsize(log.name), 5), "the receiver does not start")
+        sender = lab.start("dev3", STREAM, "send", INTERNET, "80")
+        check(wait_until(lambda: len(arrivals(log)) > 300, 5), "the connection does not open")
+        yield log, sender
+        lab.stop(sender)
+        lab.stop(receiver)
+
+
+def gone(lab, name, words):
+    """What `why` has to say of who is revoked, at once."""
+    why = device(lab, name)
+    check(why["sessions"] == 0, f"{name} has {why['sessions']} sessions")
+    check(why["revoked"] and why["posture"] == "unattested" and
+          why["effective_posture"] == "contraindicated" and why["closed"] and not why["telemetry"],
+          f"{name}: {why}")
+    check(words in why["reason"], f"{name} is so because {why['reason']}")
+    lab.wait_journal(f"that {name} is revoked", DEVICE=name, REASON="certificate-revoked")
+
+
+def tell_rest(lab, began, returned, seen):
+    last = seen[-1]
+    lab.say(f"reload took {(returned - began) / 1e6:.1f} ms; dev3's last packet "
+            f"{abs(last - returned) / 1e6:.1f} ms {'after' if last > returned else 'before'} its end")
+    check(last >= began - 50e6, "it stopped before the reload: nothing was measured")
+    check(last - returned <= CUT_MS * 1e6, f"it went on for more than {CUT_MS} ms")
+
+
+def revoke_dev3(lab, held):
+    with stream(lab) as (log, sender):
+        reload_began = time.monotonic_ns()
+        reload(lab)
+        returned = time.monotonic_ns()
+        gone(lab, "dev3", "its certificate (serial ")
+        time.sleep(1)
+        check(sender.poll() is None, "the sender gave up: nothing was measured")
+        tell_rest(lab, reload_began, returned, arrivals(log))
+    check(end(held)["end"] != "open", "dev3's session over CoAP goes on")
+
+
+def revocation(lab):
+    """CRL=: who is on the list loses session, posture and way out at once, the others notice nothing"""
+    firmware = Firmware(lab)
+    for name in ("dev1", "dev2"):
+        stay(lab, name)
+    check(firmware.post(firmware.token(firmware.claims(firmware.nonce()))) == "2.04", "no verdict")
+    check(device(lab, "dev3")["posture"] == "affirming", "dev3 is not affirmed")
+    held = begin(lab, "dev3", {**dtls([message(POST, ["t", "x"], b"1")] * 2, cert="dev3", pause=4,
+                                      wait=8), "to": f"{GATEWAY}:5684"})
+    check(wait_until(lambda: device(lab, "dev3")["sessions"] > 0, 10), "dev3 has no session")
+    before = {name: connections(lab, ADDRESSES[name]) for name in ADDRESSES}
+    with revoking(lab, "dev3") as put:
+        revoke_dev3(lab, held)
+        check(kept(lab, before) == {"dev1", "dev2"}, "others lost their connections")
+        seen = Reasons(lab, TRANSPORT="coap")
+        firmware.post(b"x")
+        seen.wait("revoked", PEER="10.10.0.13:")
+        gone(lab, "dev3", "its certificate (serial ")
+        lab.say("dev3 comes again and is refused: revoked")
+        put("dev1", "dev3")
+        reload(lab)
+        gone(lab, "dev1", "its certificate (serial ")
+        check(wait_until(lambda: not before["dev1"] & connections(lab, ADDRESSES["dev1"]), 5),
+              "dev1's connection goes on")
+        check(kept(lab, before) == {"dev2"}, "dev2 lost its connection")
+        said = lab.run("gw", "sallyportctl", "devices").stdout
+        lab.show_lines(said)
+        check(said.count("revoked") == 2, "devices does not list them")
+        said = lab.run("gw", "sallyportctl", "why", "dev1").stdout
+        check("dev1 is revoked" in said and "was revoked" in said, f"why says {said}")
+        s = status(lab)
+        check(s["devices"]["revoked"] == 2 and s["trust"]["lists"] == 1 and not s["trust"]["overdue"],
+              f"status: {s['trust']}")
+        seen = Reasons(lab, TRANSPORT="mqtt")
+        p = lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-t", "x", "-m", "1"), ok=False)
+        check(p.returncode != 0, "dev1 publishes")
+        seen.wait("revoked", PEER="10.10.0.11:")
+        # A certificate of its own again, which is on no list.
+        fresh(lab, "dev1")
+        lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-t", "x", "-m", "1"))
+        check(not device(lab, "dev1")["revoked"], "with another certificate dev1 stays closed")
+        lab.say("with another certificate dev1 is let in")
+    reload(lab)
+    check(device(lab, "dev3")["revoked"], "dev3 is open before it showed anything")
+    code = firmware.post(firmware.token(firmware.claims(firmware.nonce())))
+    why = device(lab, "dev3")
+    check(code == "2.04" and why["posture"] == "affirming" and not why["closed"], f"{code} {why}")
+    check(kept(lab, before) == {"dev2"}, "dev2 lost its connection")
+    lab.close()
+
+
+def fresh(lab, name):
+    """Another certificate for a device, by the maker of devices."""
+    tree = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lab/pki")
+    subprocess.run([tree, lab.pki, "device", name], check=True, capture_output=True)
+    os.chmod(os.path.join(lab.pki, f"{name}.pem"), 0o644)
+
+
+def other_authority(lab):
+    """A second maker of devices, who certifies dev2."""
+    for line in ("ecparam -name prime256v1 -genkey -noout -out second.key",
+                 "req -x509 -new -key second.key -subj /CN=second -days 99 -out second.pem -addext "
+                 "basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign",
+                 "ecparam -name prime256v1 -genkey -noout -out dev2.key",
+                 "req -new -key dev2.key -subj /CN=dev2 -out dev2.csr",
+                 "x509 -req -in dev2.csr -CA second.pem -CAkey second.key -days 99 -set_serial 77 "
+                 "-out dev2.pem"):
+        subprocess.run(["openssl", *line.split()], cwd=lab.pki, check=True, capture_output=True)
+
+
+def authorities(lab):
+    """[Devices] CA=: another one comes, the old one goes, and only who came in by it notices"""
+    both = read(lab, "devices.pem").decode()
+    old = {name: (read(lab, f"{name}.pem"), read(lab, f"{name}.key")) for name in ("dev2",)}
+    try:
+        stay(lab, "dev1")
+        first = connections(lab, ADDRESSES["dev1"])
+        other_authority(lab)
+        second = read(lab, "second.pem").decode()
+        with changed(lab, "devices.pem", lambda t: t + second):
+            reload(lab)
+            check(connections(lab, ADDRESSES["dev1"]) == first, "dev1 was disconnected")
+            stay(lab, "dev2")
+            lab.say("with both nobody is disconnected, and who has a certificate of the new one gets in")
+        before = {name: connections(lab, ADDRESSES[name]) for name in ADDRESSES}
+        with changed(lab, "devices.pem", lambda _: second):
+            reload(lab)
+            check(device(lab, "dev1")["sessions"] == 0, "dev1 has a session")
+            check(wait_until(lambda: not before["dev1"] & connections(lab, ADDRESSES["dev1"]), 5),
+                  "dev1's connection goes on")
+            check(kept(lab, before) == {"dev2"}, "dev2 was disconnected")
+            check(not device(lab, "dev1")["revoked"], "dev1 counts as revoked")
+            seen = Reasons(lab, TRANSPORT="mqtt")
+            lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-t", "x", "-m", "1"), ok=False)
+            seen.wait("unknown-ca", PEER="10.10.0.11:")
+            lab.say("without the old one dev1 is out, and dev2 has its connection")
+    finally:
+        lab.close()
+        for name, (certificate, key) in old.items():
+            for suffix, content in ((".pem", certificate), (".key", key)):
+                with open(os.path.join(lab.pki, name + suffix), "wb") as f:
+                    f.write(content)
+        check(both == read(lab, "devices.pem").decode(), "the maker's certificate is another")
+        reload(lab)
+
+
+def minimum_tls(lab):
+    """[MQTT] MinimumTLS=: a reload takes it over, connections stay"""
+    def tls12():
+        seen = visits(lab, "dev1", "-tls1_2", f"{GATEWAY}:8883")
+        return bool(seen) and seen[0] == "New"
+    stay(lab, "dev2")
+    before = {"dev2": connections(lab, ADDRESSES["dev2"])}
+    with changed(lab, "sallyport.conf.d/trust.conf", lambda _: "[MQTT]\nMinimumTLS=1.2\n"):
+        reload(lab)
+        check(tls12(), "TLS 1.2 is not taken")
+    reload(lab)
+    check(not tls12(), "TLS 1.2 is still taken")
+    check(kept(lab, before) == {"dev2"}, "dev2 was disconnected")
+    lab.close()
+
+
+STEPS = [resumption, bad_lists, revocation, authorities, minimum_tls]

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What becomes of devices when trust changes, and lists that somebody fetched. Doors, packet filter
+ * and attestation are the test's: they say what they were told. */
+#include "../platform/pki.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-event.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "daemon/evidence.h"
+#include "daemon/gateway.h"
+#include "daemon/ingress-coap.h"
+#include "daemon/ingress-mqtt.h"
+#include "daemon/trusted.h"
+
+#define NOW now_realtime()
+
+static const long two[] = { 2 };
+
+static struct World {
+        Gateway gateway;
+        Settings settings;
+        PkiCertificate root, other;
+        Device devices[2];
+        Class class;
+        Zone zone;
+        unsigned commits, forgotten, ended, prepared, tls13;
+        const Trust *at_the_doors;
+        const Trust *next;
+        char reasons[256]; /* REASON= of what was logged */
+        unsigned done;
+        int error;
+        char said[256];
+        const char *lists[2];
+} w;
+
+int enforcer_commit(Enforcer *e, const char *device)
+{
+        w.commits++;
+        return 0;
+}
+
+void attest_forget(Attest *a, const DeviceState *d)
+{
+        w.forgotten++;
+}
+
+void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
+{
+        w.ended++;
+}
+
+void ingress_mqtt_review(IngressMqtt *in, const Trust *trust, usec_t now)
+{
+        assert_ptr_equal(trust, w.at_the_doors);
+}
+
+int ingress_mqtt_prepare(IngressMqtt *in, Trust *trust, bool minimum_tls_1_3, Reason *reason)
+{
+        w.prepared++;
+        w.tls13 = minimum_tls_1_3;
+        w.next = trust;
+        return 0;
+}
+
+void ingress_mqtt_commit(IngressMqtt *in)
+{
+        w.at_the_doors = w.next;
+}
+
+void ingress_mqtt_cancel(IngressMqtt *in)
+{
+        w.next = NULL;
+}
+
+void ingress_coap_forget(IngressCoap *in, DeviceState *d)
+{
+}
+
+void ingress_coap_review(IngressCoap *in, const Trust *trust, usec_t now)
+{
+}
+
+void ingress_coap_set_trust(IngressCoap *in, Trust *trust)
+{
+}
+
+static void on_log(int level, const LogField *fields, const char *message, void *userdata)
+{
+        size_t len = strlen(w.reasons);
+        for (; fields && fields->key; fields++)
+                if (streq(fields->key, "REASON") && fields->value)
+                        len += (size_t)snprintf(w.reasons + len, sizeof(w.reasons) - len, "%s ",
+                                                fields->value);
+        print_message("%s\n", message);
+}
+
+static void name_lists(const char *a, const char *b)
+{
+        w.lists[0] = a;
+        w.lists[1] = b;
+        w.settings.devices_crl = (Words){ (char **)w.lists, (size_t)(!!a + !!b) };
+}
+
+static void open_trusted(void)
+{
+        Reason reason = { "" };
+        if (trusted_new(&w.gateway, &reason, &w.gateway.trusted) < 0)
+                fail_msg("%s", reason.text);
+}
+
+static int setup(void **state)
+{
+        static char names[2][8] = { "dev1", "dev2" };
+        static const RegistryPort port = { 0 };
+        memset(&w, 0, sizeof(w));
+        w.root = PKI(.name = "root", .ca = true, .key_usage = "critical,keyCertSign,cRLSign");
+        w.other = PKI(.name = "other", .ca = true, .key_usage = "critical,keyCertSign,cRLSign");
+        w.settings.devices_ca = (char *)PKI_BUNDLE("ca.pem", &w.root);
+        w.settings.state_directory = (char *)pki_directory();
+        w.gateway.settings = &w.settings;
+        for (size_t i = 0; i < 2; i++)
+                w.devices[i] = (Device){ .name = names[i], .class = &w.class, .zone = &w.zone };
+        assert_int_equal(loop_new(&w.gateway.loop), 0);
+        assert_int_equal(registry_new(&port, &w.gateway.registry), 0);
+        assert_int_equal(registry_apply(w.gateway.registry, w.devices, 2, 1, NULL, NULL), 0);
+        log_set_sink(on_log, NULL);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        trusted_free(w.gateway.trusted);
+        registry_free(w.gateway.registry);
+        loop_free(w.gateway.loop);
+        log_set_sink(NULL, NULL);
+        unlink(pki_path(TRUSTED_FETCHED));
+        pki_done();
+        return 0;
+}
+
+static void turn(usec_t span)
+{
+        for (usec_t until = now_boottime() + span; now_boottime() < until;)
+                assert_true(sd_event_run(loop_sd_event(w.gateway.loop), USEC_PER_MSEC) >= 0);
+}
+
+static DeviceState *device(const char *name)
+{
+        return registry_get(w.gateway.registry, name);
+}
+
+/* The device comes in with a certificate of this serial, and is affirmed. */
+static void let_in(const char *name, const PkiCertificate *issuer, long serial)
+{
+        PeerCertificate c;
+        DeviceState *d = device(name);
+        PkiCertificate leaf = PKI(.name = name, .issuer = issuer, .serial = serial);
+        STACK_OF(X509) *chain = sk_X509_new_null();
+        sk_X509_push(chain, leaf.x);
+        sk_X509_push(chain, issuer->x);
+        assert_int_equal(peer_certificate_read(leaf.x, &c), 0);
+        assert_int_equal(peer_chain_read(chain, &c.chain), 0);
+        sk_X509_free(chain);
+        snprintf(d->certificate_serial, sizeof(d->certificate_serial), "%s", c.serial);
+        trusted_note(w.gateway.trusted, d, &c);
+        registry_set_posture(w.gateway.registry, d, POSTURE_AFFIRMING, "good", USEC_INFINITY, 2);
+}
+
+static void change(void)
+{
+        Reason reason = { "" };
+        if (trusted_prepare(w.gateway.trusted, &w.settings, &reason) < 0)
+                fail_msg("%s", reason.text);
+        trusted_commit(w.gateway.trusted);
+}
+
+static const char *list_of(const PkiCertificate *issuer, const char *name)
+{
+        return pki_write_list(name, PKI_LIST(.signer = issuer, .serials = two, .n = 1), false);
+}
+
+static void a_device_is_revoked(void **state)
+{
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        let_in("dev2", &w.root, 3);
+        name_lists(list_of(&w.root, "crl.pem"), NULL);
+        change();
+        DeviceState *d = device("dev1");
+        assert_true(d->revoked);
+        assert_int_equal(d->posture, POSTURE_UNATTESTED);
+        assert_string_equal(d->reason, "its certificate (serial 02) was revoked");
+        assert_int_equal(w.forgotten, 1);
+        assert_int_equal(w.ended, 1);
+        assert_int_equal(w.commits, 1);
+        assert_string_equal(w.reasons, "certificate-revoked ");
+        assert_false(device("dev2")->revoked);
+        assert_int_equal(device("dev2")->posture, POSTURE_AFFIRMING);
+        /* Said once; and open again only with another certificate. */
+        change();
+        assert_int_equal(w.commits, 1);
+        name_lists(NULL, NULL);
+        change();
+        assert_true(d->revoked);
+        let_in("dev1", &w.root, 4);
+        assert_false(d->revoked);
+}
+
+/* It was renewed: what it shows counts, not what it showed. */
+static void the_old_certificate_is_revoked(void **state)
+{
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        let_in("dev1", &w.root, 5);
+        name_lists(list_of(&w.root, "crl.pem"), NULL);
+        change();
+        assert_false(device("dev1")->revoked);
+        assert_int_equal(device("dev1")->posture, POSTURE_AFFIRMING);
+        assert_int_equal(w.ended + w.commits, 0);
+}
+
+static void an_authority_goes(void **state)
+{
+        w.settings.devices_ca = (char *)PKI_BUNDLE("both.pem", &w.root, &w.other);
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        let_in("dev2", &w.other, 2);
+        w.settings.devices_ca = (char *)PKI_BUNDLE("other.pem", &w.other);
+        change();
+        assert_int_equal(device("dev1")->posture, POSTURE_UNATTESTED);
+        assert_false(device("dev1")->revoked);
+        assert_string_equal(w.reasons, "authority-removed ");
+        assert_int_equal(device("dev2")->posture, POSTURE_AFFIRMING);
+        assert_int_equal(w.forgotten, 1);
+}
+
+static void what_is_cancelled_changes_nothing(void **state)
+{
+        Reason reason;
+        open_trusted();
+        Trust *before = trusted_now(w.gateway.trusted);
+        let_in("dev1", &w.root, 2);
+        name_lists(list_of(&w.root, "crl.pem"), NULL);
+        assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), 0);
+        trusted_cancel(w.gateway.trusted);
+        trusted_commit(w.gateway.trusted);
+        assert_ptr_equal(trusted_now(w.gateway.trusted), before);
+        assert_false(device("dev1")->revoked);
+        name_lists("/nonexistent.crl", NULL);
+        assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), -ENOENT);
+}
+
+static void overdue_list(void **state)
+{
+        X509_CRL *crl = PKI_LIST(.signer = &w.root, .from = -7200, .to = -3600);
+        name_lists(pki_write_list("crl.pem", crl, false), NULL);
+        open_trusted();
+        assert_string_equal(w.reasons, "list-overdue ");
+        trusted_tick(w.gateway.trusted); /* said once */
+        assert_string_equal(w.reasons, "list-overdue ");
+}
+
+static void list_becomes_overdue(void **state)
+{
+        X509_CRL *crl = PKI_LIST(.signer = &w.root, .from = -7200, .to = 2);
+        name_lists(pki_write_list("crl.pem", crl, false), NULL);
+        open_trusted();
+        trusted_tick(w.gateway.trusted);
+        assert_string_equal(w.reasons, "");
+        turn(2500 * USEC_PER_MSEC);
+        trusted_tick(w.gateway.trusted);
+        assert_string_equal(w.reasons, "list-overdue ");
+}
+
+/* ---- lists that were fetched ---- */
+
+static void on_done(int error, const char *reason, void *userdata)
+{
+        w.done++;
+        w.error = error;
+        snprintf(w.said, sizeof(w.said), "%s", reason);
+}
+
+static void fetched(const char *path)
+{
+        w.done = 0;
+        assert_int_equal(gateway_trust_changed(&w.gateway, path, on_done, NULL), 0);
+        assert_int_equal(w.done, 0); /* never from inside */
+        for (int i = 0; i < 500 && w.done == 0; i++)
+                turn(5 * USEC_PER_MSEC);
+        assert_int_equal(w.done, 1);
+}
+
+static void fetched_list(void **state)
+{
+        struct stat st;
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        const char *path = list_of(&w.root, "fresh.crl");
+        w.settings.mqtt.minimum_tls = TLS_MINIMUM_1_3;
+        fetched(path);
+        assert_int_equal(w.error, 0);
+        assert_true(device("dev1")->revoked);
+        assert_int_equal(w.commits, 1);
+        assert_true(w.tls13);
+        assert_int_equal(stat(path, &st), -1); /* it has taken its place */
+        assert_int_equal(stat(pki_path(TRUSTED_FETCHED), &st), 0);
+        /* Where a reload and a restart find it. */
+        let_in("dev1", &w.root, 4);
+        let_in("dev2", &w.root, 2);
+        change();
+        assert_true(device("dev2")->revoked);
+        /* Together with those of the configuration. */
+        static const long five[] = { 5 };
+        X509_CRL *crl = PKI_LIST(.signer = &w.root, .serials = five, .n = 1);
+        name_lists(pki_write_list("crl.pem", crl, false), NULL);
+        let_in("dev1", &w.root, 5);
+        fetched(list_of(&w.root, "again.crl"));
+        assert_true(device("dev1")->revoked);
+}
+
+static void bad_fetched_list(void **state)
+{
+        struct stat st;
+        open_trusted();
+        Trust *before = trusted_now(w.gateway.trusted);
+        const char *path = list_of(&w.other, "fresh.crl");
+        fetched(path);
+        assert_int_equal(w.error, -EKEYREJECTED);
+        assert_non_null(strstr(w.said, "its issuer is not among the authorities"));
+        assert_ptr_equal(trusted_now(w.gateway.trusted), before);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(stat(pki_path(TRUSTED_FETCHED), &st), -1);
+        assert_string_equal(w.reasons, "list-refused ");
+        fetched("/nonexistent.crl");
+        assert_int_equal(w.error, -ENOENT);
+}
+
+/* What the reload brought is not undone by what was read before it. */
+static void reload_in_between(void **state)
+{
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        let_in("dev2", &w.root, 5);
+        const char *path = list_of(&w.root, "fresh.crl");
+        assert_int_equal(gateway_trust_changed(&w.gateway, path, on_done, NULL), 0);
+        assert_int_equal(gateway_trust_changed(&w.gateway, path, on_done, NULL), -EBUSY);
+        static const long five[] = { 5 };
+        X509_CRL *crl = PKI_LIST(.signer = &w.root, .serials = five, .n = 1);
+        name_lists(pki_write_list("crl.pem", crl, false), NULL);
+        change();
+        assert_true(device("dev2")->revoked);
+        for (int i = 0; i < 500 && w.done == 0; i++)
+                turn(5 * USEC_PER_MSEC);
+        assert_int_equal(w.done, 1);
+        assert_int_equal(w.error, 0);
+        assert_true(device("dev1")->revoked);
+        TrustFacts facts;
+        trust_facts(trusted_now(w.gateway.trusted), NOW, &facts);
+        assert_int_equal(facts.lists, 2);
+}
+
+static void end_in_between(void **state)
+{
+        open_trusted();
+        assert_int_equal(
+                gateway_trust_changed(&w.gateway, list_of(&w.root, "fresh.crl"), on_done, NULL), 0);
+        w.gateway.trusted = trusted_free(w.gateway.trusted);
+        turn(100 * USEC_PER_MSEC);
+        assert_int_equal(w.done, 0);
+}
+
+/* 100,000 entries: the loop goes on meanwhile. */
+static void the_loop_goes_on(void **state)
+{
+        static long serials[100000];
+        for (size_t i = 0; i < ELEMENTSOF(serials); i++)
+                serials[i] = (long)(1000 + i);
+        open_trusted();
+        const char *path = pki_write_list(
+                "long.crl", PKI_LIST(.signer = &w.root, .serials = serials, .n = 100000), true);
+        usec_t longest = 0, began = now_boottime();
+        assert_int_equal(gateway_trust_changed(&w.gateway, path, on_done, NULL), 0);
+        while (w.done == 0) {
+                usec_t before = now_boottime();
+                sd_event_run(loop_sd_event(w.gateway.loop), USEC_PER_MSEC);
+                longest = MAX(longest, now_boottime() - before);
+        }
+        print_message("in force after %llu ms, the longest turn took %llu us\n",
+                      (unsigned long long)((now_boottime() - began) / USEC_PER_MSEC),
+                      (unsigned long long)longest);
+        assert_int_equal(w.error, 0);
+        assert_true(longest < 50 * USEC_PER_MSEC); /* a busy machine may take its time */
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                TEST(a_device_is_revoked), TEST(the_old_certificate_is_revoked),
+                TEST(an_authority_goes),   TEST(what_is_cancelled_changes_nothing),
+                TEST(overdue_list),        TEST(list_becomes_overdue),
+                TEST(fetched_list),        TEST(bad_fetched_list),
+                TEST(reload_in_between),   TEST(end_in_between),
+                TEST(the_loop_goes_on),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
