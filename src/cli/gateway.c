@@ -93,6 +93,21 @@ static void show_filter(const json_t *f)
                            (long long)view_integer(f, "quarantined"));
 }
 
+/* Nothing where all is well and nobody renews. */
+static void show_renewal(const json_t *c)
+{
+        const char *problem = view_string(c, "problem", ""), *at = view_string(c, "renew_at", "");
+        bool valid = streq(view_string(c, "validity", ""), "ok");
+        if (*problem)
+                view_field("", "%s", view_toned(valid ? TONE_WARN : TONE_BAD, problem));
+        else if (view_true(c, "candidate"))
+                view_field("", "a new certificate is tried upstream");
+        else if (streq(view_string(c, "renewal", ""), "asking"))
+                view_field("", "is being renewed");
+        else if (*at)
+                view_field("", "will be renewed at %s", at);
+}
+
 static void show_status(const json_t *s)
 {
         const json_t *identity = json_object_get(s, "identity"), *loop = json_object_get(s, "loop");
@@ -100,6 +115,7 @@ static void show_status(const json_t *s)
                view_string(s, "version", "?"), view_span(s, "uptime_seconds"));
         view_field("identity", "%s, %s key, valid until %s", view_string(identity, "subject", "?"),
                    view_string(identity, "tls_key", "?"), view_string(identity, "not_after", "?"));
+        show_renewal(json_object_get(identity, "certificate"));
         show_upstream(json_object_get(s, "upstream"));
         show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/reload.h"
+#include "daemon/renewal.h"
 #include "daemon/why.h"
 
 static json_t *seconds(usec_t span)
@@ -26,9 +27,10 @@ static json_t *identity_status(Gateway *g)
         char until[USEC_FORMAT_MAX];
         if (identity_certificate(g->identity, &c, &reason) < 0)
                 return json_pack("{s:s}", "error", reason.text);
-        return json_pack("{s:s, s:s, s:s, s:s}", "subject", c.subject, "issuer", c.issuer,
+        return json_pack("{s:s, s:s, s:s, s:s, s:o}", "subject", c.subject, "issuer", c.issuer,
                          "not_after", usec_format_utc(c.not_after, until), "tls_key",
-                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm");
+                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm", "certificate",
+                         renewal_status(g->renewal));
 }
 
 static json_t *upstream_status(Gateway *g)

@@ -8,6 +8,7 @@
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
 #include "daemon/references.h"
+#include "daemon/renewal.h"
 #include "daemon/startup.h"
 #include "platform/notify.h"
 
@@ -26,6 +27,7 @@ typedef struct Change {
         size_t n_disconnect;
         Renewed *renewed;
         size_t n_renewed;
+        bool upstream; /* is another */
 } Change;
 
 static void change_done(Change *c)
@@ -134,6 +136,9 @@ static void commit(Gateway *g, Change *c)
                 end_sessions(g, d);
         }
         settings_free(old);
+        if (c->upstream)
+                reload_upstream(g);
+        renewal_reloaded(g->renewal);
 }
 
 static int reload(Gateway *g, Reason *reason)
@@ -143,6 +148,8 @@ static int reload(Gateway *g, Reason *reason)
         if (r < 0)
                 return reason_set(reason, r, "the configuration has errors");
         r = check_restart(g, c.settings, reason);
+        if (r >= 0)
+                r = reload_check_upstream(g, c.settings, &c.upstream, reason);
         if (r >= 0)
                 r = prepare(g, &c, reason);
         if (r >= 0)

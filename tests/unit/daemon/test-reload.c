@@ -33,7 +33,7 @@ static void key_that_changed(void **state)
         b = a;
         b.mqtt.listen.addresses = &other_address;
         b.names = (Words){ words, 1 };
-        b.upstream.port = 1;
+        b.upstream.host = (char *)"up";
         assert_true(reload_needs_restart(&a, &b, keys, sizeof(keys)));
         assert_string_equal(keys, "[Identity] Names=, [MQTT] Listen=, [Upstream] Address=");
 }
@@ -44,7 +44,7 @@ static void every_key_that_takes_a_restart(void **state)
         char *words[] = { (char *)"gw", NULL };
         ListenAddress address = { 0 };
         const Settings a = { 0 };
-        Settings b[23];
+        Settings b[19];
         static const char *const keys[ELEMENTSOF(b)] = {
                 "[Gateway] Name=",
                 "[Gateway] StateDirectory=",
@@ -62,11 +62,7 @@ static void every_key_that_takes_a_restart(void **state)
                 "[CoAP] MaximumSessions=",
                 "[Devices] CA=",
                 "[Upstream] Address=",
-                "[Upstream] ServerName=",
-                "[Upstream] CA=",
-                "[Upstream] ClientId=",
                 "[Upstream] TopicPrefix=",
-                "[Upstream] KeepAlive=",
                 "[Upstream] Window=",
                 "[Store] MaximumSize=",
         };
@@ -83,17 +79,30 @@ static void every_key_that_takes_a_restart(void **state)
         b[10].mqtt.maximum_connections = 1;
         b[11].mqtt.keep_alive = 1;
         b[13].coap.maximum_sessions = 1;
-        b[14].devices_ca = b[15].upstream.host = b[16].upstream.server_name = words[0];
-        b[17].upstream.ca = b[18].upstream.client_id = b[19].upstream.topic_prefix = words[0];
-        b[20].upstream.keep_alive = 1;
-        b[21].upstream.window = 1;
-        b[22].store_maximum_size = 1;
+        b[14].devices_ca = b[15].upstream.host = b[16].upstream.topic_prefix = words[0];
+        b[17].upstream.window = 1;
+        b[18].store_maximum_size = 1;
         for (size_t i = 0; i < ELEMENTSOF(b); i++) {
                 char said[400];
                 assert_true(reload_needs_restart(&a, &b[i], said, sizeof(said)));
                 assert_string_equal(said, keys[i]);
                 assert_true(reload_needs_restart(&b[i], &a, said, sizeof(said)));
         }
+}
+
+/* Whom to connect to upstream, and where certificates come from. */
+static void key_that_reload_changes(void **state)
+{
+        char said[400], *word = (char *)"x";
+        Settings a = { .upstream.host = (char *)"a" }, b = a;
+        b.upstream.host = b.upstream.server_name = b.upstream.ca = b.upstream.client_id = word;
+        b.upstream.port = 1;
+        b.upstream.keep_alive = 1;
+        b.enrollment.server = b.enrollment.ca = b.enrollment.label = word;
+        b.enrollment.user_file = word;
+        b.enrollment.renew_at = 1;
+        assert_false(reload_needs_restart(&a, &b, said, sizeof(said)));
+        assert_string_equal(said, "");
 }
 
 static void device_that_is_another(void **state)
@@ -128,6 +137,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(key_that_changed),
+                cmocka_unit_test(key_that_reload_changes),
                 cmocka_unit_test(every_key_that_takes_a_restart),
                 cmocka_unit_test(device_that_is_another),
         };
