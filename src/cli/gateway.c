@@ -126,6 +126,21 @@ static void show_tpm(const json_t *t)
                            view_span(t, "state_seconds"), view_string(t, "reason", "?"));
 }
 
+/* Nothing where all is well and nobody renews. */
+static void show_renewal(const json_t *c)
+{
+        const char *problem = view_string(c, "problem", ""), *at = view_string(c, "renew_at", "");
+        bool valid = streq(view_string(c, "validity", ""), "ok");
+        if (*problem)
+                view_field("", "%s", view_toned(valid ? TONE_WARN : TONE_BAD, problem));
+        else if (view_true(c, "candidate"))
+                view_field("", "a new certificate is tried upstream");
+        else if (streq(view_string(c, "renewal", ""), "asking"))
+                view_field("", "is being renewed");
+        else if (*at)
+                view_field("", "will be renewed at %s", at);
+}
+
 static void show_status(const json_t *s)
 {
         const json_t *identity = json_object_get(s, "identity"), *loop = json_object_get(s, "loop");
@@ -134,6 +149,7 @@ static void show_status(const json_t *s)
         view_field("identity", "%s, %s key, valid until %s", view_string(identity, "subject", "?"),
                    view_string(identity, "tls_key", "?"), view_string(identity, "not_after", "?"));
         show_tpm(json_object_get(identity, "tpm"));
+        show_renewal(json_object_get(identity, "certificate"));
         show_upstream(json_object_get(s, "upstream"));
         show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));

@@ -9,6 +9,7 @@
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
 #include "daemon/reload.h"
+#include "daemon/renewal.h"
 #include "daemon/state-anchor.h"
 #include "daemon/trusted.h"
 #include "daemon/why.h"
@@ -38,9 +39,10 @@ static json_t *identity_status(Gateway *g)
         char until[USEC_FORMAT_MAX];
         if (identity_certificate(g->identity, &c, &reason) < 0)
                 return json_pack("{s:s, s:o}", "error", reason.text, "tpm", tpm_status(g));
-        return json_pack("{s:s, s:s, s:s, s:s, s:o}", "subject", c.subject, "issuer", c.issuer,
+        return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "subject", c.subject, "issuer", c.issuer,
                          "not_after", usec_format_utc(c.not_after, until), "tls_key",
-                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm", "tpm", tpm_status(g));
+                         g->tls_key == TLS_KEY_MINTED ? "minted" : "tpm", "tpm", tpm_status(g),
+                         "certificate", renewal_status(g->renewal));
 }
 
 static json_t *upstream_status(Gateway *g)

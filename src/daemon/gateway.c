@@ -12,6 +12,8 @@
 #include "daemon/evidence.h"
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
+#include "daemon/reload.h"
+#include "daemon/renewal.h"
 #include "daemon/report.h"
 #include "daemon/startup.h"
 #include "daemon/state-anchor.h"
@@ -179,6 +181,19 @@ static int start_store(Gateway *g)
         return r < 0 ? log_error_errno(r, "Cannot watch over the state on the disk") : 0;
 }
 
+MqttClientConfig gateway_upstream(const Settings *s)
+{
+        return (MqttClientConfig){
+                .host = s->upstream.host,
+                .port = s->upstream.port,
+                .server_name = s->upstream.server_name,
+                .ca = s->upstream.ca,
+                .client_id = s->upstream.client_id,
+                .keep_alive = (uint16_t)(s->upstream.keep_alive / USEC_PER_SEC),
+                .window = (uint16_t)s->upstream.window,
+        };
+}
+
 static int start_uplink(Gateway *g)
 {
         const Settings *s = g->settings;
@@ -187,16 +202,11 @@ static int start_uplink(Gateway *g)
                 return 0;
         }
         const UplinkConfig config = {
-                .client = { .host = s->upstream.host,
-                            .port = s->upstream.port,
-                            .server_name = s->upstream.server_name,
-                            .ca = s->upstream.ca,
-                            .client_id = s->upstream.client_id,
-                            .keep_alive = (uint16_t)(s->upstream.keep_alive / USEC_PER_SEC),
-                            .window = (uint16_t)s->upstream.window },
+                .client = gateway_upstream(s),
                 .topic_prefix = s->upstream.topic_prefix,
                 .gateway = s->name,
         };
+        reload_upstream_digest(s, g->upstream_ca);
         int r = uplink_new(g->loop, g->store, &config, g->client_credential, &g->uplink);
         return r < 0 ? log_error_errno(r, "Cannot set up the way upstream") : 0;
 }
@@ -229,6 +239,16 @@ static void take_credential(Gateway *g, Credential *c)
 static void on_minted(Credential *c, void *userdata)
 {
         take_credential(userdata, c);
+}
+
+void gateway_certificate_changed(Gateway *g, Credential *c)
+{
+        credential_unref(g->client_credential);
+        g->client_credential = credential_ref(c);
+        if (g->minter)
+                minter_renew(g->minter);
+        else
+                take_credential(g, c);
 }
 
 /* Which key the doors show: TLSKey=auto is minted where the identity may certify leaves. */
@@ -350,19 +370,21 @@ static int on_status(void *userdata)
         StoreStats store;
         UplinkStats uplink = { 0 };
         size_t sessions = 0;
+        char certificate[RENEWAL_TEXT_MAX];
         trusted_tick(g->trusted);
         store_stats(g->store, &store);
         if (g->uplink)
                 uplink_stats(g->uplink, &uplink);
         for (size_t i = 0; i < registry_size(g->registry); i++)
                 sessions += registry_at(g->registry, i)->sessions;
-        notify_status("%sdevices %zu, sessions %zu; %s; messages waiting %llu",
+        renewal_problem(g->renewal, certificate);
+        notify_status("%sdevices %zu, sessions %zu; %s; messages waiting %llu%s%s",
                       identity_health(g->identity)->away ? "the TPM is away; " : "",
                       registry_size(g->registry), sessions,
                       !g->uplink         ? "no upstream"
                       : uplink.connected ? "upstream connected"
                                          : "upstream disconnected",
-                      (unsigned long long)store.records);
+                      (unsigned long long)store.records, *certificate ? "; " : "", certificate);
         return loop_timer_arm_relative(g->status, STATUS_INTERVAL);
 }
 
@@ -404,6 +426,9 @@ static int start(Gateway *g)
         if ((r = start_filter(g)) < 0 || (r = start_identity(g)) < 0 || (r = start_store(g)) < 0 ||
             (r = start_uplink(g)) < 0 || (r = start_attestation(g)) < 0 || (r = start_doors(g)) < 0)
                 return r;
+        r = renewal_new(g, &g->renewal);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the renewal of the certificate");
         r = control_serve(g, on_settled, &g->bus);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the control interface");
@@ -439,6 +464,7 @@ int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **re
 
 void gateway_stop(Gateway *g)
 {
+        renewal_stop(g->renewal); /* it begins nothing new with the TPM */
         if (g->stop_until == 0) {
                 g->stop_until = usec_add(now_boottime(), STOP_MAX);
                 state_anchor_stop(g->anchor);
@@ -469,6 +495,7 @@ Gateway *gateway_free(Gateway *g)
         ingress_coap_free(g->coap);
         minter_free(g->minter);
         tpm_watch_free(g->tpm_watch);
+        renewal_free(g->renewal);
         uplink_free(g->uplink);
         if (!state_anchor_busy(g->anchor)) /* else its stack stands on it, for good */
                 state_anchor_free(g->anchor);

@@ -19,6 +19,7 @@ typedef struct Attest Attest;
 typedef struct Reports Reports;
 typedef struct Submissions Submissions;
 typedef struct Trusted Trusted;
+typedef struct Renewal Renewal;
 typedef struct IngressMqtt IngressMqtt;
 typedef struct IngressCoap IngressCoap;
 typedef struct StateAnchor StateAnchor;
@@ -34,11 +35,13 @@ typedef struct Gateway {
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Trusted *trusted;
+        Renewal *renewal;              /* of the identity's certificate */
         Registry *registry;
         Store *store;
         StateAnchor *anchor;
         Enforcer *enforcer;
         Uplink *uplink;
+        uint8_t upstream_ca[32]; /* SHA-256 of the file as it was taken over */
         Attest *attest;
         Reports *reports;
         Submissions *submissions;
@@ -63,6 +66,12 @@ int gateway_new(Loop *loop, const char *config, Settings *settings, Gateway **re
 void gateway_stop(Gateway *g);
 Gateway *gateway_free(Gateway *g);
 DEFINE_CLEANUP(Gateway, gateway_free)
+
+/* The identity has another certificate: `c`, which upstream knows already. */
+void gateway_certificate_changed(Gateway *g, Credential *c);
+
+/* Whom to connect to by `s`; points into it. */
+MqttClientConfig gateway_upstream(const Settings *s);
 
 /* Puts the packet filter in force as `s` wants it with the postures of now. A failure changes
  * nothing. */

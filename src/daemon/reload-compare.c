@@ -31,10 +31,10 @@ static bool same_listens(const Listens *a, const Listens *b)
         return true;
 }
 
+/* One is there or none. */
 static bool same_upstream(const Settings *a, const Settings *b)
 {
-        return same_word(a->upstream.host, b->upstream.host) &&
-               a->upstream.port == b->upstream.port;
+        return !a->upstream.host == !b->upstream.host;
 }
 
 bool reload_needs_restart(const Settings *a, const Settings *b, char *ret, size_t size)
@@ -59,13 +59,8 @@ bool reload_needs_restart(const Settings *a, const Settings *b, char *ret, size_
                 { "[CoAP] Listen=", same_listens(&a->coap.listen, &b->coap.listen) },
                 { "[CoAP] MaximumSessions=", a->coap.maximum_sessions == b->coap.maximum_sessions },
                 { "[Upstream] Address=", same_upstream(a, b) },
-                { "[Upstream] ServerName=",
-                  same_word(a->upstream.server_name, b->upstream.server_name) },
-                { "[Upstream] CA=", same_word(a->upstream.ca, b->upstream.ca) },
-                { "[Upstream] ClientId=", same_word(a->upstream.client_id, b->upstream.client_id) },
                 { "[Upstream] TopicPrefix=",
                   same_word(a->upstream.topic_prefix, b->upstream.topic_prefix) },
-                { "[Upstream] KeepAlive=", a->upstream.keep_alive == b->upstream.keep_alive },
                 { "[Upstream] Window=", a->upstream.window == b->upstream.window },
                 { "[Store] MaximumSize=", a->store_maximum_size == b->store_maximum_size },
         };

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/evidence.h"
 #include "daemon/references.h"
+#include "daemon/renewal.h"
 #include "daemon/startup.h"
 #include "daemon/trusted.h"
 #include "platform/fiber.h"
@@ -26,6 +27,7 @@ typedef struct Change {
         size_t n_disconnect;
         Renewed *renewed;
         size_t n_renewed;
+        bool upstream; /* is another */
 } Change;
 
 static void change_done(Change *c)
@@ -144,6 +146,9 @@ static void commit(Gateway *g, Change *c)
         }
         trusted_commit(g->trusted);
         settings_free(old);
+        if (c->upstream)
+                reload_upstream(g);
+        renewal_reloaded(g->renewal);
         if (fiber_spawn(take_policies, g->identity) < 0)
                 log_warning("No memory to read the policies anew, ignoring");
 }
@@ -155,6 +160,8 @@ static int reload(Gateway *g, Reason *reason)
         if (r < 0)
                 return reason_set(reason, r, "the configuration has errors");
         r = check_restart(g, c.settings, reason);
+        if (r >= 0)
+                r = reload_check_upstream(g, c.settings, &c.upstream, reason);
         if (r >= 0)
                 r = prepare(g, &c, reason);
         if (r >= 0)

@@ -15,5 +15,12 @@ int gateway_reload(Gateway *g, Reason *ret);
 /* The keys that differ and that only a restart can change, such as "[Gateway] Name=", with commas
  * between them; false for none. What does not fit is left out. */
 bool reload_needs_restart(const Settings *now, const Settings *fresh, char *ret, size_t size);
+/* SHA-256 of the file with the upstream's authorities; zeros when there is none to be read. */
+void reload_upstream_digest(const Settings *s, uint8_t ret[static 32]);
+/* Whether the upstream, or what it is known by, is another in `fresh`. Negative: it cannot be. */
+int reload_check_upstream(const Gateway *g, const Settings *fresh, bool *ret_differs,
+                          Reason *reason);
+/* Connects as the settings in force say: the connection that stands lasts until then. */
+void reload_upstream(Gateway *g);
 /* Would the gateway let in other peers as this device than before? */
 bool reload_ends_sessions(const Device *now, const Device *fresh);

@@ -33,7 +33,7 @@ static void key_that_changed(void **state)
         b = a;
         b.mqtt.listen.addresses = &other_address;
         b.names = (Words){ words, 1 };
-        b.upstream.port = 1;
+        b.upstream.host = (char *)"up";
         assert_true(reload_needs_restart(&a, &b, keys, sizeof(keys)));
         assert_string_equal(keys, "[Identity] Names=, [MQTT] Listen=, [Upstream] Address=");
 }
@@ -44,7 +44,7 @@ static void every_key_that_takes_a_restart(void **state)
         char *words[] = { (char *)"gw", NULL };
         ListenAddress address = { 0 };
         const Settings a = { 0 };
-        Settings b[21];
+        Settings b[17];
         static const char *const keys[ELEMENTSOF(b)] = {
                 "[Gateway] Name=",
                 "[Gateway] StateDirectory=",
@@ -60,11 +60,7 @@ static void every_key_that_takes_a_restart(void **state)
                 "[CoAP] Listen=",
                 "[CoAP] MaximumSessions=",
                 "[Upstream] Address=",
-                "[Upstream] ServerName=",
-                "[Upstream] CA=",
-                "[Upstream] ClientId=",
                 "[Upstream] TopicPrefix=",
-                "[Upstream] KeepAlive=",
                 "[Upstream] Window=",
                 "[Store] MaximumSize=",
         };
@@ -80,17 +76,30 @@ static void every_key_that_takes_a_restart(void **state)
         b[9].mqtt.maximum_connections = 1;
         b[10].mqtt.keep_alive = 1;
         b[12].coap.maximum_sessions = 1;
-        b[13].upstream.host = b[14].upstream.server_name = words[0];
-        b[15].upstream.ca = b[16].upstream.client_id = b[17].upstream.topic_prefix = words[0];
-        b[18].upstream.keep_alive = 1;
-        b[19].upstream.window = 1;
-        b[20].store_maximum_size = 1;
+        b[13].upstream.host = b[14].upstream.topic_prefix = words[0];
+        b[15].upstream.window = 1;
+        b[16].store_maximum_size = 1;
         for (size_t i = 0; i < ELEMENTSOF(b); i++) {
                 char said[400];
                 assert_true(reload_needs_restart(&a, &b[i], said, sizeof(said)));
                 assert_string_equal(said, keys[i]);
                 assert_true(reload_needs_restart(&b[i], &a, said, sizeof(said)));
         }
+}
+
+/* Whom to connect to upstream, and where certificates come from. */
+static void key_that_reload_changes(void **state)
+{
+        char said[400], *word = (char *)"x";
+        Settings a = { .upstream.host = (char *)"a" }, b = a;
+        b.upstream.host = b.upstream.server_name = b.upstream.ca = b.upstream.client_id = word;
+        b.upstream.port = 1;
+        b.upstream.keep_alive = 1;
+        b.enrollment.server = b.enrollment.ca = b.enrollment.label = word;
+        b.enrollment.user_file = word;
+        b.enrollment.renew_at = 1;
+        assert_false(reload_needs_restart(&a, &b, said, sizeof(said)));
+        assert_string_equal(said, "");
 }
 
 static void device_that_is_another(void **state)
@@ -125,6 +134,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(key_that_changed),
+                cmocka_unit_test(key_that_reload_changes),
                 cmocka_unit_test(every_key_that_takes_a_restart),
                 cmocka_unit_test(device_that_is_another),
         };

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/renewal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/renewal-internal.h"
+#include "platform/crypto.h"
+
+/* A CA whose people decide may take so long. */
+#define PATIENCE USEC_PER_DAY
+/* Until a candidate is tried again at an upstream that could not be reached. */
+#define TRY_FIRST (5 * USEC_PER_SEC)
+#define TRY_MAX   (10 * USEC_PER_MIN)
+/* Ends without a word, while the connection in use goes on, that count as a refusal. */
+#define DOUBTS_MAX 3
+
+static uint32_t random32(void)
+{
+        uint32_t v;
+        return crypto_random(&v, sizeof(v)) < 0 ? UINT32_MAX / 2 : v;
+}
+
+Lifetime renewal_lifetime(const Renewal *r)
+{
+        IdentityCertificate c;
+        Reason reason;
+        if (identity_certificate(r->gateway->identity, &c, &reason) < 0)
+                return (Lifetime){ 0 };
+        return (Lifetime){ c.not_before, c.not_after };
+}
+
+static bool must_certify(const Renewal *r)
+{
+        return r->gateway->tls_key == TLS_KEY_MINTED;
+}
+
+static void set_state(Renewal *r, RenewalState state, const char *reason)
+{
+        r->state = state;
+        snprintf(r->reason, sizeof(r->reason), "%.*s", (int)sizeof(r->reason) - 1, reason);
+}
+
+/* Not sooner than a tenth of what is left, should the CA give one that is due at once. */
+static void rest(Renewal *r)
+{
+        Lifetime l = renewal_lifetime(r);
+        usec_t now = now_realtime();
+        usec_t left = l.not_after > now ? l.not_after - now : 0;
+        r->failures = 0;
+        r->jitter = random32();
+        r->ask_at = usec_add(now_boottime(), left / 10);
+}
+
+static void put_off(Renewal *r)
+{
+        Lifetime l = renewal_lifetime(r);
+        usec_t pause = renewal_pause(&l, now_realtime(), ++r->failures, random32());
+        r->ask_at = usec_add(now_boottime(), pause);
+}
+
+static void failed(Renewal *r, const char *reason)
+{
+        char span[USEC_FORMAT_MAX];
+        bool news = r->state != RENEWAL_FAILING || strcmp(r->reason, reason) != 0;
+        put_off(r);
+        set_state(r, RENEWAL_FAILING, reason);
+        r->warned_at = news ? now_boottime() : r->warned_at;
+        usec_format_span((r->ask_at - now_boottime()) / USEC_PER_SEC * USEC_PER_SEC, span);
+        log_message(news ? LOG_WARNING : LOG_DEBUG, LOG_FIELDS({ "REASON", reason }),
+                    "The identity's certificate is not renewed, trying again in %s: %s", span,
+                    reason);
+}
+
+/* ---- the candidate ---- */
+
+static void forget_candidate(Renewal *r)
+{
+        if (r->trying)
+                uplink_stop_trial(r->gateway->uplink);
+        r->trying = r->told = false;
+        r->doubts = 0;
+        r->credential = credential_unref(r->credential);
+        r->candidate = identity_candidate_free(r->candidate);
+}
+
+static void refuse(Renewal *r, const char *why)
+{
+        Reason reason;
+        log_message(LOG_WARNING, LOG_FIELDS({ "REASON", why }),
+                    "The new certificate of the identity is not taken, the old one stays: %s", why);
+        if (identity_candidate_refuse(r->candidate, why, &reason) < 0)
+                log_warning("The refused certificate is not set aside: %s, ignoring", reason.text);
+        forget_candidate(r);
+        put_off(r);
+        set_state(r, RENEWAL_REFUSED, why);
+        r->warned_at = now_boottime();
+}
+
+static void promote(Renewal *r)
+{
+        Reason reason;
+        char until[USEC_FORMAT_MAX];
+        if (identity_candidate_promote(r->candidate, &reason) < 0) {
+                failed(r, reason.text);
+                r->try_at = usec_add(now_boottime(), TRY_MAX);
+                return;
+        }
+        log_notice("The identity has a new certificate, valid until %s",
+                   usec_format_utc(identity_candidate_not_after(r->candidate), until));
+        gateway_certificate_changed(r->gateway, r->credential);
+        forget_candidate(r);
+        rest(r);
+        set_state(r, RENEWAL_IDLE, "");
+}
+
+static void wait_for_upstream(Renewal *r, const char *reason)
+{
+        r->doubts = 0;
+        r->try_at = usec_add(now_boottime(), r->told ? TRY_MAX : TRY_FIRST);
+        if (!r->told)
+                log_message(LOG_NOTICE, LOG_FIELDS({ "REASON", reason }),
+                            "The new certificate of the identity waits until the upstream can be "
+                            "reached: %s",
+                            reason);
+        r->told = true;
+        set_state(r, RENEWAL_TRYING, reason);
+}
+
+/* An end without a word says something only while another connection goes well. */
+static void doubt(Renewal *r, const char *reason)
+{
+        UplinkStats s;
+        uplink_stats(r->gateway->uplink, &s);
+        if (!s.connected)
+                wait_for_upstream(r, reason);
+        else if (++r->doubts >= DOUBTS_MAX)
+                refuse(r, reason);
+        else
+                r->try_at = usec_add(now_boottime(), TRY_FIRST);
+}
+
+static void on_tried(UplinkVerdict verdict, const char *reason, void *userdata)
+{
+        Renewal *r = userdata;
+        r->trying = false;
+        switch (verdict) {
+        case UPLINK_ACCEPTED:
+                promote(r);
+                break;
+        case UPLINK_REFUSED:
+                refuse(r, reason);
+                break;
+        case UPLINK_DOUBTED:
+                doubt(r, reason);
+                break;
+        case UPLINK_UNREACHABLE:
+                wait_for_upstream(r, reason);
+                break;
+        }
+}
+
+static void try_candidate(Renewal *r)
+{
+        Gateway *g = r->gateway;
+        if (identity_candidate_not_after(r->candidate) <= now_realtime()) {
+                refuse(r, "it expired before the upstream could be reached");
+                return;
+        }
+        if (!g->uplink) {
+                promote(r);
+                return;
+        }
+        int e = uplink_try_credential(g->uplink, r->credential, on_tried, r);
+        r->trying = e == 0;
+        r->try_at = usec_add(now_boottime(), TRY_FIRST);
+        if (e < 0 && e != -EBUSY)
+                log_warning_errno(e, "Cannot try the new certificate, trying again");
+}
+
+/* Takes it over. Tried from the loop: never inside of a reload. */
+static void set_candidate(Renewal *r, IdentityCandidate *c)
+{
+        Reason reason;
+        forget_candidate(r);
+        r->candidate = c;
+        if (identity_candidate_credential(c, &r->credential, &reason) < 0) {
+                refuse(r, reason.text);
+                return;
+        }
+        r->try_at = 0;
+        set_state(r, RENEWAL_TRYING, "");
+        loop_timer_arm_relative(r->timer, 0);
+}
+
+/* ---- the EST server ---- */
+
+static void check_new(Renewal *r, const char *pem)
+{
+        const Settings *s = r->gateway->settings;
+        IdentityCandidate *c;
+        Reason reason;
+        Lifetime l = renewal_lifetime(r);
+        int e = identity_candidate_new(r->gateway->identity, bytes_from_str(pem), s->enrollment.ca,
+                                       must_certify(r), &c, &reason);
+        if (e == 0 && identity_candidate_not_after(c) <= l.not_after) {
+                identity_candidate_free(c);
+                e = reason_set(&reason, -EBADMSG, "It ends no later than the one in force");
+        }
+        if (e < 0) {
+                char why[sizeof(r->reason)];
+                snprintf(why, sizeof(why), "the EST server's certificate is not good: %.200s",
+                         reason.text);
+                failed(r, why);
+                return;
+        }
+        if (identity_candidate_save(c, &reason) < 0)
+                log_warning("The new certificate would not survive a restart: %s, ignoring",
+                            reason.text);
+        set_candidate(r, c);
+}
+
+static void on_answer(const EstResult *result, void *userdata)
+{
+        Renewal *r = userdata;
+        r->est = NULL;
+        if (result->pem)
+                check_new(r, result->pem);
+        else
+                failed(r, result->reason);
+}
+
+static void ask(Renewal *r)
+{
+        Gateway *g = r->gateway;
+        const Settings *s = g->settings;
+        Reason reason;
+        const EstParams p = {
+                .loop = g->loop,
+                .identity = g->identity,
+                .server = s->enrollment.server,
+                .label = s->enrollment.label,
+                .ca = s->enrollment.ca,
+                .credential = g->client_credential,
+                .renewal = true,
+                .patience = PATIENCE,
+        };
+        if (est_start(&p, on_answer, r, &r->est, &reason) < 0) {
+                failed(r, reason.text);
+                return;
+        }
+        if (r->failures == 0)
+                log_info("Renewing the identity's certificate at %s", s->enrollment.server);
+        if (r->state == RENEWAL_IDLE)
+                set_state(r, RENEWAL_ASKING, "");
+}
+
+static bool is_due(const Renewal *r, const Lifetime *l)
+{
+        const Settings *s = r->gateway->settings;
+        usec_t now = now_realtime();
+        return s->enrollment.server && now_boottime() >= r->ask_at &&
+               lifetime_validity(l, now) != VALIDITY_NOT_YET &&
+               now >= renewal_due(l, s->enrollment.renew_at, r->jitter);
+}
+
+static int on_tick(void *userdata)
+{
+        Renewal *r = userdata;
+        Lifetime l = renewal_lifetime(r);
+        int e = loop_timer_arm_relative(r->timer, renewal_tick(&l));
+        if (e < 0)
+                return e;
+        if (r->candidate && !r->trying && now_boottime() >= r->try_at)
+                try_candidate(r);
+        else if (!r->candidate && !r->est && is_due(r, &l))
+                ask(r);
+        renewal_warn(r);
+        return 0;
+}
+
+/* ---- from outside ---- */
+
+void renewal_stop_trial(Renewal *r)
+{
+        if (r->trying)
+                uplink_stop_trial(r->gateway->uplink);
+        r->trying = false;
+        r->try_at = usec_add(now_boottime(), TRY_FIRST);
+}
+
+void renewal_stop(Renewal *r)
+{
+        renewal_stop_trial(r);
+        r->est = est_cancel(r->est);
+        r->timer = loop_source_free(r->timer);
+}
+
+void renewal_reloaded(Renewal *r)
+{
+        IdentityCandidate *c;
+        Reason reason;
+        if (!r->timer)
+                return;
+        int e = identity_candidate_adopt(r->gateway->identity, must_certify(r), &c, &reason);
+        if (e > 0) {
+                log_info("A certificate was installed for the identity, trying it");
+                r->est = est_cancel(r->est);
+                set_candidate(r, c);
+        } else if (e < 0) {
+                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", reason.text }),
+                            "The certificate that was installed is not taken, the one in force "
+                            "stays: %s",
+                            reason.text);
+                if (e == -EBADMSG)
+                        set_state(r, RENEWAL_REFUSED, reason.text);
+        }
+        r->ask_at = r->failures > 0 ? 0 : r->ask_at;
+        r->failures = 0;
+        loop_timer_arm_relative(r->timer, 0);
+}
+
+static void take_up(Renewal *r)
+{
+        IdentityCandidate *c;
+        Reason reason;
+        int e = identity_candidate_load(r->gateway->identity, must_certify(r), &c, &reason);
+        if (e == 0)
+                set_candidate(r, c);
+        else if (e != -ENOENT)
+                log_warning("A new certificate waits since before the start, but cannot be used: "
+                            "%s, ignoring",
+                            reason.text);
+}
+
+int renewal_new(Gateway *g, Renewal **ret)
+{
+        Renewal *r = calloc(1, sizeof(*r));
+        if (!r)
+                return -ENOMEM;
+        r->gateway = g;
+        r->jitter = random32();
+        int e = loop_add_timer(g->loop, &r->timer, LOOP_FATAL, on_tick, r);
+        if (e == 0)
+                e = loop_timer_arm_relative(r->timer, 0);
+        if (e < 0) {
+                renewal_free(r);
+                return e;
+        }
+        take_up(r);
+        *ret = r;
+        return 0;
+}
+
+Renewal *renewal_free(Renewal *r)
+{
+        if (!r)
+                return NULL;
+        est_cancel(r->est);
+        forget_candidate(r);
+        loop_source_free(r->timer);
+        free(r);
+        return NULL;
+}
