@@ -35,7 +35,7 @@ typedef struct Gateway {
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Trusted *trusted;
-        Renewal *renewal;              /* of the identity's certificate */
+        Renewal *renewal; /* of the identity's certificate */
         Registry *registry;
         Store *store;
         StateAnchor *anchor;
