@@ -50,6 +50,7 @@ int command_identity_show(const CommandContext *context, int argc, char **argv);
 int command_policy_predict(const CommandContext *context, int argc, char **argv);
 int command_policy_sign(const CommandContext *context, int argc, char **argv);
 int command_policy_install(const CommandContext *context, int argc, char **argv);
+int command_policy_handover(const CommandContext *context, int argc, char **argv);
 int command_policy_retire(const CommandContext *context, int argc, char **argv);
 int command_policy_check(const CommandContext *context, int argc, char **argv);
 int command_policy_show(const CommandContext *context, int argc, char **argv);

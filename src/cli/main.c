@@ -50,6 +50,8 @@ static const Command commands[] = {
           "sign a policy; needs no TPM. KEY: a PEM file or a PKCS#11 URI" },
         { "policy", "install", command_policy_install, "FILE",
           "add a signed policy to those installed" },
+        { "policy", "handover", command_policy_handover, "--to KEY [--counter MAX] [-o FILE]",
+          "write a policy that lets another operator key sign the next ones, to be signed" },
         { "policy", "retire", command_policy_retire, "[--force]",
           "increment the counter: older policies are dead" },
         { "policy", "check", command_policy_check, "[--pcr N=HEX]... [--pcrs FILE]",

@@ -52,7 +52,8 @@ static const char *fit_word(PolicyFit fit)
 static bool any_holds(const Identity *id, const State *s)
 {
         for (size_t i = 0; i < identity_n_policies(id); i++)
-                if (policy_fits(identity_policy(id, i), &s->pcrs, s->counter) == POLICY_HOLDS)
+                if (!identity_policy(id, i)->hands_over &&
+                    policy_fits(identity_policy(id, i), &s->pcrs, s->counter) == POLICY_HOLDS)
                         return true;
         return false;
 }
@@ -71,6 +72,26 @@ static void print_differing(const Policy *p, const State *s)
         }
 }
 
+/* Which key, in so many digits as tell it apart. */
+static void name_key(const uint8_t point[static P256_POINT_SIZE], char ret[static ID_SIZE + 1])
+{
+        uint8_t digest[POLICY_DIGEST_SIZE];
+        char hex[2 * POLICY_DIGEST_SIZE + 1] = "";
+        if (p256_spki_sha256(point, digest) == 0)
+                hex_encode(BYTES(digest, sizeof(digest)), hex);
+        snprintf(ret, ID_SIZE + 1, "%s", hex);
+}
+
+static void print_handover(const Policy *p, const State *s)
+{
+        char name[ID_SIZE + 1], from[ID_SIZE + 1], to[ID_SIZE + 1];
+        name_policy(p, name);
+        name_key(p->operator_point, from);
+        name_key(p->successor, to);
+        printf("  %s  %s; operator key %s... hands over to %s...\n", name,
+               fit_word(policy_fits(p, &s->pcrs, s->counter)), from, to);
+}
+
 static void print_policy(const Policy *p, const State *s)
 {
         char name[ID_SIZE + 1];
@@ -87,8 +108,13 @@ static void print_policy(const Policy *p, const State *s)
 static void print_policies(const Identity *id, const State *s)
 {
         puts(identity_n_policies(id) > 0 ? "Policies" : "Policies      none");
-        for (size_t i = 0; i < identity_n_policies(id); i++)
-                print_policy(identity_policy(id, i), s);
+        for (size_t i = 0; i < identity_n_policies(id); i++) {
+                const Policy *p = identity_policy(id, i);
+                if (p->hands_over)
+                        print_handover(p, s);
+                else
+                        print_policy(p, s);
+        }
 }
 
 static void print_state(const State *s)
@@ -152,11 +178,15 @@ static json_t *state_to_json(const Identity *id, const State *s)
                 const Policy *p = identity_policy(id, i);
                 char name[ID_SIZE + 1];
                 name_policy(p, name);
-                json_array_append_new(policies,
-                                      json_pack("{s:s, s:s, s:I, s:o}", "policy", name, "state",
-                                                fit_word(policy_fits(p, &s->pcrs, s->counter)),
-                                                "counter-maximum", (json_int_t)p->counter_maximum,
-                                                "pcrs", values_to_json(&p->pcrs)));
+                _cleanup_free_ char *key = p256_point_to_pem(p->operator_point);
+                _cleanup_free_ char *successor =
+                        p->hands_over ? p256_point_to_pem(p->successor) : NULL;
+                json_array_append_new(
+                        policies, json_pack("{s:s, s:s, s:I, s:s, s:s*, s:o*}", "policy", name,
+                                            "state", fit_word(policy_fits(p, &s->pcrs, s->counter)),
+                                            "counter-maximum", (json_int_t)p->counter_maximum,
+                                            "operator-key", key, "successor", successor, "pcrs",
+                                            p->hands_over ? NULL : values_to_json(&p->pcrs)));
         }
         return json_pack("{s:b, s:I, s:o, s:o}", "starts", any_holds(id, s), "counter",
                          (json_int_t)s->counter, "pcrs", values_to_json(&s->pcrs), "policies",

@@ -15,13 +15,25 @@
 int policy_for_now(Identity *id, Policy *ret, Reason *reason)
 {
         Policy p = { .counter_index = identity_counter_index(id) };
-        memcpy(p.operator_point, identity_operator_point(id), P256_POINT_SIZE);
+        memcpy(p.operator_point, identity_present_operator(id), P256_POINT_SIZE);
         int r = identity_read_pcrs(id, identity_pcrs(id), &p.pcrs, reason);
         if (r == 0)
                 r = identity_read_counter(id, &p.counter_maximum, reason);
         if (r == 0)
                 *ret = p;
         return r;
+}
+
+int policy_output(const Policy *p, const char *path)
+{
+        Reason reason;
+        _cleanup_free_ char *json = policy_to_json(p), *text = NULL;
+        if (json && asprintf(&text, "%s\n", json) >= 0)
+                return command_output(path, text);
+        reason_set(&reason, -EIO,
+                   "The policy cannot be written down: its counter is beyond 2^63, or there is no "
+                   "memory");
+        return command_fail(-EIO, &reason);
 }
 
 typedef struct Prediction {
@@ -63,7 +75,6 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
         Policy p;
         Reason reason;
         _cleanup_(identity_freep) Identity *id = NULL;
-        _cleanup_free_ char *json = NULL, *text = NULL;
         int r = parse_prediction(argc, argv, &q, &reason);
         if (r == -EINVAL)
                 return command_misused(&reason);
@@ -77,14 +88,7 @@ int command_policy_predict(const CommandContext *c, int argc, char **argv)
                 return command_fail(r, &reason);
         if (q.counter != UINT64_MAX)
                 p.counter_maximum = q.counter;
-        json = policy_to_json(&p);
-        if (!json || asprintf(&text, "%s\n", json) < 0) {
-                reason_set(&reason, -EIO,
-                           "The policy cannot be written down: its counter is beyond "
-                           "2^63, or there is no memory");
-                return command_fail(-EIO, &reason);
-        }
-        return command_output(q.output, text);
+        return policy_output(&p, q.output);
 }
 
 int command_policy_sign(const CommandContext *c, int argc, char **argv)
@@ -94,7 +98,6 @@ int command_policy_sign(const CommandContext *c, int argc, char **argv)
                                                  { "output", required_argument, NULL, 'o' },
                                                  { 0 } };
         const char *key = NULL, *output = NULL;
-        _cleanup_free_ char *json = NULL, *text = NULL;
         Policy p;
         Reason reason;
         int o;
@@ -114,14 +117,7 @@ int command_policy_sign(const CommandContext *c, int argc, char **argv)
                 r = policy_sign(&p, key, &reason);
         if (r < 0)
                 return command_fail(r, &reason);
-        json = policy_to_json(&p);
-        if (!json || asprintf(&text, "%s\n", json) < 0) {
-                reason_set(&reason, -EIO,
-                           "The policy cannot be written down: its counter is beyond "
-                           "2^63, or there is no memory");
-                return command_fail(-EIO, &reason);
-        }
-        return command_output(output, text);
+        return policy_output(&p, output);
 }
 
 /* For a state to come it may well not hold yet. */
@@ -167,7 +163,8 @@ int command_policy_install(const CommandContext *c, int argc, char **argv)
 static bool one_remains(Identity *id, const PcrValues *now, uint64_t counter)
 {
         for (size_t i = 0; i < identity_n_policies(id); i++)
-                if (policy_fits(identity_policy(id, i), now, counter + 1) == POLICY_HOLDS)
+                if (!identity_policy(id, i)->hands_over &&
+                    policy_fits(identity_policy(id, i), now, counter + 1) == POLICY_HOLDS)
                         return true;
         return false;
 }

@@ -59,9 +59,9 @@ static int verify_in_tpm(Identity *id, IdentityPolicy *p, Reason *reason)
 /* The TPM said no: because it is not in the state that the policy is for? */
 static int explain(Identity *id, const Policy *p, TSS2_RC rc, Reason *reason)
 {
-        PcrValues now;
+        PcrValues now = { 0 };
         uint64_t counter;
-        int r = identity_tpm_read_pcrs(id->tpm, p->pcrs.mask, &now, reason);
+        int r = p->hands_over ? 0 : identity_tpm_read_pcrs(id->tpm, p->pcrs.mask, &now, reason);
         if (r == 0)
                 r = identity_tpm_read_counter(id->tpm, id->counter, &counter, reason);
         if (r == 0)
@@ -118,11 +118,40 @@ static int add_authorization(Identity *id, IdentityPolicy *p, ESYS_TR session, R
         return 0;
 }
 
+/* From who signed the policy back to the key that the identity was made for: each approves the next
+ * by a hand-over. The TPM's own word for each is fetched before the session needs it. */
+static int verify_chain(Identity *id, IdentityPolicy *p, Reason *reason)
+{
+        for (unsigned i = 0; p && i <= HANDOVERS_MAX; i++) {
+                int r = verify_in_tpm(id, p, reason);
+                if (r < 0)
+                        return r;
+                if (identity_is_root_operator(id, p->policy.operator_point))
+                        return 0;
+                p = identity_handover(id, p->policy.operator_point);
+        }
+        return reason_set(reason, -EBADMSG, "Nobody handed over to the policy's operator key");
+}
+
+static int add_chain(Identity *id, IdentityPolicy *p, ESYS_TR session, Reason *reason)
+{
+        int r = add_pcrs(id, &p->policy, session, reason);
+        for (;;) {
+                if (r == 0)
+                        r = add_counter(id, &p->policy, session, reason);
+                if (r == 0)
+                        r = add_authorization(id, p, session, reason);
+                if (r < 0 || identity_is_root_operator(id, p->policy.operator_point))
+                        return r;
+                p = identity_handover(id, p->policy.operator_point); /* verify_chain() saw it */
+        }
+}
+
 static int authorize_by(Identity *id, IdentityPolicy *p, ESYS_TR *ret_session, Reason *reason)
 {
         static const TPMT_SYM_DEF none = { .algorithm = TPM2_ALG_NULL };
         ESYS_TR session;
-        int r = verify_in_tpm(id, p, reason);
+        int r = verify_chain(id, p, reason);
         if (r < 0)
                 return r;
         TSS2_RC rc = Esys_StartAuthSession(tpm_esys(id->tpm), ESYS_TR_NONE, ESYS_TR_NONE,
@@ -130,11 +159,7 @@ static int authorize_by(Identity *id, IdentityPolicy *p, ESYS_TR *ret_session, R
                                            TPM2_ALG_SHA256, &session);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(id->tpm, reason, rc, "Cannot start a policy session");
-        r = add_pcrs(id, &p->policy, session, reason);
-        if (r == 0)
-                r = add_counter(id, &p->policy, session, reason);
-        if (r == 0)
-                r = add_authorization(id, p, session, reason);
+        r = add_chain(id, p, session, reason);
         if (r < 0) {
                 identity_tpm_flush(id->tpm, session);
                 return r;

@@ -6,14 +6,6 @@
 #include "platform/crypto.h"
 #include "platform/identity-internal.h"
 
-static int spki_sha256(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[static 32])
-{
-        _cleanup_openssl_ uint8_t *der = NULL;
-        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(point);
-        int len = key ? i2d_PUBKEY(key, &der) : -1;
-        return len <= 0 ? -EIO : crypto_sha256(BYTES(der, (size_t)len), ret);
-}
-
 /* TPM 2.0 Library Part 1, 16: the name algorithm and the digest of the public area. */
 static int ak_name(const Identity *id, uint8_t ret[static POLICY_NAME_SIZE])
 {
@@ -37,9 +29,9 @@ int identity_describe(const Identity *id, IdentityDescription *ret)
                 return -EIO;
         d.public_area_len = len;
         d.ak_id[0] = 0x01;
-        int r = spki_sha256(id->point, d.spki_sha256);
+        int r = p256_spki_sha256(id->point, d.spki_sha256);
         if (r >= 0)
-                r = spki_sha256(id->ak_point, d.ak_id + 1);
+                r = p256_spki_sha256(id->ak_point, d.ak_id + 1);
         if (r >= 0)
                 r = ak_name(id, d.ak_name);
         if (r < 0)

@@ -21,7 +21,8 @@ typedef struct IdentityFiles {
         uint64_t state_start; /* where the state counter stood */
 } IdentityFiles;
 
-#define POLICIES_MAX 32
+#define POLICIES_MAX  32
+#define HANDOVERS_MAX 8 /* one after the other */
 
 typedef struct IdentityPolicy {
         Policy policy;
@@ -86,6 +87,11 @@ int identity_authorize(Identity *id, ESYS_TR *ret_session, Reason *reason);
 /* identity-policies.c. At start; a file that cannot be used is told in the log and left out. */
 void identity_load_policies(Identity *id);
 void identity_free_policies(Identity *id);
+/* The hand-over that lets this operator key approve policies; NULL: there is none. */
+IdentityPolicy *identity_handover(Identity *id,
+                                  const uint8_t operator_point[static P256_POINT_SIZE]);
+/* The key that the identity was made for. */
+bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE]);
 /* Looks for the policy that holds in the present state of the TPM, which is locked. Errors as of
  * identity_sign(). */
 int identity_choose_policy(Identity *id, Reason *reason);

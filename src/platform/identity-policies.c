@@ -33,16 +33,66 @@ static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
         return 0;
 }
 
-/* Does it belong to this identity, and did the operator sign it? */
-static int check_policy(const Identity *id, const Policy *p, Reason *reason)
+/* The hand-over that lets this operator key approve policies; NULL: there is none. */
+IdentityPolicy *identity_handover(Identity *id,
+                                  const uint8_t operator_point[static P256_POINT_SIZE])
 {
-        if (memcmp(p->operator_point, id->files.operator_point, P256_POINT_SIZE) != 0)
-                return reason_set(reason, -EBADMSG,
-                                  "The policy names another operator key than the identity");
+        for (size_t i = 0; i < id->n_policies; i++) {
+                const Policy *p = &id->policies[i].policy;
+                if (p->hands_over && memcmp(p->successor, operator_point, P256_POINT_SIZE) == 0)
+                        return &id->policies[i];
+        }
+        return NULL;
+}
+
+bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE])
+{
+        return memcmp(point, id->files.operator_point, P256_POINT_SIZE) == 0;
+}
+
+/* Does the operator key of the identity stand at the beginning of who handed over to whom? */
+static bool is_operator(Identity *id, const uint8_t point[static P256_POINT_SIZE])
+{
+        for (unsigned i = 0; i <= HANDOVERS_MAX; i++) {
+                if (identity_is_root_operator(id, point))
+                        return true;
+                const IdentityPolicy *h = identity_handover(id, point);
+                if (!h)
+                        return false;
+                point = h->policy.operator_point;
+        }
+        return false;
+}
+
+/* Does it belong to this identity, and did who it names sign it? */
+static int check_alone(const Identity *id, const Policy *p, Reason *reason)
+{
         if (p->counter_index != id->files.counter_index)
                 return reason_set(reason, -EBADMSG,
                                   "The policy names another counter than the identity");
         return policy_verify(p, reason);
+}
+
+static int check_operator(Identity *id, const Policy *p, Reason *reason)
+{
+        if (is_operator(id, p->operator_point))
+                return 0;
+        return reason_set(reason, -EBADMSG,
+                          "The policy names another operator key than the identity, and no policy "
+                          "hands over to it");
+}
+
+static int check_policy(Identity *id, const Policy *p, Reason *reason)
+{
+        int r = check_operator(id, p, reason);
+        return r < 0 ? r : check_alone(id, p, reason);
+}
+
+static void leave_out(Identity *id, const char *what, int error, const Reason *reason)
+{
+        log_warning("%s is left out: %s", what, reason->text);
+        id->policy_error = error;
+        id->policy_reason = *reason;
 }
 
 static void load_one(Identity *id, const char *directory, const char *name)
@@ -52,16 +102,31 @@ static void load_one(Identity *id, const char *directory, const char *name)
         _cleanup_free_ char *path = identity_path(directory, name);
         int r = path ? policy_load(path, &p, &reason) : reason_set(&reason, -ENOMEM, "No memory");
         if (r == 0)
-                r = check_policy(id, &p, &reason);
+                r = check_alone(id, &p, &reason);
         if (r == 0 && id->n_policies == POLICIES_MAX)
                 r = reason_set(&reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
-        if (r == 0) {
+        if (r == 0)
                 id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p };
-                return;
+        else
+                leave_out(id, path ? path : name, r, &reason);
+}
+
+/* Who may sign is known when all are there. */
+static void drop_strangers(Identity *id)
+{
+        Reason reason;
+        char name[FILE_NAME_MAX];
+        for (size_t i = 0; i < id->n_policies;) {
+                int r = check_operator(id, &id->policies[i].policy, &reason);
+                if (r == 0) {
+                        i++;
+                        continue;
+                }
+                if (file_name(&id->policies[i].policy, name) == 0)
+                        leave_out(id, name, r, &reason);
+                id->policies[i] = id->policies[--id->n_policies];
+                i = 0; /* others may have stood on it */
         }
-        log_warning("%s/%s is left out: %s", directory, name, reason.text);
-        id->policy_error = r;
-        id->policy_reason = reason;
 }
 
 static int is_policy(const struct dirent *d)
@@ -84,6 +149,7 @@ void identity_load_policies(Identity *id)
                 free(names[i]);
         }
         free(names);
+        drop_strangers(id);
         id->current = id->n_policies;
 }
 
@@ -115,6 +181,26 @@ void identity_drop_tickets(Identity *id)
                 Esys_Free(TAKE_PTR(id->policies[i].ticket));
 }
 
+/* The last to whom was handed over; of several by one key the one that holds longest. */
+const uint8_t *identity_present_operator(const Identity *id)
+{
+        const uint8_t *point = id->files.operator_point;
+        for (unsigned depth = 0; depth < HANDOVERS_MAX; depth++) {
+                const Policy *next = NULL;
+                for (size_t i = 0; i < id->n_policies; i++) {
+                        const Policy *p = &id->policies[i].policy;
+                        if (p->hands_over &&
+                            memcmp(p->operator_point, point, P256_POINT_SIZE) == 0 &&
+                            (!next || p->counter_maximum > next->counter_maximum))
+                                next = p;
+                }
+                if (!next)
+                        break;
+                point = next->successor;
+        }
+        return point;
+}
+
 size_t identity_n_policies(const Identity *id)
 {
         return id->n_policies;
@@ -132,6 +218,8 @@ static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter
         unsigned least = UINT32_MAX;
         for (size_t i = 0; i < id->n_policies; i++) {
                 const Policy *p = &id->policies[i].policy;
+                if (p->hands_over)
+                        continue;
                 unsigned n = policy_n_differing(p, now);
                 if (counter > p->counter_maximum)
                         n += POLICY_PCR_COUNT + 1; /* retired: the last to be named */
@@ -140,6 +228,11 @@ static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter
                         nearest = p;
                 }
         }
+        if (!nearest)
+                return reason_set(
+                        reason, -ENOKEY,
+                        "No policy is installed but those that hand over: the new operator "
+                        "key has to sign one");
         return policy_explain(nearest, now, counter, reason);
 }
 
@@ -154,13 +247,14 @@ int identity_choose_policy(Identity *id, Reason *reason)
         }
         for (size_t i = 0; i < id->n_policies; i++)
                 mask |= id->policies[i].policy.pcrs.mask;
-        int r = identity_tpm_read_pcrs(id->tpm, mask, &now, reason);
+        int r = mask ? identity_tpm_read_pcrs(id->tpm, mask, &now, reason) : 0;
         if (r == 0)
                 r = identity_tpm_read_counter(id->tpm, id->counter, &counter, reason);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < id->n_policies; i++)
-                if (policy_fits(&id->policies[i].policy, &now, counter) == POLICY_HOLDS) {
+                if (!id->policies[i].policy.hands_over &&
+                    policy_fits(&id->policies[i].policy, &now, counter) == POLICY_HOLDS) {
                         id->current = i;
                         return 0;
                 }

@@ -158,7 +158,9 @@ uint32_t identity_pcrs(const Identity *id);
 uint32_t identity_counter_index(const Identity *id);
 const uint8_t *identity_point(const Identity *id);             /* P256_POINT_SIZE */
 const uint8_t *identity_attestation_point(const Identity *id); /* P256_POINT_SIZE */
-const uint8_t *identity_operator_point(const Identity *id);    /* P256_POINT_SIZE */
+const uint8_t *identity_operator_point(const Identity *id);    /* as it was made; P256_POINT_SIZE */
+/* Whose policies are to be asked for now: where the operator handed over, the last successor. */
+const uint8_t *identity_present_operator(const Identity *id); /* P256_POINT_SIZE */
 size_t identity_n_policies(const Identity *id);
 const Policy *identity_policy(const Identity *id, size_t i);
 

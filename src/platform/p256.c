@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "platform/crypto.h"
 #include "platform/ossl.h"
 
 #define NUMBER_SIZE 32
@@ -108,4 +109,12 @@ int p256_signature_to_der(const uint8_t signature[static P256_SIGNATURE_SIZE],
                 return -EIO;
         *ret_len = (size_t)len;
         return 0;
+}
+
+int p256_spki_sha256(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[static 32])
+{
+        _cleanup_openssl_ uint8_t *der = NULL;
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = p256_from_point(point);
+        int len = key ? i2d_PUBKEY(key, &der) : -1;
+        return len <= 0 ? -EIO : crypto_sha256(BYTES(der, (size_t)len), ret);
 }

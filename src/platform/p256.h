@@ -19,6 +19,8 @@ int p256_to_point(const struct evp_pkey_st *key, uint8_t ret[static P256_POINT_S
 char *p256_point_to_pem(const uint8_t point[static P256_POINT_SIZE]);
 /* From a PEM public key or certificate. -EBADMSG. */
 int p256_point_from_pem(const char *pem, uint8_t ret[static P256_POINT_SIZE]);
+/* Of the DER SubjectPublicKeyInfo: the pin of the key. 0 or -EIO. */
+int p256_spki_sha256(const uint8_t point[static P256_POINT_SIZE], uint8_t ret[static 32]);
 
 int p256_signature_from_der(Bytes der, uint8_t ret[static P256_SIGNATURE_SIZE]);
 int p256_signature_to_der(const uint8_t signature[static P256_SIGNATURE_SIZE],

@@ -64,14 +64,27 @@ static int read_signature(const char *hex, Policy *p, Reason *reason)
 }
 
 /* As it is written, to the letter: nothing around it, no certificate, no other encoding. */
-static int read_operator(const char *pem, Policy *p, Reason *reason)
+static int read_key(const char *pem, uint8_t ret[static P256_POINT_SIZE], const char *otherwise,
+                    Reason *reason)
 {
         _cleanup_free_ char *again = NULL;
-        if (p256_point_from_pem(pem, p->operator_point) == 0)
-                again = p256_point_to_pem(p->operator_point);
-        if (!again || !streq(again, pem))
-                return bad(reason, "\"operator-key\" is no P-256 public key in PEM");
-        return 0;
+        if (p256_point_from_pem(pem, ret) == 0)
+                again = p256_point_to_pem(ret);
+        return again && streq(again, pem) ? 0 : bad(reason, otherwise);
+}
+
+/* What it approves, next to the counter. */
+static int read_subject(const char *bank, const json_t *pcrs, const char *successor, Policy *p,
+                        Reason *reason)
+{
+        p->hands_over = successor != NULL;
+        if (p->hands_over && !bank && !pcrs)
+                return read_key(successor, p->successor,
+                                "\"successor\" is no P-256 public key in PEM", reason);
+        if (p->hands_over || !bank || !pcrs || !streq(bank, "sha256"))
+                return bad(reason,
+                           "it takes \"pcr-bank\" sha256 and \"pcrs\", or \"successor\" alone");
+        return read_pcrs(pcrs, &p->pcrs, reason);
 }
 
 /* The digest stands there for the reader; what counts is what follows from the rest. */
@@ -80,30 +93,32 @@ static int check_digest(const char *hex, const Policy *p, Reason *reason)
         uint8_t claimed[POLICY_DIGEST_SIZE], computed[POLICY_DIGEST_SIZE];
         if (hex_decode(hex, claimed, sizeof(claimed)) < 0 || policy_digest(p, computed) < 0 ||
             memcmp(claimed, computed, sizeof(claimed)) != 0)
-                return bad(reason, "\"digest\" does not follow from the PCRs and the counter");
+                return bad(reason, "\"digest\" does not follow from the rest");
         return 0;
 }
 
 static int read_object(json_t *root, Policy *ret, Reason *reason)
 {
-        const char *format, *bank, *index, *ref, *digest, *key, *signature = NULL;
-        json_t *pcrs;
+        const char *format, *index, *ref, *digest, *key;
+        const char *bank = NULL, *successor = NULL, *signature = NULL;
+        json_t *pcrs = NULL;
         json_int_t maximum;
         json_error_t e;
         if (json_unpack_ex(root, &e, JSON_STRICT,
-                           "{s:s, s:s, s:o, s:{s:s, s:I !}, s:s, s:s, s:s, s?s}", "format", &format,
-                           "pcr-bank", &bank, "pcrs", &pcrs, "counter", "index", &index, "maximum",
-                           &maximum, "policy-ref", &ref, "digest", &digest, "operator-key", &key,
-                           "signature", &signature) < 0)
+                           "{s:s, s?s, s?o, s?s, s:{s:s, s:I !}, s:s, s:s, s:s, s?s}", "format",
+                           &format, "pcr-bank", &bank, "pcrs", &pcrs, "successor", &successor,
+                           "counter", "index", &index, "maximum", &maximum, "policy-ref", &ref,
+                           "digest", &digest, "operator-key", &key, "signature", &signature) < 0)
                 return bad(reason, e.text);
-        if (!streq(format, FORMAT) || !streq(bank, "sha256") || !streq(ref, POLICY_REF))
-                return bad(reason, "\"format\", \"pcr-bank\" or \"policy-ref\" is not one of ours");
+        if (!streq(format, FORMAT) || !streq(ref, POLICY_REF))
+                return bad(reason, "\"format\" or \"policy-ref\" is not one of ours");
         Policy p = { 0 };
-        int r = read_pcrs(pcrs, &p.pcrs, reason);
+        int r = read_subject(bank, pcrs, successor, &p, reason);
         if (r == 0)
                 r = read_counter(index, maximum, &p, reason);
         if (r == 0)
-                r = read_operator(key, &p, reason);
+                r = read_key(key, p.operator_point,
+                             "\"operator-key\" is no P-256 public key in PEM", reason);
         if (r == 0)
                 r = read_signature(signature, &p, reason);
         if (r == 0)
@@ -159,6 +174,15 @@ static json_t *signature_to_json(const Policy *p)
         return json_string(hex);
 }
 
+static json_t *subject_to_json(const Policy *p)
+{
+        if (!p->hands_over)
+                return json_pack("{s:s, s:o}", "pcr-bank", "sha256", "pcrs",
+                                 pcrs_to_json(&p->pcrs));
+        _cleanup_free_ char *pem = p256_point_to_pem(p->successor);
+        return pem ? json_pack("{s:s}", "successor", pem) : NULL;
+}
+
 char *policy_to_json(const Policy *p)
 {
         uint8_t digest[POLICY_DIGEST_SIZE];
@@ -168,12 +192,17 @@ char *policy_to_json(const Policy *p)
                 return NULL;
         hex_encode(BYTES(digest, sizeof(digest)), hex);
         snprintf(index, sizeof(index), "0x%08x", p->counter_index);
-        json_t *root = json_pack("{s:s, s:s, s:o, s:{s:s, s:I}, s:s, s:s, s:s, s:o*}", "format",
-                                 FORMAT, "pcr-bank", "sha256", "pcrs", pcrs_to_json(&p->pcrs),
-                                 "counter", "index", index, "maximum",
-                                 (json_int_t)p->counter_maximum, "policy-ref", POLICY_REF, "digest",
-                                 hex, "operator-key", pem, "signature", signature_to_json(p));
-        char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+        json_t *root = json_pack("{s:s}", "format", FORMAT), *subject = subject_to_json(p);
+        json_t *rest =
+                json_pack("{s:{s:s, s:I}, s:s, s:s, s:s, s:o*}", "counter", "index", index,
+                          "maximum", (json_int_t)p->counter_maximum, "policy-ref", POLICY_REF,
+                          "digest", hex, "operator-key", pem, "signature", signature_to_json(p));
+        char *text = NULL;
+        if (root && subject && rest && json_object_update(root, subject) == 0 &&
+            json_object_update(root, rest) == 0)
+                text = json_dumps(root, JSON_INDENT(2));
+        json_decref(subject);
+        json_decref(rest);
         json_decref(root);
         return text;
 }

@@ -134,7 +134,8 @@ static int extend_counter(uint8_t digest[static POLICY_DIGEST_SIZE], uint32_t in
 int policy_digest(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE])
 {
         uint8_t digest[POLICY_DIGEST_SIZE] = { 0 };
-        int r = extend_pcr(digest, &p->pcrs);
+        int r = p->hands_over ? policy_authorize_digest(p->successor, digest)
+                              : extend_pcr(digest, &p->pcrs);
         if (r == 0)
                 r = extend_counter(digest, p->counter_index, p->counter_maximum);
         if (r == 0)

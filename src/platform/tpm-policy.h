@@ -4,7 +4,8 @@
 /* When the identity key may be used: an approved policy, signed by the operator.
  *
  * An approved policy is PolicyPCR (these PCRs of the SHA-256 bank have these values) AND PolicyNV
- * (the counter is at most this). The key itself carries PolicyAuthorize (TPM 2.0 Library Part 3,
+ * (the counter is at most this). Or it hands over to another operator key: PolicyAuthorize by that
+ * one AND PolicyNV. The key itself carries PolicyAuthorize (TPM 2.0 Library Part 3,
  * 23.16): any policy that the operator has signed opens it. Incrementing the counter retires
  * older policies. All of this file is arithmetic: an operator signs far from any TPM. */
 
@@ -25,7 +26,11 @@ typedef struct PcrValues {
 } PcrValues;
 
 typedef struct Policy {
-        PcrValues pcrs;
+        /* A hand-over: another operator key may approve policies from here on, and the PCRs are for
+         * that one to name. */
+        bool hands_over;
+        uint8_t successor[P256_POINT_SIZE];
+        PcrValues pcrs;         /* otherwise */
         uint32_t counter_index; /* NV index */
         uint64_t counter_maximum;
         uint8_t operator_point[P256_POINT_SIZE];
@@ -49,7 +54,7 @@ int policy_authorize_digest(const uint8_t operator_point[static P256_POINT_SIZE]
 int policy_to_be_signed(const Policy *p, uint8_t ret[static POLICY_DIGEST_SIZE]);
 
 /* Does it hold in a state of the machine? `now` has values for all of its PCRs; one that it lacks
- * differs. */
+ * differs. Of a hand-over: was it retired? */
 typedef enum PolicyFit {
         POLICY_HOLDS,
         POLICY_PCRS_DIFFER,

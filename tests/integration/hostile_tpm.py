@@ -4,11 +4,12 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 
 from hostile_attest import result, shown, told_upstream
 from hostile_coap import Firmware, opened
-from lab import check, wait_until
+from lab import TREE, check, wait_until
 from peers import Reasons
 from steps import PROBE, device, mqtt, reports
 
@@ -121,6 +122,34 @@ def said(seen, words):
     return [e["MESSAGE"] for e in seen.new() if words in e["MESSAGE"]]
 
 
+def hand_over(lab, folder):
+    """The operator's key is followed by another one, under which alone a policy is installed."""
+    etc, ctl = os.path.join(lab.dir, "gw/etc/sallyport"), os.path.join(
+        os.environ.get("LAB_BUILD", os.path.join(TREE, "build")), "src/cli/sallyportctl")
+    pki = os.path.join(lab.pki, "next-policy")
+    for argv in (["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
+                  f"{pki}.key"],
+                 ["openssl", "ec", "-in", f"{pki}.key", "-pubout", "-out", f"{etc}/next.pub"]):
+        subprocess.run(argv, check=True, capture_output=True)
+    os.chmod(f"{etc}/next.pub", 0o644)
+    draft = lab.run("gw", *AS_DAEMON, "sallyportctl", "policy", "handover", "--to",
+                    "/etc/sallyport/next.pub").stdout
+    now = json.load(open(os.path.join(lab.dir, "policy.json")))
+    now["operator-key"] = open(f"{etc}/next.pub").read()
+    for name, text, key in (("handover", draft, f"{lab.pki}/policy.key"),
+                            ("next", json.dumps(now), f"{pki}.key")):
+        with open(f"{pki}-{name}.json", "w") as out:
+            out.write(text)
+        subprocess.run([ctl, "policy", "sign", "--key", key, f"{pki}-{name}.json", "-o",
+                        f"{etc}/{name}.json"], check=True)
+        os.chmod(f"{etc}/{name}.json", 0o644)
+    for n in os.listdir(folder):
+        os.remove(os.path.join(folder, n))
+    for name in ("handover", "next"):
+        lab.run("gw", *AS_DAEMON, "sallyportctl", "policy", "install", f"/etc/sallyport/{name}.json")
+    lab.run("gw", "sallyportctl", "reload", quiet=True)
+
+
 def tpm_state(lab):
     return json.loads(lab.run("gw", "sallyportctl", "status", "--json",
                               quiet=True).stdout)["identity"]["tpm"]
@@ -148,6 +177,9 @@ def policies(lab, daemon):
         attests(False)
         check(said(seen, "PCR 7 is"), "the journal does not say which PCR differs")
         lab.say("with the policy for the state after the update alone nothing signs")
+        hand_over(lab, folder)
+        attests(True)
+        lab.say("another operator key, by a hand-over and a reload: what it signed holds")
     finally:
         for n in os.listdir(folder):
             os.remove(os.path.join(folder, n))

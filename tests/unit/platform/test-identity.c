@@ -206,6 +206,85 @@ static void test_several_policies(void **state)
         identity_free(id);
 }
 
+/* Another operator: a key, and the file with its private half. */
+static void make_operator(Lab *lab, const char *name, uint8_t point[static P256_POINT_SIZE])
+{
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = EVP_EC_gen("P-256");
+        FILE *f = fopen(lab_path(lab, name), "w");
+        assert_int_equal(PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL), 1);
+        fclose(f);
+        assert_int_equal(p256_to_point(key, point), 0);
+}
+
+static void hand_over(Lab *lab, Identity *id, const char *signer, const uint8_t *from,
+                      const uint8_t *to, uint64_t maximum, Policy *ret)
+{
+        Reason reason;
+        *ret = (Policy){ .hands_over = true,
+                         .counter_index = identity_counter_index(id),
+                         .counter_maximum = maximum };
+        memcpy(ret->operator_point, from, P256_POINT_SIZE);
+        memcpy(ret->successor, to, P256_POINT_SIZE);
+        if (policy_sign(ret, lab_path(lab, signer), &reason) < 0)
+                fail_msg("%s", reason.text);
+}
+
+/* The operator's key is followed by another one, and that by a third; the TPM checks all of it. */
+static void test_hand_over(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        Policy old, first, second, third;
+        uint8_t b[P256_POINT_SIZE], c[P256_POINT_SIZE], secret[IDENTITY_SECRET_SIZE];
+        uint64_t counter;
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        make_operator(lab, "b.key", b);
+        make_operator(lab, "c.key", c);
+        lab_sign_policy(lab, id, &old);
+        hand_over(lab, id, "operator.key", identity_operator_point(id), b, INT64_MAX, &first);
+        hand_over(lab, id, "b.key", b, c, old.counter_maximum + 1, &second);
+        third = old;
+        memcpy(third.operator_point, c, sizeof(c));
+        assert_int_equal(policy_sign(&third, lab_path(lab, "c.key"), &reason), 0);
+        identity_free(id);
+
+        lab_create_identity(lab, false);
+        id = open_identity(lab);
+        assert_int_equal(identity_install_policy(id, &third, &reason), -EBADMSG);
+        assert_non_null(strstr(reason.text, "no policy hands over to it"));
+        assert_int_equal(identity_install_policy(id, &second, &reason), -EBADMSG);
+        assert_int_equal(identity_install_policy(id, &first, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), -ENOKEY);
+        assert_int_equal(identity_install_policy(id, &third, &reason), -EBADMSG);
+        assert_int_equal(identity_install_policy(id, &second, &reason), 0);
+        assert_memory_equal(identity_present_operator(id), c, sizeof(c));
+        assert_int_equal(identity_install_policy(id, &third, &reason), 0);
+        if (identity_check(id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(identity_secret(id, "label", secret, &reason), 0);
+        identity_free(id);
+        id = open_identity(lab);
+        assert_int_equal(identity_n_policies(id), 3);
+        assert_int_equal(identity_check(id, &reason), 0);
+
+        /* A hand-over that nobody signed: not for us, and not for the TPM. */
+        IdentityPolicy *link = identity_handover(id, c);
+        assert_non_null(link);
+        Esys_Free(TAKE_PTR(link->ticket));
+        link->policy.signature[3] ^= 1;
+        assert_int_equal(identity_check(id, &reason), -EBADMSG);
+        link->policy.signature[3] ^= 1;
+        assert_int_equal(identity_check(id, &reason), 0);
+
+        /* The second hand-over is retired by the counter, and what stands on it is dead. */
+        assert_int_equal(identity_retire_policies(id, &counter, &reason), 0);
+        assert_int_equal(identity_retire_policies(id, &counter, &reason), 0);
+        assert_true(identity_check(id, &reason) < 0);
+        assert_int_equal(identity_n_policies(id), 1);
+        identity_free(id);
+}
+
 /* The same for the same label, after a restart too; another for another; none without a policy. */
 static void test_secret(void **state)
 {
@@ -1001,6 +1080,7 @@ int main(void)
                 cmocka_unit_test(test_retired),
                 cmocka_unit_test(test_forged_policy),
                 cmocka_unit_test(test_no_other_way),
+                cmocka_unit_test(test_hand_over),
                 cmocka_unit_test(test_secret),
                 cmocka_unit_test(test_several_policies),
                 cmocka_unit_test(test_quote),
