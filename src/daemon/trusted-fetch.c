@@ -11,8 +11,9 @@
 /* The settings may change while the thread reads: it has copies of what they name. */
 typedef struct Fetch {
         char *authorities, *path, *keep;
-        char **lists; /* of the configuration, and `path` */
+        char **lists;
         size_t n_lists;
+        usec_t before; /* when the list that was fetched before was made */
         unsigned generation;
         TrustedDone done;
         void *userdata;
@@ -43,13 +44,9 @@ static bool fill(Fetch *f, const Settings *s, const char *path)
         f->lists = calloc(s->devices_crl.n + 1, sizeof(*f->lists));
         if (!f->authorities || !f->path || !f->keep || !f->lists)
                 return false;
-        for (; f->n_lists <= s->devices_crl.n; f->n_lists++) {
-                const char *from =
-                        f->n_lists < s->devices_crl.n ? s->devices_crl.words[f->n_lists] : path;
-                f->lists[f->n_lists] = strdup(from);
-                if (!f->lists[f->n_lists])
+        for (; f->n_lists < s->devices_crl.n; f->n_lists++)
+                if (!(f->lists[f->n_lists] = strdup(s->devices_crl.words[f->n_lists])))
                         return false;
-        }
         return true;
 }
 
@@ -74,13 +71,29 @@ static int keep(const Fetch *f)
         return 0;
 }
 
+/* An old list is signed as well as a new one: whoever stands between could let those in again who
+ * were revoked since. */
+static int check_age(Fetch *f)
+{
+        TrustFacts facts;
+        trust_facts(f->trust, 0, &facts);
+        if (facts.fetched >= f->before)
+                return 0;
+        return reason_set(&f->reason, -ESTALE, "%s is older than the list that is in force",
+                          f->path);
+}
+
 static void run(void *data)
 {
         Fetch *f = data;
         const TrustFiles files = { .authorities = f->authorities,
                                    .lists = (const char *const *)f->lists,
-                                   .n_lists = f->n_lists };
+                                   .n_lists = f->n_lists,
+                                   .fetched = f->path,
+                                   .fresh = true };
         f->error = trust_new(&files, &f->reason, &f->trust);
+        if (f->error == 0)
+                f->error = check_age(f);
         if (f->error < 0)
                 return;
         f->error = keep(f);
@@ -122,9 +135,12 @@ static const JobWork work = { .run = run, .free = fetch_free, .done = on_read };
 static int start(Gateway *g, const char *path, TrustedDone done, void *userdata)
 {
         Trusted *t = g->trusted;
+        TrustFacts facts;
         Fetch *f = fetch_new(g->settings, path);
         if (!f)
                 return -ENOMEM;
+        trust_facts(t->now, 0, &facts);
+        f->before = facts.fetched;
         f->generation = t->generation;
         f->done = done;
         f->userdata = userdata;

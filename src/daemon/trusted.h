@@ -48,9 +48,11 @@ void trusted_forget(Trusted *t, const DeviceState *d);
 
 /* 0, or why the list was not taken: a negative errno and a sentence. */
 typedef void (*TrustedDone)(int error, const char *reason, void *userdata);
-/* A list of revoked certificates was fetched to `path`, on the file system of the state directory.
- * It is read on a thread together with what the configuration names; when it is good it replaces
- * the one that was fetched before, takes the place of its file, and is in force before `done` is
- * called, from the loop, never from inside this call. A bad one changes nothing and stays where it
- * is. -EBUSY: one is on its way; -ENOMEM, -EAGAIN: `done` is not called. */
+/* A file of revocation lists (one in DER, or one of each authority in PEM) was fetched to `path`,
+ * on the file system of the state directory. It is read on a thread together with what the
+ * configuration names; when it is good it replaces the one that was fetched before, takes the place
+ * of its file, and is in force before `done` is called, from the loop, never from inside this call.
+ * A bad one changes nothing and stays where it is, and so does one that is older than the one
+ * before (-ESTALE): a copy that is as old is good. -EBUSY: one is on its way; -ENOMEM, -EAGAIN:
+ * `done` is not called. */
 int gateway_trust_changed(Gateway *g, const char *path, TrustedDone done, void *userdata);

@@ -169,8 +169,20 @@ static X509_CRL *next_list(Bytes *der, BIO *pem, size_t n, const char **ret_prob
         return crl;
 }
 
-int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, Revoked *revoked,
-             Reason *reason, CrlFacts *ret)
+/* One list of the file: 1, or 0 when it is passed over. */
+static int read_list(X509_CRL *crl, const STACK_OF(X509) * authorities, bool pass_foreign,
+                     Revoked *revoked, const char **ret_problem)
+{
+        int r = take_list(crl, authorities, revoked, ret_problem);
+        if (r == -EKEYREJECTED && pass_foreign) {
+                *ret_problem = NULL;
+                return 0;
+        }
+        return r < 0 ? r : 1;
+}
+
+int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, bool pass_foreign,
+             Revoked *revoked, Reason *reason, CrlFacts *ret)
 {
         CrlFacts facts = { .next_update = USEC_INFINITY };
         const char *problem = NULL;
@@ -179,9 +191,10 @@ int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, R
                 return reason_set(reason, -EFBIG, "%s: %s", name, strerror(EFBIG));
         _cleanup_(BIO_freep) BIO *pem = is_der ? NULL : BIO_new_mem_buf(file.data, (int)file.len);
         for (int r = 0;;) {
-                _cleanup_(X509_CRL_freep) X509_CRL *crl = next_list(&file, pem, facts.n, &problem);
+                _cleanup_(X509_CRL_freep) X509_CRL *crl =
+                        next_list(&file, pem, facts.n + facts.n_foreign, &problem);
                 if (crl && !problem)
-                        r = take_list(crl, authorities, revoked, &problem);
+                        r = read_list(crl, authorities, pass_foreign, revoked, &problem);
                 if (r == -ENOMEM)
                         return reason_set(reason, r, "Out of memory");
                 if (problem)
@@ -189,7 +202,10 @@ int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, R
                                           "%s: not a usable revocation list: %s", name, problem);
                 if (!crl)
                         break;
-                note(crl, &facts);
+                if (r > 0)
+                        note(crl, &facts);
+                else
+                        facts.n_foreign++;
         }
         *ret = facts;
         return 0;

@@ -25,13 +25,14 @@ void revoked_done(Revoked *r);
 
 /* Of the lists of one file. */
 typedef struct CrlFacts {
-        size_t n;
-        usec_t newest;      /* CLOCK_REALTIME, the latest thisUpdate */
-        usec_t next_update; /* the earliest; USEC_INFINITY: not told */
+        size_t n, n_foreign; /* that count, and that were passed over */
+        usec_t newest;       /* CLOCK_REALTIME, the latest thisUpdate */
+        usec_t next_update;  /* the earliest; USEC_INFINITY: not told */
 } CrlFacts;
 
 /* Reads a file of one list in DER or of several in PEM, each signed by one of `authorities` that
- * may sign lists, and appends who is on them. -EBADMSG or -ENOMEM with the reason, which names the
- * file as `name`; -EKEYREJECTED when the authority is not one of them. What was appended stays. */
+ * may sign lists, and appends who is on them. What is of another authority is passed over where
+ * `pass_foreign` says so, else it is as wrong as what is broken: -EBADMSG, -EKEYREJECTED, -EFBIG or
+ * -ENOMEM with the reason, which names the file as `name`. What was appended stays. */
 int crl_read(const char *name, Bytes file, const struct stack_st_X509 *authorities,
-             Revoked *revoked, Reason *reason, CrlFacts *ret);
+             bool pass_foreign, Revoked *revoked, Reason *reason, CrlFacts *ret);

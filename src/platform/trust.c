@@ -25,6 +25,7 @@ struct Trust {
         Revoked revoked; /* sorted */
         List *lists;
         size_t n_lists;
+        usec_t fetched;
 };
 
 Trust *trust_ref(Trust *t)
@@ -99,7 +100,8 @@ static int add_authorities(Trust *t, const char *path, const STACK_OF(X509) * al
         return 0;
 }
 
-static int add_list(Trust *t, const char *path, const STACK_OF(X509) * authorities, Reason *reason)
+static int add_list(Trust *t, const char *path, const STACK_OF(X509) * authorities,
+                    bool pass_foreign, Reason *reason)
 {
         _cleanup_free_ uint8_t *content = NULL;
         size_t len;
@@ -107,7 +109,8 @@ static int add_list(Trust *t, const char *path, const STACK_OF(X509) * authoriti
         int r = file_read(path, CRL_SIZE_MAX, &content, &len);
         if (r < 0)
                 return reason_set(reason, r, "%s: %s", path, strerror(-r));
-        r = crl_read(path, BYTES(content, len), authorities, &t->revoked, reason, &facts);
+        r = crl_read(path, BYTES(content, len), authorities, pass_foreign, &t->revoked, reason,
+                     &facts);
         if (r < 0)
                 return r;
         List *l = &t->lists[t->n_lists];
@@ -119,20 +122,30 @@ static int add_list(Trust *t, const char *path, const STACK_OF(X509) * authoriti
         return 0;
 }
 
+static int add_fetched(Trust *t, const TrustFiles *files, const STACK_OF(X509) * authorities,
+                       Reason *reason)
+{
+        int r = add_list(t, files->fetched, authorities, !files->fresh, reason);
+        if (r == -ENOENT && !files->fresh)
+                return 0;
+        if (r == 0)
+                t->fetched = t->lists[t->n_lists - 1].facts.newest;
+        return r;
+}
+
 static int add_lists(Trust *t, const TrustFiles *files, const STACK_OF(X509) * authorities,
                      Reason *reason)
 {
+        int r = 0;
         t->lists = calloc(files->n_lists + 1, sizeof(*t->lists));
         if (!t->lists)
                 return reason_set(reason, -ENOMEM, "Out of memory");
-        for (size_t i = 0; i < files->n_lists; i++) {
-                int r = add_list(t, files->lists[i], authorities, reason);
-                if (r < 0)
-                        return r;
-        }
-        int r = files->fetched ? add_list(t, files->fetched, authorities, reason) : 0;
+        for (size_t i = 0; r == 0 && i < files->n_lists; i++)
+                r = add_list(t, files->lists[i], authorities, false, reason);
+        if (r == 0 && files->fetched)
+                r = add_fetched(t, files, authorities, reason);
         sort_ids(t->revoked.ids, t->revoked.n);
-        return r == -ENOENT || r == -EKEYREJECTED ? 0 : r;
+        return r;
 }
 
 int trust_new(const TrustFiles *files, Reason *reason, Trust **ret)
@@ -194,6 +207,7 @@ void trust_facts(const Trust *t, usec_t now, TrustFacts *ret)
         *ret = (TrustFacts){
                 .authorities = t->n_anchors,
                 .revoked = t->revoked.n,
+                .fetched = t->fetched,
                 .next_update = USEC_INFINITY,
         };
         for (size_t i = 0; i < t->n_lists; i++) {

@@ -17,9 +17,10 @@ typedef struct TrustFiles {
                 *authorities; /* PEM; each certificate in it is an anchor, with its root or not */
         const char *const *lists; /* revocation lists, in PEM or DER */
         size_t n_lists;
-        /* One more list, or NULL. Without it, and when it is of an authority that is no longer one
-         * of these, it counts for nothing. */
+        /* One more, or NULL. It need not be there, and lists in it that are of an authority which
+         * is no longer one of these count for nothing; unless it is a fresh one. */
         const char *fetched;
+        bool fresh;
 } TrustFiles;
 
 /* Blocks on the files. A negative errno with the reason, which names the file. */
@@ -47,6 +48,7 @@ typedef struct TrustFacts {
         usec_t next_update; /* CLOCK_REALTIME, the earliest of all lists; USEC_INFINITY: none */
         const char *oldest; /* the file that it is told in, or NULL; holds as long as the Trust */
         const char *future; /* a file with a list from later than now, or NULL; likewise */
+        usec_t fetched; /* CLOCK_REALTIME, when the newest list in that file was made; 0: none */
 } TrustFacts;
 /* `now` in CLOCK_REALTIME. */
 void trust_facts(const Trust *t, usec_t now, TrustFacts *ret);

@@ -345,6 +345,23 @@ static void bad_fetched_list(void **state)
         assert_int_equal(w.error, -ENOENT);
 }
 
+/* It was good once, and somebody shows it again. */
+static void older_fetched_list(void **state)
+{
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        fetched(list_of(&w.root, "fresh.crl"));
+        assert_true(device("dev1")->revoked);
+        Trust *before = trusted_now(w.gateway.trusted);
+        X509_CRL *old = PKI_LIST(.signer = &w.root, .from = -7200, .to = 3600);
+        fetched(pki_write_list("old.crl", old, false));
+        assert_int_equal(w.error, -ESTALE);
+        assert_non_null(strstr(w.said, "older than the list that is in force"));
+        assert_ptr_equal(trusted_now(w.gateway.trusted), before);
+        fetched(list_of(&w.root, "same.crl"));
+        assert_int_equal(w.error, 0);
+}
+
 /* What the reload brought is not undone by what was read before it. */
 static void reload_in_between(void **state)
 {
@@ -410,8 +427,8 @@ int main(void)
                 TEST(an_authority_goes),   TEST(what_is_cancelled_changes_nothing),
                 TEST(overdue_list),        TEST(list_becomes_overdue),
                 TEST(fetched_list),        TEST(bad_fetched_list),
-                TEST(reload_in_between),   TEST(end_in_between),
-                TEST(the_loop_goes_on),
+                TEST(older_fetched_list),  TEST(reload_in_between),
+                TEST(end_in_between),      TEST(the_loop_goes_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

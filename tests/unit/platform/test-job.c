@@ -66,7 +66,8 @@ static void is_done(void **state)
 {
         Loop *l;
         Job *j;
-        heard = freed = 0;
+        heard = 0;
+        atomic_store(&freed, 0);
         assert_int_equal(loop_new(&l), 0);
         assert_int_equal(
                 job_start(l, "a long name of a job", &work, piece(50000), (char *)"me", &j), 0);
@@ -88,7 +89,8 @@ static void is_cancelled(void **state)
         Job *j;
         assert_int_equal(loop_new(&l), 0);
         for (int i = 0; i < 2; i++) {
-                heard = freed = 0;
+                heard = 0;
+                atomic_store(&freed, 0);
                 assert_int_equal(
                         job_start(l, "job", &work, piece(i == 0 ? 50000 : 0), (char *)"me", &j), 0);
                 if (i == 1)

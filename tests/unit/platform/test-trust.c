@@ -2,6 +2,7 @@
 #include "pki.h"
 
 #include <errno.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -297,7 +298,26 @@ static void fetched_list(void **state)
         files.fetched = LIST(.signer = &w.sub);
         assert_int_equal(trust_new(&files, &reason, &t), 0);
         assert_int_equal(ask(t), TRUST_REVOKED);
+        TrustFacts facts;
+        trust_facts(t, NOW, &facts);
+        assert_true(facts.fetched > 0 && facts.fetched < NOW);
         t = trust_unref(t);
+        /* One beside it is of an authority that is gone: the other counts. */
+        const char *both = pki_path("both.pem");
+        FILE *f = fopen(both, "w");
+        PEM_write_X509_CRL(f, PKI_LIST(.signer = &other, .serials = two, .n = 1));
+        PEM_write_X509_CRL(f, PKI_LIST(.signer = &w.sub, .serials = two, .n = 1));
+        fclose(f);
+        files.fetched = both;
+        assert_int_equal(trust_new(&files, &reason, &t), 0);
+        assert_int_equal(ask(t), TRUST_REVOKED);
+        t = trust_unref(t);
+        files.fresh = true;
+        assert_int_equal(trust_new(&files, &reason, &t), -EKEYREJECTED);
+        files.fetched = "/nonexistent/fetched.crl";
+        assert_int_equal(trust_new(&files, &reason, &t), -ENOENT);
+        files.fresh = false;
+        files.fetched = both;
         write_file(files.fetched, "0", 1);
         assert_int_equal(trust_new(&files, &reason, &t), -EBADMSG);
 }
