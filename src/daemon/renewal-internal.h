@@ -30,6 +30,7 @@ struct Renewal {
         Credential *credential; /* of the candidate */
         bool trying;            /* a trial is under way */
         bool told;              /* that it waits for the upstream */
+        unsigned tries;         /* in a row that found no upstream */
         unsigned doubts;        /* trials in a row that ended without a word */
         usec_t try_at;          /* CLOCK_BOOTTIME, not before */
 
