@@ -25,6 +25,7 @@ struct Renewal {
         Est *est;
         unsigned failures; /* in a row */
         usec_t ask_at;     /* CLOCK_BOOTTIME, not before */
+        bool wanted;       /* now, by the operator */
 
         IdentityCandidate *candidate;
         Credential *credential; /* of the candidate */

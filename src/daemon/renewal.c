@@ -80,8 +80,8 @@ static bool may_ask(const Renewal *r, const Lifetime *l)
         const Settings *s = r->gateway->settings;
         usec_t now = now_realtime();
         return !r->candidate && !r->est && s->enrollment.server &&
-               lifetime_validity(l, now) != VALIDITY_NOT_YET &&
-               now >= renewal_due(l, s->enrollment.renew_at, r->jitter);
+               (r->wanted || (lifetime_validity(l, now) != VALIDITY_NOT_YET &&
+                              now >= renewal_due(l, s->enrollment.renew_at, r->jitter)));
 }
 
 /* The next look: when something is due, and often enough for a clock that jumps. */
@@ -272,6 +272,7 @@ static void ask(Renewal *r)
                 .renewal = true,
                 .patience = PATIENCE,
         };
+        r->wanted = false;
         if (est_start(&p, on_answer, r, &r->est, &reason) < 0) {
                 failed(r, reason.text);
                 return;
@@ -309,6 +310,22 @@ void renewal_stop(Renewal *r)
         renewal_stop_trial(r);
         r->est = est_cancel(r->est);
         r->timer = loop_source_free(r->timer);
+}
+
+int renewal_begin(Renewal *r, const char **ret_message)
+{
+        if (!r->gateway->settings->enrollment.server) {
+                *ret_message = "no EST server is configured: see Server= of [Enrollment]";
+                return -ENOTSUP;
+        }
+        if (!r->timer || r->candidate || r->est) {
+                *ret_message = "a new certificate is under way already; sallyportctl status tells "
+                               "how it goes";
+                return -EBUSY;
+        }
+        r->wanted = true;
+        r->ask_at = 0;
+        return loop_timer_arm_relative(r->timer, 0);
 }
 
 void renewal_reloaded(Renewal *r)

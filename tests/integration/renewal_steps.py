@@ -173,6 +173,12 @@ def renewed(lab):
             lab.say(f"renewed: until {new['not_after']}")
             check(new["renewal"] == "idle" and not new["candidate"] and not new["problem"], new)
             check(upstream_sessions(lab) == sessions + 2, "it was not tried upstream")
+            time.sleep(1.1)  # the dates are whole seconds
+            lab.run("gw", "sallyportctl", "renew")
+            again = wait_certificate(lab, lambda c: c["not_after"] > new["not_after"],
+                                     "not renewed when told to", 30)
+            lab.say(f"renewed when told to: until {again['not_after']}")
+            check(upstream_sessions(lab) == sessions + 3, "it was not tried upstream")
             leaf = raw(lab, "dev3", gateway_tls({"cert": "dev3", "wait": 1,
                                                  "send": [connect("dev3").hex()]}))[0]
             check(told(leaf["heard"]) == ["CONNACK 0x00"], f"dev3 with the new leaf: {leaf}")
@@ -182,6 +188,8 @@ def renewed(lab):
         lab.wait_journal("the renewal", MESSAGE="The identity has a new certificate, valid until "
                          f"{new['not_after']}")
         stream.end()
+        p = lab.run("gw", "sallyportctl", "renew", ok=False)
+        check(p.returncode == 1 and "no EST server" in p.stderr, f"without one: {p}")
 
 
 def rolled_back(lab):
