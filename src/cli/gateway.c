@@ -370,3 +370,13 @@ int command_reload(const CommandContext *context, int argc, char **argv)
                 return command_usage("reload");
         return ask("Reload", NULL, 0, NULL) < 0 ? COMMAND_FAILED : COMMAND_OK;
 }
+
+int command_renew(const CommandContext *context, int argc, char **argv)
+{
+        if (argc != 1)
+                return command_usage("renew");
+        if (ask("Renew", NULL, 0, NULL) < 0)
+                return COMMAND_FAILED;
+        puts("A new certificate is asked for; sallyportctl status tells how it goes.");
+        return COMMAND_OK;
+}

@@ -3,10 +3,11 @@
 
 #include "cli/command.h"
 
-/* status; devices; why DEVICE; quarantine DEVICE [REASON]; release DEVICE; reload. */
+/* status; devices; why DEVICE; quarantine DEVICE [REASON]; release DEVICE; reload; renew. */
 int command_status(const CommandContext *context, int argc, char **argv);
 int command_devices(const CommandContext *context, int argc, char **argv);
 int command_why(const CommandContext *context, int argc, char **argv);
 int command_quarantine(const CommandContext *context, int argc, char **argv);
 int command_release(const CommandContext *context, int argc, char **argv);
 int command_reload(const CommandContext *context, int argc, char **argv);
+int command_renew(const CommandContext *context, int argc, char **argv);

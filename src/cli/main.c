@@ -25,6 +25,8 @@ static const Command commands[] = {
           "close a device off, whatever it proves" },
         { NULL, "release", command_release, "DEVICE", "end its quarantine" },
         { NULL, "reload", command_reload, "", "take a changed configuration over" },
+        { NULL, "renew", command_renew, "",
+          "ask the EST server for a new certificate now, not when it is time" },
         { "identity", "init", command_identity_init,
           "[--operator-key KEY] [--sign-with KEY] [--pcrs \"0 2 4 7\"] [--force]",
           "make the gateway's keys in the TPM" },

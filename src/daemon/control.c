@@ -265,6 +265,13 @@ static int method_reload(const char *const *args, json_t **ret, const char **ret
         return r;
 }
 
+static int method_renew(const char *const *args, json_t **ret, const char **ret_message,
+                        void *userdata)
+{
+        Gateway *g = userdata;
+        return renewal_begin(g->renewal, ret_message);
+}
+
 static const BusMethod methods[] = {
         { "Status", 0, "status\0", BUS_RESULT_OBJECT, method_status },
         { "ListDevices", 0, "devices\0", BUS_RESULT_OBJECTS, method_list_devices },
@@ -272,6 +279,7 @@ static const BusMethod methods[] = {
         { "Quarantine", 2, "device\0reason\0", BUS_RESULT_NOTHING, method_quarantine },
         { "Release", 1, "device\0", BUS_RESULT_NOTHING, method_release },
         { "Reload", 0, "", BUS_RESULT_NOTHING, method_reload },
+        { "Renew", 0, "", BUS_RESULT_NOTHING, method_renew },
         { NULL },
 };
 

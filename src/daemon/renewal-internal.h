@@ -25,11 +25,13 @@ struct Renewal {
         Est *est;
         unsigned failures; /* in a row */
         usec_t ask_at;     /* CLOCK_BOOTTIME, not before */
+        bool wanted;       /* now, by the operator */
 
         IdentityCandidate *candidate;
         Credential *credential; /* of the candidate */
         bool trying;            /* a trial is under way */
         bool told;              /* that it waits for the upstream */
+        unsigned tries;         /* in a row that found no upstream */
         unsigned doubts;        /* trials in a row that ended without a word */
         usec_t try_at;          /* CLOCK_BOOTTIME, not before */
 

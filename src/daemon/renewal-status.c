@@ -43,6 +43,8 @@ static const char *coarse(usec_t t, char ret[static USEC_FORMAT_MAX])
         usec_t unit = t >= USEC_PER_DAY    ? USEC_PER_DAY
                       : t >= USEC_PER_HOUR ? USEC_PER_MIN
                                            : USEC_PER_SEC;
+        if (t < unit)
+                return "a moment";
         return usec_format_span(t / unit * unit, ret);
 }
 

@@ -74,6 +74,28 @@ static void failed(Renewal *r, const char *reason)
                     reason);
 }
 
+/* Whether the certificate is to be renewed, and nobody is at it. */
+static bool may_ask(const Renewal *r, const Lifetime *l)
+{
+        const Settings *s = r->gateway->settings;
+        usec_t now = now_realtime();
+        return !r->candidate && !r->est && s->enrollment.server &&
+               (r->wanted || (lifetime_validity(l, now) != VALIDITY_NOT_YET &&
+                              now >= renewal_due(l, s->enrollment.renew_at, r->jitter)));
+}
+
+/* The next look: when something is due, and often enough for a clock that jumps. */
+static int arm(Renewal *r)
+{
+        Lifetime l = renewal_lifetime(r);
+        usec_t at = usec_add(now_boottime(), renewal_tick(&l));
+        if (r->candidate && !r->trying)
+                at = MIN(at, r->try_at);
+        else if (may_ask(r, &l))
+                at = MIN(at, MAX(r->ask_at, now_boottime() + USEC_PER_MSEC));
+        return loop_timer_arm(r->timer, at);
+}
+
 /* ---- the candidate ---- */
 
 static void forget_candidate(Renewal *r)
@@ -81,7 +103,7 @@ static void forget_candidate(Renewal *r)
         if (r->trying)
                 uplink_stop_trial(r->gateway->uplink);
         r->trying = r->told = false;
-        r->doubts = 0;
+        r->doubts = r->tries = 0;
         r->credential = credential_unref(r->credential);
         r->candidate = identity_candidate_free(r->candidate);
 }
@@ -119,7 +141,8 @@ static void promote(Renewal *r)
 static void wait_for_upstream(Renewal *r, const char *reason)
 {
         r->doubts = 0;
-        r->try_at = usec_add(now_boottime(), r->told ? TRY_MAX : TRY_FIRST);
+        r->try_at = usec_add(now_boottime(), MIN(TRY_FIRST << MIN(r->tries, 16U), TRY_MAX));
+        r->tries++;
         if (!r->told)
                 log_message(LOG_NOTICE, LOG_FIELDS({ "REASON", reason }),
                             "The new certificate of the identity waits until the upstream can be "
@@ -160,6 +183,7 @@ static void on_tried(UplinkVerdict verdict, const char *reason, void *userdata)
                 wait_for_upstream(r, reason);
                 break;
         }
+        arm(r);
 }
 
 static void try_candidate(Renewal *r)
@@ -230,6 +254,7 @@ static void on_answer(const EstResult *result, void *userdata)
                 check_new(r, result->pem);
         else
                 failed(r, result->reason);
+        arm(r);
 }
 
 static void ask(Renewal *r)
@@ -247,6 +272,7 @@ static void ask(Renewal *r)
                 .renewal = true,
                 .patience = PATIENCE,
         };
+        r->wanted = false;
         if (est_start(&p, on_answer, r, &r->est, &reason) < 0) {
                 failed(r, reason.text);
                 return;
@@ -257,28 +283,16 @@ static void ask(Renewal *r)
                 set_state(r, RENEWAL_ASKING, "");
 }
 
-static bool is_due(const Renewal *r, const Lifetime *l)
-{
-        const Settings *s = r->gateway->settings;
-        usec_t now = now_realtime();
-        return s->enrollment.server && now_boottime() >= r->ask_at &&
-               lifetime_validity(l, now) != VALIDITY_NOT_YET &&
-               now >= renewal_due(l, s->enrollment.renew_at, r->jitter);
-}
-
 static int on_tick(void *userdata)
 {
         Renewal *r = userdata;
         Lifetime l = renewal_lifetime(r);
-        int e = loop_timer_arm_relative(r->timer, renewal_tick(&l));
-        if (e < 0)
-                return e;
         if (r->candidate && !r->trying && now_boottime() >= r->try_at)
                 try_candidate(r);
-        else if (!r->candidate && !r->est && is_due(r, &l))
+        else if (may_ask(r, &l) && now_boottime() >= r->ask_at)
                 ask(r);
         renewal_warn(r);
-        return 0;
+        return arm(r);
 }
 
 /* ---- from outside ---- */
@@ -296,6 +310,22 @@ void renewal_stop(Renewal *r)
         renewal_stop_trial(r);
         r->est = est_cancel(r->est);
         r->timer = loop_source_free(r->timer);
+}
+
+int renewal_begin(Renewal *r, const char **ret_message)
+{
+        if (!r->gateway->settings->enrollment.server) {
+                *ret_message = "no EST server is configured: see Server= of [Enrollment]";
+                return -ENOTSUP;
+        }
+        if (!r->timer || r->candidate || r->est) {
+                *ret_message = "a new certificate is under way already; sallyportctl status tells "
+                               "how it goes";
+                return -EBUSY;
+        }
+        r->wanted = true;
+        r->ask_at = 0;
+        return loop_timer_arm_relative(r->timer, 0);
 }
 
 void renewal_reloaded(Renewal *r)

@@ -18,6 +18,9 @@ Renewal *renewal_free(Renewal *r);
 
 /* The daemon is about to end: nothing begins any more. */
 void renewal_stop(Renewal *r);
+/* Whatever the share of the lifetime. -ENOTSUP: there is no EST server; -EBUSY: a new certificate
+ * is under way; with half a sentence. */
+int renewal_begin(Renewal *r, const char **ret_message);
 /* After a reload: a certificate that somebody has installed; what was mended may be tried now. */
 void renewal_reloaded(Renewal *r);
 /* The upstream is about to become another: a trial there says nothing any more. */

@@ -267,6 +267,8 @@ static void ask(Est *e)
                 .post = post,
                 .body = post ? bytes_from_str(e->request) : BYTES(NULL, 0),
                 .content_type = post ? "application/pkcs10" : NULL,
+                /* RFC 8951 does without, servers of RFC 7030 may not. */
+                .content_encoding = post ? "base64" : NULL,
                 .maximum = e->step == STEP_CSRATTRS ? ATTRIBUTES_MAX : BODY_MAX,
         };
         Reason why;

@@ -221,6 +221,7 @@ int http_describe(Http *h, const HttpRequest *r, Reason *reason)
         h->easy = curl_easy_init();
         if (!h->easy || (r->ca && !h->ca) || add_header(h, "Accept", r->accept) < 0 ||
             add_header(h, "Content-Type", r->content_type) < 0 ||
+            add_header(h, "Content-Transfer-Encoding", r->content_encoding) < 0 ||
             add_header(h, "If-None-Match", r->etag) < 0 || !set_rest(h, r) || !set_body(h, r) ||
             !set_user(h, r->user) || (tls && !set_tls(h, r)))
                 return reason_set(reason, -EINVAL, "The request to %s cannot be made", r->url);

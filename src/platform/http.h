@@ -27,6 +27,7 @@ typedef struct HttpRequest {
         bool post;          /* `body` goes there */
         Bytes body;
         const char *content_type;
+        const char *content_encoding; /* Content-Transfer-Encoding, for servers that want one */
         const char *etag;       /* of the copy that is known: 304 when it still holds; or NULL */
         size_t maximum;         /* bytes that the answer's body may have */
         usec_t connect_timeout; /* until the TLS handshake is done; 20 s */

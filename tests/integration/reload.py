@@ -35,6 +35,20 @@ def changed(lab, name, change):
             os.chmod(path, 0o644)
 
 
+DROP_IN = "sallyport.conf.d/settings.conf"
+
+
+@contextlib.contextmanager
+def configured(lab, text):
+    """The lab's configuration with more, for as long as it takes: what a reload puts in force."""
+    try:
+        with changed(lab, DROP_IN, lambda _: text):
+            lab.run("gw", "sallyportctl", "reload")
+            yield
+    finally:
+        lab.run("gw", "sallyportctl", "reload")
+
+
 def reload(lab, expect=None):
     """Reloads; with `expect` it has to be refused with these words."""
     p = lab.run("gw", "sallyportctl", "reload", ok=expect is None)

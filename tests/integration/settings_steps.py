@@ -12,26 +12,15 @@ import time
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+import renewal_steps
 from hostile_coap import Firmware, dtls
 from hostile_mqtt import OK
 from lab import check, wait_until
 from peers import (PLANT, POST, Reasons, begin, codes, connect, end, gateway_tls, message,
                    packets, publish, raw, told)
-from reload import changed
+from reload import DROP_IN, changed, configured
 from steps import GATEWAY, INTERNET, PROBE, UPSTREAM, coap, device, mqtt
 
-DROP_IN = "sallyport.conf.d/settings.conf"
-
-
-@contextlib.contextmanager
-def configured(lab, text):
-    """The lab's configuration with more, for as long as it takes: what a reload puts in force."""
-    try:
-        with changed(lab, DROP_IN, lambda _: text):
-            lab.run("gw", "sallyportctl", "reload")
-            yield
-    finally:
-        lab.run("gw", "sallyportctl", "reload")
 
 
 @contextlib.contextmanager
@@ -403,4 +392,5 @@ def nonces(lab):
         lab.say("late: 4.09; in time: 2.04")
 
 
-STEPS = [listen, limits, leaf, uplink, store, log_level, services, telemetry, pin, egress, nonces]
+STEPS = [listen, limits, leaf, uplink, store, log_level, services, telemetry, pin, egress, nonces,
+         *renewal_steps.STEPS]

@@ -62,7 +62,7 @@ static void run(const char *const *argv, const char *output)
                 fail_msg("%s failed, see %s", argv[0], output);
 }
 
-static uint16_t free_port(void)
+uint16_t free_port(void)
 {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

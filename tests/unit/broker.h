@@ -41,6 +41,8 @@ pid_t broker_subscriber(Broker *b, const char *topic, const char *format, const 
 /* A message into the broker by mosquitto_pub. */
 void broker_publish(Broker *b, const char *topic, const char *payload, const char *more);
 
+/* Of TCP on loopback, where nothing listens. */
+uint16_t free_port(void);
 /* Occurrences of `text` in the file. */
 size_t file_count(const char *path, const char *text);
 void file_wait(const char *path, const char *text);

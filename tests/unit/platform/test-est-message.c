@@ -54,6 +54,39 @@ static void example(void **state)
         assert_non_null(strstr(a.cannot, "another kind (secp384r1)"));
 }
 
+/* What a server answered to simpleenroll: RFC 7030 appendix A.3. */
+static void answer(void **state)
+{
+        static const char text[] =
+                "MIIDOAYJKoZIhvcNAQcCoIIDKTCCAyUCAQExADALBgkqhkiG9w0BBwGgggMLMIID\n"
+                "BzCCAe+gAwIBAgIBFTANBgkqhkiG9w0BAQUFADAbMRkwFwYDVQQDExBlc3RFeGFt\n"
+                "cGxlQ0EgTndOMB4XDTEzMDUwOTIzMTU1M1oXDTE0MDUwOTIzMTU1M1owHzEdMBsG\n"
+                "A1UEAxMUZGVtb3N0ZXA0IDEzNjgxNDEzNTIwggEiMA0GCSqGSIb3DQEBAQUAA4IB\n"
+                "DwAwggEKAoIBAQClNp+kdz+Nj8XpEp9kaumWxDZ3eFYJpQKz9ddD5e5OzUeCm103\n"
+                "ZIXQIxc0eVtMCatnRr3dnZRCAxGjwbqoB3eKt29/XSQffVv+odbyw0WdkQOIbntC\n"
+                "Qry8YdcBZ+8LjI/N7M2krmjmoSLmLwU2V4aNKf0YMLR5Krmah3Ik31jmYCSvwTnv\n"
+                "6mx6pr2pTJ82JavhTEIIt/fAYq1RYhkM1CXoBL+yhEoDanN7TzC94skfS3VV+f53\n"
+                "J9SkUxTYcy1Rw0k3VXfxWwy+cSKEPREl7I6k0YeKtDEVAgBIEYM/L1S69RXTLuji\n"
+                "rwnqSRjOquzkAkD31BE961KZCxeYGrhxaR4PAgMBAAGjUjBQMA4GA1UdDwEB/wQE\n"
+                "AwIEsDAdBgNVHQ4EFgQU/qDdB6ii6icQ8wGMXvy1jfE4xtUwHwYDVR0jBBgwFoAU\n"
+                "scRp5lujBKfYl6OLO7+5arIyQjwwDQYJKoZIhvcNAQEFBQADggEBACmxg1hvL6+7\n"
+                "a+lFTARoxainBx5gxdZ9omSb0L+qL+4PDvg/+KHzKsDnMCrcU6M4YP5n0EDKmGa6\n"
+                "4lY8fbET4tt7juJg6ixb95/760Th0vuctwkGr6+D6ETTfqyHnrbhX3lAhnB+0Ja7\n"
+                "o1gv4CWxh1I8aRaTXdpOHORvN0SMXdcrlCys2vrtOl+LjR2a3kajJO6eQ5leOdzF\n"
+                "QlZfOPhaLWen0e2BLNJI0vsC2Fa+2LMCnfC38XfGALa5A8e7fNHXWZBjXZLBCza3\n"
+                "rEs9Mlh2CjA/ocSC/WxmMvd+Eqnt/FpggRy+F8IZSRvBaRUCtGE1lgDmu6AFUxce\n"
+                "R4POrT2xz8ChADEA\n";
+        Reason reason = { "" };
+        char name[64];
+        _cleanup_(x509_stack_freep) STACK_OF(X509) *list = NULL;
+        if (!est_read_certificates(bytes_from_str(text), &list, &reason))
+                fail_msg("%s", reason.text);
+        assert_int_equal(sk_X509_num(list), 1);
+        X509_NAME_get_text_by_NID(X509_get_subject_name(sk_X509_value(list, 0)), NID_commonName,
+                                  name, sizeof(name));
+        assert_string_equal(name, "demostep4 1368141352");
+}
+
 typedef struct Case {
         const char *hex; /* of the list's content, below 128 bytes */
         bool readable;
@@ -109,6 +142,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(base64),
                 cmocka_unit_test(example),
+                cmocka_unit_test(answer),
                 cmocka_unit_test(attributes),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

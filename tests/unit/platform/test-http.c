@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "../unit.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <systemd/sd-event.h>
 
 #include "../broker.h"
@@ -195,22 +192,11 @@ static void wrong_server(void **state)
         credential_unref(r.credential);
 }
 
-static uint16_t closed_port(void)
-{
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        socklen_t len = sizeof(a);
-        assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-        assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-        close(fd);
-        return ntohs(a.sin_port);
-}
-
 static void nobody(void **state)
 {
         Fixture *f = *state;
         char text[128];
-        snprintf(text, sizeof(text), "https://127.0.0.1:%u/", closed_port());
+        snprintf(text, sizeof(text), "https://127.0.0.1:%u/", free_port());
         HttpRequest r = request_for(f, "/ok");
         r.url = text;
         get_fails(f, &r, "cannot connect to 127.0.0.1 port ");
