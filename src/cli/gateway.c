@@ -99,6 +99,10 @@ static void show_doors(const json_t *trust, const json_t *handshakes)
                            view_true(trust, "overdue") ? view_toned(TONE_WARN, "overdue since")
                                                        : "the next is due",
                            view_string(trust, "next_update", "at no time"));
+        const json_t *fetch = json_object_get(trust, "fetch");
+        if (json_object_get(fetch, "error"))
+                view_field("", "%s from %s: %s", view_toned(TONE_WARN, "no list"),
+                           view_string(fetch, "url", "?"), view_string(fetch, "error", "?"));
         view_field("handshakes", "MQTT %lld full, %lld resumed; CoAP %lld full, %lld resumed",
                    (long long)view_integer(mqtt, "full"), (long long)view_integer(mqtt, "resumed"),
                    (long long)view_integer(coap, "full"), (long long)view_integer(coap, "resumed"));

@@ -68,6 +68,14 @@ static void finish_enrollment(Config *c)
                 missing(c, o, "CA", ", but Server= is: name the PEM file with the EST server's CA");
 }
 
+static void finish_crl(Config *c)
+{
+        const Settings *s = c->settings;
+        if (s->crl.url && startswith(s->crl.url, "https://") && !s->crl.ca)
+                missing(c, &c->gateway[SECTION_DEVICES], "CRLURLCA",
+                        ", but CRLURL= is https: name the PEM file with the CA of its server");
+}
+
 /* What else than its packet a message has in the store. */
 #define RECORD_EXTRA 1024
 
@@ -90,6 +98,7 @@ static void finish_gateway(Config *c)
         finish_names(c);
         finish_upstream(c);
         finish_enrollment(c);
+        finish_crl(c);
         finish_store(c);
         const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
         if (s->mqtt.listen.n == 0 && s->coap.listen.n == 0)

@@ -87,6 +87,13 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "PEM file with the CA certificates that devices' certificates chain to." },
                 { "CRL", &config_paths, S(devices_crl), 0, 0, NULL,
                   "Files with revocation lists of these CAs, in PEM or DER. May be given several times." },
+                { "CRLURL", &config_url, S(crl.url), 0, 0, NULL,
+                  "Where such a list is to be had, in DER, or in PEM lists of several CAs. What was\n"
+                  "fetched last is kept and counts like the files of CRL=." },
+                { "CRLURLCA", &config_path, S(crl.ca), 0, 0, NULL,
+                  "PEM file with the CA certificates for the server. Must be set with an https URL." },
+                { "CRLInterval", &config_span, S(crl.interval), USEC_PER_MIN, 7 * USEC_PER_DAY, "1h",
+                  "How often to fetch it." },
         } },
         [SECTION_UPSTREAM] = { "Upstream", false, "The MQTT server that takes what devices send.", {
                 { "Address", &config_host_port, S(upstream), 0, 0, NULL,

@@ -85,6 +85,20 @@ static int parse_label(const ConfigKey *k, const char *value, void *field)
         return device_name_valid(value) && value[0] != '.' ? set_string(field, value) : -EINVAL;
 }
 
+static int parse_url(const ConfigKey *k, const char *value, void *field)
+{
+        const char *host = startswith(value, "https://");
+        if (!host)
+                host = startswith(value, "http://");
+        if (!host || strcspn(host, "/@?#\\") == 0 || strlen(value) > 1000)
+                return -EINVAL;
+        for (const char *c = host; *c; c++)
+                if (*c <= ' ' || *c > '~' || strchr("@#\\\"<>", *c))
+                        return -EINVAL;
+        return set_string(field, value);
+}
+
+const ConfigType config_url = { "http://HOST/PATH or https://HOST/PATH", parse_url, reset_string };
 const ConfigType config_server = { "https://HOST or https://HOST:PORT", parse_server,
                                    reset_string };
 const ConfigType config_label = { "a word of 1 to 64 letters, digits, '.', '_' and '-'",

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/crl-fetch.h"
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
 #include "daemon/reload.h"
@@ -121,9 +122,10 @@ static json_t *trust_status(Gateway *g)
                 next[0] = '\0';
         else
                 usec_format_utc(f.next_update, next);
-        return json_pack("{s:I, s:I, s:I, s:s*, s:b}", "authorities", (json_int_t)f.authorities,
-                         "lists", (json_int_t)f.lists, "revoked", (json_int_t)f.revoked,
-                         "next_update", *next ? next : NULL, "overdue", f.next_update < now);
+        return json_pack("{s:I, s:I, s:I, s:s*, s:b, s:o}", "authorities",
+                         (json_int_t)f.authorities, "lists", (json_int_t)f.lists, "revoked",
+                         (json_int_t)f.revoked, "next_update", *next ? next : NULL, "overdue",
+                         f.next_update < now, "fetch", crl_fetch_status(g->crl_fetch));
 }
 
 static json_t *filter_status(Gateway *g)

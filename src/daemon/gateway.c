@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/control.h"
+#include "daemon/crl-fetch.h"
 #include "daemon/evidence.h"
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
@@ -429,6 +430,9 @@ static int start(Gateway *g)
         r = renewal_new(g, &g->renewal);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the renewal of the certificate");
+        r = crl_fetch_new(g, &g->crl_fetch);
+        if (r < 0)
+                return log_error_errno(r, "Cannot set up the fetching of revocation lists");
         r = control_serve(g, on_settled, &g->bus);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the control interface");
@@ -504,6 +508,7 @@ Gateway *gateway_free(Gateway *g)
         reports_free(g->reports);
         submissions_free(g->submissions);
         let_go_of_identity(g);
+        crl_fetch_free(g->crl_fetch);
         trusted_free(g->trusted);
         enforcer_free(g->enforcer);
         registry_free(g->registry);

@@ -19,6 +19,7 @@ typedef struct Attest Attest;
 typedef struct Reports Reports;
 typedef struct Submissions Submissions;
 typedef struct Trusted Trusted;
+typedef struct CrlFetch CrlFetch;
 typedef struct Renewal Renewal;
 typedef struct IngressMqtt IngressMqtt;
 typedef struct IngressCoap IngressCoap;
@@ -35,6 +36,7 @@ typedef struct Gateway {
         Credential *client_credential; /* towards upstream: signs in the TPM */
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Trusted *trusted;
+        CrlFetch *crl_fetch;
         Renewal *renewal; /* of the identity's certificate */
         Registry *registry;
         Store *store;

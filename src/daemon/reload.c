@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "daemon/crl-fetch.h"
 #include "daemon/evidence.h"
 #include "daemon/references.h"
 #include "daemon/renewal.h"
@@ -149,6 +150,7 @@ static void commit(Gateway *g, Change *c)
         if (c->upstream)
                 reload_upstream(g);
         renewal_reloaded(g->renewal);
+        crl_fetch_reloaded(g->crl_fetch);
         if (fiber_spawn(take_policies, g->identity) < 0)
                 log_warning("No memory to read the policies anew, ignoring");
 }

@@ -57,6 +57,8 @@ Settings *settings_free(Settings *s)
                 s->enrollment.ca,
                 s->enrollment.label,
                 s->enrollment.user_file,
+                s->crl.url,
+                s->crl.ca,
         };
         for (size_t i = 0; i < ELEMENTSOF(strings); i++)
                 free(strings[i]);

@@ -71,6 +71,11 @@ typedef struct Settings {
 
         char *devices_ca;  /* PEM file */
         Words devices_crl; /* PEM or DER files */
+        struct {
+                char *url; /* http:// or https://; NULL: nothing is fetched */
+                char *ca;  /* PEM file, for https */
+                usec_t interval;
+        } crl;
 
         struct {
                 char *host; /* NULL: no upstream */

@@ -291,4 +291,75 @@ def minimum_tls(lab):
     lab.close()
 
 
-STEPS = [resumption, bad_lists, revocation, authorities, minimum_tls]
+SERVER = """
+import http.server, socketserver
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+socketserver.TCPServer.allow_reuse_address = True
+socketserver.TCPServer(("203.0.113.10", 8080), Files).serve_forever()
+"""
+
+
+def fetched_list(lab):
+    """CRLURL=: a list is fetched and in force without a reload; it stays while its server is away"""
+    folder = os.path.join(lab.dir, "up/lists")
+    os.makedirs(folder, exist_ok=True)
+
+    def publish(content):
+        with open(f"{folder}/new", "wb") as f:
+            f.write(content)
+        os.rename(f"{folder}/new", f"{folder}/devices.crl")
+
+    def fetch():
+        return status(lab)["trust"]["fetch"]
+
+    def again():
+        """As if CRLInterval= had passed: a reload fetches soon."""
+        lab.run("gw", "sallyportctl", "reload", quiet=True)
+
+    publish(revocation_list(lab).encode())
+    server = lab.start("up", "/usr/bin/python3", "-c", f"import os; os.chdir({folder!r})\n{SERVER}",
+                       quiet=True)
+    check(wait_until(lambda: lab.run("up", "bash", "-c", "exec 3<>/dev/tcp/203.0.113.10/8080", ok=False,
+                                     quiet=True).returncode == 0, 10), "the web server does not start")
+    with changed(lab, "sallyport.conf.d/trust.conf",
+                 lambda _: "[Devices]\nCRLURL=http://203.0.113.10:8080/devices.crl\n"):
+        again()
+        check(wait_until(lambda: fetch().get("fetched_seconds") is not None, 10), f"not fetched: {fetch()}")
+        check(status(lab)["trust"]["lists"] == 1, "the list is not in force")
+        subscribers = stay(lab, "dev1"), stay(lab, "dev2")
+        before = {n: connections(lab, ADDRESSES[n]) for n in ("dev1", "dev2")}
+        publish(revocation_list(lab, "dev1").encode())
+        again()
+        check(wait_until(lambda: device(lab, "dev1")["revoked"], 10), f"dev1 is not revoked: {fetch()}")
+        gone(lab, "dev1", "was revoked")
+        check(kept(lab, before) == {"dev2"}, "dev2 lost its connection, or dev1 kept it")
+        lab.say("dev1 is on the list that was fetched: it is out, dev2 is in")
+        for content, words in ((b"nonsense", "not a usable revocation list"),
+                               (revocation_list(lab, authority="foreign").encode(),
+                                "its issuer is not among the authorities")):
+            publish(content)
+            again()
+            check(wait_until(lambda w=words: w in fetch().get("error", ""), 10), f"status: {fetch()}")
+            check(device(lab, "dev1")["revoked"], "nonsense lets dev1 in again")
+        lab.stop(server)
+        again()
+        check(wait_until(lambda: "usable" not in fetch().get("error", "usable")
+                         and "issuer" not in fetch()["error"], 10), f"status: {fetch()}")
+        lab.say(f"the server is away: {fetch()['error']}")
+        lab.service("stop", "daemon")
+        lab.service("start", "daemon")
+        check(status(lab)["trust"]["lists"] == 1, "after a restart the list is gone")
+        p = lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-q", "1", "-t", "t", "-m", "x"), ok=False,
+                    quiet=True)
+        check(p.returncode != 0, "after a restart dev1 is let in")
+        for p in subscribers:
+            lab.stop(p)
+    lab.run("gw", "rm", "-f", "/var/lib/sallyport/devices.crl", quiet=True)
+    lab.service("stop", "daemon")
+    lab.service("start", "daemon")
+    lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-q", "1", "-t", "t", "-m", "x"))
+
+
+STEPS = [resumption, bad_lists, revocation, fetched_list, authorities, minimum_tls]
