@@ -50,7 +50,8 @@ static void posture_changed(DeviceState *d, Posture old, void *userdata)
         Posture now = device_state_effective(d);
         const char *args[] = { d->device->name, posture_to_string(old), posture_to_string(now) };
 
-        int r = enforcer_apply(g->enforcer, d, NULL, NULL);
+        /* Before it is loaded, it will be with what the devices are then. */
+        int r = g->enforcer ? enforcer_apply(g->enforcer, d, NULL, NULL) : 0;
         if (r < 0)
                 log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", d->device->name }),
                                   "Cannot take the posture of %s to the packet filter",
@@ -127,6 +128,9 @@ static int start_filter(Gateway *g)
                                    NULL);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the devices");
+        r = trusted_restore(s, g->registry, loop_now(g->loop));
+        if (r < 0)
+                return r;
         r = enforcer_new(g->loop, &g->enforcer);
         if (r >= 0)
                 r = gateway_load_filter(g, s);

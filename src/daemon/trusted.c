@@ -89,11 +89,14 @@ void trusted_note(Trusted *t, DeviceState *d, const PeerCertificate *certificate
                     "%s shows a certificate that is not revoked (serial %s)", d->device->name,
                     certificate->serial);
         registry_set_revoked(t->gateway->registry, d, false, "", loop_now(t->gateway->loop));
+        trusted_save(t);
 }
 
 void trusted_forget(Trusted *t, const DeviceState *d)
 {
         Shown *s = find(t, d);
+        if (d->revoked) /* it may be gone from what is kept */
+                trusted_save(t);
         if (!s)
                 return;
         hashmap_remove(t->shown, bytes_from_str(s->device));
@@ -107,8 +110,9 @@ void trusted_end_sessions(Gateway *g, DeviceState *d)
                 ingress_coap_forget(g->coap, d);
 }
 
-static void close_device(Gateway *g, DeviceState *d, size_t link)
+static void close_device(Trusted *t, DeviceState *d, size_t link)
 {
+        Gateway *g = t->gateway;
         char reason[REASON_MAX];
         if (d->revoked)
                 return;
@@ -126,6 +130,7 @@ static void close_device(Gateway *g, DeviceState *d, size_t link)
                     "%s is closed: %s", d->device->name, reason);
         attest_forget(g->attest, d);
         registry_set_revoked(g->registry, d, true, reason, loop_now(g->loop));
+        trusted_save(t);
 }
 
 /* What it has shown was shown by somebody who is not known any more. */
@@ -148,7 +153,7 @@ static void review_device(Trusted *t, DeviceState *d, usec_t now)
         TrustOutcome o = s ? trust_check(t->now, &s->chain, now, &link) : TRUST_OK;
         switch (o) {
         case TRUST_REVOKED:
-                close_device(g, d, link);
+                close_device(t, d, link);
                 break;
         case TRUST_NO_ANCHOR:
                 lose(g, d);
@@ -249,6 +254,7 @@ Trusted *trusted_free(Trusted *t)
         if (!t)
                 return NULL;
         job_cancel(t->job);
+        trusted_save_last(t);
         if (t->shown)
                 HASHMAP_FOREACH (i, t->shown) {
                         free(i.value);

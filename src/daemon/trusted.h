@@ -19,11 +19,19 @@ typedef struct Trusted Trusted;
  * configuration names. */
 #define TRUSTED_FETCHED "devices.crl"
 
+/* And who is revoked is kept here. */
+#define TRUSTED_KEPT "revoked"
+
+/* Closes the devices that were revoked when the daemon last ran. Blocks. A negative errno that was
+ * logged. */
+int trusted_restore(const Settings *s, Registry *registry, usec_t now);
+
 /* By the files of `s`. Blocks. A negative errno with the reason. */
 int trusted_load(const Settings *s, Reason *reason, Trust **ret);
 
 /* Loads them for the settings in force. Before the doors are opened. */
 int trusted_new(Gateway *g, Reason *reason, Trusted **ret);
+/* Blocks on what is still to be kept. */
 Trusted *trusted_free(Trusted *t);
 DEFINE_CLEANUP(Trusted, trusted_free)
 /* In force; holds until it is changed. */

@@ -2,6 +2,7 @@
 #include "platform/job.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -115,6 +116,16 @@ int job_start(Loop *loop, const char *name, const JobWork *work, void *data, voi
         }
         *ret = TAKE_PTR(j);
         return 0;
+}
+
+Job *job_join(Job *j)
+{
+        while (j && !atomic_load(&j->shared->finished)) {
+                struct pollfd p = { .fd = j->shared->event_fd, .events = POLLIN };
+                if (poll(&p, 1, -1) < 0 && errno != EINTR)
+                        break;
+        }
+        return job_cancel(j);
 }
 
 Job *job_cancel(Job *j)

@@ -19,6 +19,8 @@ typedef struct JobWork {
  * job ends with the call of `done`. 0, -ENOMEM, -EAGAIN. */
 int job_start(Loop *loop, const char *name, const JobWork *work, void *data, void *userdata,
               Job **ret);
+/* Waits for the thread, and nobody hears of it: at the end of the process alone. Takes NULL. */
+Job *job_join(Job *j);
 /* The thread runs on to its end, and nobody hears of it. Takes NULL. */
 Job *job_cancel(Job *j);
 DEFINE_CLEANUP(Job, job_cancel)

@@ -143,6 +143,7 @@ static int teardown(void **state)
         loop_free(w.gateway.loop);
         log_set_sink(NULL, NULL);
         unlink(pki_path(TRUSTED_FETCHED));
+        unlink(pki_path(TRUSTED_KEPT));
         pki_done();
         return 0;
 }
@@ -257,6 +258,49 @@ static void what_is_cancelled_changes_nothing(void **state)
         assert_false(device("dev1")->revoked);
         name_lists("/nonexistent.crl", NULL);
         assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), -ENOENT);
+}
+
+/* What another run of the daemon knows. */
+static bool restored(const char *name)
+{
+        static const RegistryPort port = { 0 };
+        _cleanup_(registry_freep) Registry *r = NULL;
+        assert_int_equal(registry_new(&port, &r), 0);
+        assert_int_equal(registry_apply(r, w.devices, 2, 1, NULL, NULL), 0);
+        assert_int_equal(trusted_restore(&w.settings, r, 2), 0);
+        const DeviceState *d = registry_get(r, name);
+        assert_true(!d->revoked ||
+                    streq(d->revoked_reason, "its certificate (serial 02) was revoked"));
+        return d->revoked;
+}
+
+static void is_kept_over_a_restart(void **state)
+{
+        assert_false(restored("dev1"));
+        open_trusted();
+        let_in("dev1", &w.root, 2);
+        name_lists(list_of(&w.root, "crl.pem"), NULL);
+        change();
+        for (int i = 0; i < 200 && !restored("dev1"); i++)
+                turn(5 * USEC_PER_MSEC);
+        assert_true(restored("dev1"));
+        assert_false(restored("dev2"));
+        let_in("dev1", &w.root, 4); /* while another is revoked: both are written */
+        let_in("dev2", &w.root, 2);
+        change();
+        w.gateway.trusted = trusted_free(w.gateway.trusted);
+        assert_false(restored("dev1"));
+        assert_true(restored("dev2"));
+}
+
+static void kept_file_that_is_damaged(void **state)
+{
+        static const char text[] = "dev1\n\nnobody its certificate\ndev2 \xff\xfe\n dev1 x";
+        FILE *f = fopen(pki_path(TRUSTED_KEPT), "w");
+        assert_int_equal(fwrite(text, 1, sizeof(text), f), sizeof(text));
+        fclose(f);
+        assert_false(restored("dev1"));
+        assert_false(restored("dev2"));
 }
 
 static void overdue_list(void **state)
@@ -423,12 +467,13 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(a_device_is_revoked), TEST(the_old_certificate_is_revoked),
-                TEST(an_authority_goes),   TEST(what_is_cancelled_changes_nothing),
-                TEST(overdue_list),        TEST(list_becomes_overdue),
-                TEST(fetched_list),        TEST(bad_fetched_list),
-                TEST(older_fetched_list),  TEST(reload_in_between),
-                TEST(end_in_between),      TEST(the_loop_goes_on),
+                TEST(a_device_is_revoked),    TEST(the_old_certificate_is_revoked),
+                TEST(an_authority_goes),      TEST(what_is_cancelled_changes_nothing),
+                TEST(is_kept_over_a_restart), TEST(kept_file_that_is_damaged),
+                TEST(overdue_list),           TEST(list_becomes_overdue),
+                TEST(fetched_list),           TEST(bad_fetched_list),
+                TEST(older_fetched_list),     TEST(reload_in_between),
+                TEST(end_in_between),         TEST(the_loop_goes_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

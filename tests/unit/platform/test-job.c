@@ -105,11 +105,30 @@ static void is_cancelled(void **state)
         loop_free(l);
 }
 
+static void is_joined(void **state)
+{
+        Loop *l;
+        Job *j;
+        heard = 0;
+        atomic_store(&freed, 0);
+        assert_int_equal(loop_new(&l), 0);
+        assert_int_equal(job_start(l, "job", &work, piece(50000), (char *)"me", &j), 0);
+        usec_t began = now_boottime();
+        assert_null(job_join(j));
+        assert_true(now_boottime() - began >= 40 * USEC_PER_MSEC);
+        turn(l, 20 * USEC_PER_MSEC);
+        assert_int_equal(freed, 1);
+        assert_int_equal(heard, 0);
+        assert_null(job_join(NULL));
+        loop_free(l);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(is_done),
                 cmocka_unit_test(is_cancelled),
+                cmocka_unit_test(is_joined),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
