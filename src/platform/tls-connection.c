@@ -68,11 +68,13 @@ int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer
         }
         c->fd = fd;
         SSL_set_accept_state(c->ssl);
+        if (c->key_in_tpm)
+                tls_signing_prepare(c);
         set_socket_options(fd);
         list_append(&s->connections, &c->node);
         s->n_connections++;
         s->n_handshakes++;
-        tls_server_watch(s, c, 0, s->config.handshake_timeout);
+        tls_server_watch(s, c, TLS_HANDSHAKES, s->config.handshake_timeout);
         return 0;
 }
 
@@ -117,7 +119,7 @@ static void linger(TlsConnection *c)
                 die(c);
                 return;
         }
-        tls_server_watch(c->server, c, 1, LINGER_TIMEOUT);
+        tls_server_watch(c->server, c, TLS_GOODBYES, LINGER_TIMEOUT);
         set_events(c, LOOP_READ);
 }
 
@@ -369,10 +371,13 @@ static int on_io(int fd, unsigned events, void *userdata)
 
 void tls_connection_turn(TlsConnection *c)
 {
+        if (c->stage == TLS_DEAD)
+                tls_signing_cancel(c);
         if (c->on_fiber)
                 return;
         if (c->step_done) {
                 c->step_done = false;
+                tls_signing_done(c);
                 if (c->stage == TLS_HANDSHAKE)
                         step_finish(c);
         }
@@ -439,6 +444,6 @@ void tls_connection_close(TlsConnection *c)
                 return;
         c->stage = TLS_FLUSHING;
         set_events(c, 0);
-        tls_server_watch(c->server, c, 1, LINGER_TIMEOUT);
+        tls_server_watch(c->server, c, TLS_GOODBYES, LINGER_TIMEOUT);
         tls_server_schedule(c->server, c);
 }

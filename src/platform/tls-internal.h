@@ -6,8 +6,17 @@
 #include <openssl/ssl.h>
 
 #include "base/list.h"
+#include "platform/fiber.h"
 #include "platform/handshake.h"
 #include "platform/tls.h"
+
+/* Each in order of time; the third without a deadline. */
+enum {
+        TLS_HANDSHAKES,
+        TLS_GOODBYES,
+        TLS_WAITS_FOR_US, /* handshakes that wait for the TPM, or sign in it */
+        TLS_DEADLINES,
+};
 
 struct TlsServer {
         Loop *loop;
@@ -26,9 +35,10 @@ struct TlsServer {
         LoopSource *timer; /* every second while something has a deadline */
         bool ticking;      /* the timer is armed */
         List connections, ready;
-        List deadlines[2]; /* of handshakes, of goodbyes: each in order of time */
+        List deadlines[TLS_DEADLINES];
         size_t n_connections, n_handshakes;
         size_t n_strangers; /* refused, and lingering */
+        size_t n_signing;   /* in the TPM */
 };
 
 typedef enum TlsStage {
@@ -57,6 +67,8 @@ struct TlsConnection {
         bool key_in_tpm; /* so that its handshake needs a fiber */
         bool on_fiber;   /* its handshake runs on a fiber: hands off */
         bool step_done;  /* that fiber has ended */
+        bool signing;    /* one of n_signing */
+        Fiber *waiting;  /* until it may sign */
         int step_result;
         int step_want;                /* what it waits for: SSL_READING ... */
         char reason[32], detail[128]; /* when the step failed */
@@ -74,9 +86,16 @@ TlsConnection *tls_connection_free(TlsConnection *c);
 void tls_connection_turn(TlsConnection *c);
 void tls_connection_expired(TlsConnection *c);
 
+/* tls-signing.c: for connections whose key is in the TPM. */
+void tls_signing_prepare(TlsConnection *c);
+/* Its step has ended: the next may sign. */
+void tls_signing_done(TlsConnection *c);
+/* It is dead, and need not wait on. */
+void tls_signing_cancel(TlsConnection *c);
+
 /* tls-server.c */
 void tls_server_schedule(TlsServer *s, TlsConnection *c);
-/* Puts a connection under a deadline; `list` 0 for handshakes, 1 for goodbyes. */
+/* Puts a connection under a deadline; `list`: TLS_HANDSHAKES or TLS_GOODBYES. */
 void tls_server_watch(TlsServer *s, TlsConnection *c, unsigned list, usec_t span);
 /* One less: accepting may go on. */
 void tls_server_release(TlsServer *s, bool handshake);

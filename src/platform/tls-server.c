@@ -92,13 +92,14 @@ static int on_timer(void *userdata)
         TlsServer *s = userdata;
         usec_t now = now_boottime();
         s->ticking = false;
-        expire(&s->deadlines[0], now);
-        expire(&s->deadlines[1], now);
+        expire(&s->deadlines[TLS_HANDSHAKES], now);
+        expire(&s->deadlines[TLS_GOODBYES], now);
         if (s->starved > 0 && now >= s->starved + STARVED_WAIT) {
                 s->starved = 0;
                 tls_server_release(s, false);
         }
-        if (s->starved > 0 || !list_empty(&s->deadlines[0]) || !list_empty(&s->deadlines[1]))
+        if (s->starved > 0 || !list_empty(&s->deadlines[TLS_HANDSHAKES]) ||
+            !list_empty(&s->deadlines[TLS_GOODBYES]))
                 tick(s);
         return 0;
 }
@@ -209,8 +210,8 @@ int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPor
         list_init(&s->listeners);
         list_init(&s->connections);
         list_init(&s->ready);
-        list_init(&s->deadlines[0]);
-        list_init(&s->deadlines[1]);
+        for (size_t i = 0; i < TLS_DEADLINES; i++)
+                list_init(&s->deadlines[i]);
         int r = handshakes_init(&s->handshakes, loop);
         if (r < 0)
                 return reason_set(reason, r, "Cannot make keys for session tickets: %s",
@@ -249,6 +250,8 @@ TlsServer *tls_server_free(TlsServer *s)
                 listener_free(LIST_ENTRY(i, Listener, node));
         LIST_FOREACH_SAFE (j, &s->connections) {
                 TlsConnection *c = LIST_ENTRY(j, TlsConnection, node);
+                c->stage = TLS_DEAD;
+                tls_signing_cancel(c);
                 if (!c->on_fiber) /* else its stack still stands on it, for good */
                         tls_connection_free(c);
         }

@@ -27,7 +27,7 @@ typedef struct TlsServerConfig {
         /* Of these, and of connections that are being closed, how many of one address: a slow peer
          * must not keep the others waiting. 0: no bound of its own. */
         size_t handshakes_per_address;
-        usec_t handshake_timeout;
+        usec_t handshake_timeout;     /* the peer's: waiting for the TPM does not count */
         size_t input_max, output_max; /* bytes, for each connection */
 } TlsServerConfig;
 
