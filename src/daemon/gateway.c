@@ -128,7 +128,7 @@ static int start_filter(Gateway *g)
                                    NULL);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the devices");
-        r = trusted_restore(s, g->registry, loop_now(g->loop));
+        r = trusted_restore(s, g->registry, loop_now(g->loop), &g->revoked_generation);
         if (r < 0)
                 return r;
         r = enforcer_new(g->loop, &g->enforcer);
@@ -180,10 +180,7 @@ static int start_store(Gateway *g)
         if (asprintf(&directory, "%s/store", g->settings->state_directory) < 0)
                 return -ENOMEM;
         int r = store_open(g->loop, directory, g->settings->store_maximum_size, &g->store);
-        if (r < 0)
-                return log_error_errno(r, "Cannot open the store in %s", directory);
-        r = state_anchor_new(g, &g->anchor);
-        return r < 0 ? log_error_errno(r, "Cannot watch over the state on the disk") : 0;
+        return r < 0 ? log_error_errno(r, "Cannot open the store in %s", directory) : 0;
 }
 
 MqttClientConfig gateway_upstream(const Settings *s)
@@ -431,6 +428,9 @@ static int start(Gateway *g)
         if ((r = start_filter(g)) < 0 || (r = start_identity(g)) < 0 || (r = start_store(g)) < 0 ||
             (r = start_uplink(g)) < 0 || (r = start_attestation(g)) < 0 || (r = start_doors(g)) < 0)
                 return r;
+        r = state_anchor_new(g, &g->anchor);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch over the state on the disk");
         r = renewal_new(g, &g->renewal);
         if (r < 0)
                 return log_error_errno(r, "Cannot set up the renewal of the certificate");
@@ -475,7 +475,7 @@ void gateway_stop(Gateway *g)
         renewal_stop(g->renewal); /* it begins nothing new with the TPM */
         if (g->stop_until == 0) {
                 g->stop_until = usec_add(now_boottime(), STOP_MAX);
-                state_anchor_stop(g->anchor);
+                state_anchor_note(g->anchor);
         }
         if (loop_timer_arm_relative(g->stop, 0) < 0)
                 loop_exit(g->loop, 0);

@@ -37,7 +37,8 @@ typedef struct Gateway {
         Minter *minter;                /* towards devices; NULL where the TPM key itself serves */
         Trusted *trusted;
         CrlFetch *crl_fetch;
-        Renewal *renewal; /* of the identity's certificate */
+        uint64_t revoked_generation; /* how often the file of who is revoked was written */
+        Renewal *renewal;            /* of the identity's certificate */
         Registry *registry;
         Store *store;
         StateAnchor *anchor;

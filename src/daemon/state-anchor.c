@@ -6,55 +6,82 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/trusted.h"
 #include "platform/anchor.h"
 #include "platform/fiber.h"
 
 #define INTERVAL (6 * USEC_PER_HOUR) /* some 15,000 increments in ten years */
 #define RETRY    (10 * USEC_PER_MIN)
 
-/* What is noted of the store: which one it is, and the highest record that it ever had. */
-#define MARK_STORE "store"
-#define MARK_LAST  "store-last-record"
+/* What is noted, and what it means when it is not as it was. */
+enum {
+        STORE_FILE,  /* which store it is */
+        LAST_RECORD, /* the highest that it ever had */
+        REVOKED,     /* how often the file of who is revoked was written */
+        LIST,        /* when the fetched revocation list was made */
+        THINGS,
+};
+
+static const struct {
+        const char *name;
+        bool may_grow, may_vanish;
+        const char *otherwise;
+} things[THINGS] = {
+        [STORE_FILE] = { "store", false, false,
+                         "the store is another one than this gateway left: it was replaced, "
+                         "removed or damaged" },
+        [LAST_RECORD] = { "store-last-record", true, false, "the store is an older copy" },
+        [REVOKED] = { "revoked", true, false,
+                      "the file of who is revoked is an older copy, or is gone" },
+        [LIST] = { "revocation-list", true, true, "the fetched revocation list is an older copy" },
+};
 
 struct StateAnchor {
         Gateway *gateway;
         Anchor *anchor;
         LoopSource *timer;
         bool busy;     /* a fiber notes */
+        bool again;    /* once more, then */
         bool replaced; /* what was found at the start is not what was left */
         Reason found;  /* a sentence on that */
         Reason failed; /* why the last note could not be taken, or "" */
 };
 
-static int take_marks(const StateAnchor *a, AnchorMarks *ret)
+static void take_marks(const StateAnchor *a, AnchorMarks *ret)
 {
-        StoreStats s;
-        *ret = (AnchorMarks){ 0 };
-        store_stats(a->gateway->store, &s);
-        int r = anchor_mark(ret, MARK_STORE, store_epoch(a->gateway->store));
-        return r < 0 ? r : anchor_mark(ret, MARK_LAST, s.last_id);
+        const Gateway *g = a->gateway;
+        StoreStats store;
+        TrustFacts trust;
+        store_stats(g->store, &store);
+        trust_facts(trusted_now(g->trusted), now_realtime(), &trust);
+        const uint64_t values[THINGS] = {
+                [STORE_FILE] = store_epoch(g->store),
+                [LAST_RECORD] = store.last_id,
+                [REVOKED] = g->revoked_generation,
+                [LIST] = trust.fetched,
+        };
+        *ret = (AnchorMarks){ .n = THINGS };
+        for (size_t i = 0; i < THINGS; i++) {
+                snprintf(ret->marks[i].name, sizeof(ret->marks[i].name), "%s", things[i].name);
+                ret->marks[i].value = values[i];
+        }
 }
 
-/* The store against a genuine note. */
-static bool store_replaced(StateAnchor *a, const AnchorMarks *noted)
+/* What is there against a genuine note. */
+static bool anything_replaced(StateAnchor *a, const AnchorMarks *noted)
 {
         AnchorMarks now;
-        const AnchorMark *store = anchor_find(noted, MARK_STORE);
-        const AnchorMark *last = anchor_find(noted, MARK_LAST);
-        if (take_marks(a, &now) < 0 || !store || !last)
-                return false;
-        if (store->value != now.marks[0].value)
-                reason_set(&a->found, 0,
-                           "the store is another one than this gateway left: it was replaced, "
-                           "removed or damaged");
-        else if (now.marks[1].value < last->value)
-                reason_set(&a->found, 0,
-                           "the store is an older copy: it ends with record %llu, and had come to "
-                           "%llu",
-                           (unsigned long long)now.marks[1].value, (unsigned long long)last->value);
-        else
-                return false;
-        return true;
+        take_marks(a, &now);
+        for (size_t i = 0; i < THINGS; i++) {
+                const AnchorMark *was = anchor_find(noted, things[i].name);
+                uint64_t is = now.marks[i].value;
+                if (!was || is == was->value || (things[i].may_grow && is > was->value) ||
+                    (things[i].may_vanish && is == 0))
+                        continue;
+                reason_set(&a->found, 0, "%s", things[i].otherwise);
+                return true;
+        }
+        return false;
 }
 
 static void judge(StateAnchor *a, AnchorState state, const AnchorMarks *noted)
@@ -64,7 +91,7 @@ static void judge(StateAnchor *a, AnchorState state, const AnchorMarks *noted)
                 reason_set(&a->found, 0, "noted for the first time");
                 break;
         case ANCHOR_CURRENT:
-                a->replaced = store_replaced(a, noted);
+                a->replaced = anything_replaced(a, noted);
                 if (!a->replaced)
                         reason_set(&a->found, 0, "as it was left");
                 break;
@@ -122,9 +149,8 @@ static int note(StateAnchor *a)
 {
         AnchorMarks marks;
         Reason reason = { "" };
-        int r = take_marks(a, &marks);
-        if (r == 0)
-                r = anchor_write(a->anchor, &marks, &reason);
+        take_marks(a, &marks);
+        int r = anchor_write(a->anchor, &marks, &reason);
         if (r < 0 && !streq(reason.text, a->failed.text))
                 log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "REASON", "anchor" }),
                                   "Cannot note the state of the disk, trying again: %s",
@@ -136,14 +162,21 @@ static int note(StateAnchor *a)
 static void note_on_fiber(void *userdata)
 {
         StateAnchor *a = userdata;
-        int r = note(a);
+        int r;
+        do {
+                a->again = false;
+                r = note(a);
+        } while (a->again);
         a->busy = false;
         loop_timer_arm_relative(a->timer, r < 0 ? RETRY : INTERVAL);
 }
 
-static void begin(StateAnchor *a)
+void state_anchor_note(StateAnchor *a)
 {
-        if (a->busy || !a->anchor)
+        if (!a || !a->anchor)
+                return;
+        a->again = a->busy; /* what is noted now may be older already */
+        if (a->busy)
                 return;
         a->busy = true;
         if (fiber_spawn(note_on_fiber, a) < 0)
@@ -152,7 +185,7 @@ static void begin(StateAnchor *a)
 
 static int on_timer(void *userdata)
 {
-        begin(userdata);
+        state_anchor_note(userdata);
         return 0;
 }
 
@@ -204,12 +237,6 @@ StateAnchor *state_anchor_free(StateAnchor *a)
         anchor_free(a->anchor);
         free(a);
         return NULL;
-}
-
-void state_anchor_stop(StateAnchor *a)
-{
-        if (a)
-                begin(a);
 }
 
 bool state_anchor_busy(const StateAnchor *a)

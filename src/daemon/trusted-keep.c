@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Who is revoked is kept over a restart: a device that does not come again would be open as far as
- * its class lets unattested ones go. A file of lines, NAME REASON, written on a thread. */
+ * its class lets unattested ones go. A file of lines, NAME REASON, written on a thread; the first
+ * counts how often it was written, by which an older copy is known (daemon/state-anchor). */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,10 +9,12 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "daemon/state-anchor.h"
 #include "daemon/trusted-internal.h"
 #include "platform/file.h"
 
 #define KEPT_SIZE_MAX ((size_t)4 << 20)
+#define GENERATION    "# "
 
 typedef struct Keep {
         char *path;
@@ -40,7 +43,9 @@ static Keep *keep_new(const Trusted *t)
                 return NULL;
         k->text = BUF_INIT(KEPT_SIZE_MAX);
         k->path = kept_path(t->gateway->settings);
-        int r = k->path ? 0 : -ENOMEM;
+        int r = k->path ? buf_printf(&k->text, GENERATION "%llu\n",
+                                     (unsigned long long)++t->gateway->revoked_generation)
+                        : -ENOMEM;
         for (size_t i = 0; r == 0 && i < registry_size(t->gateway->registry); i++) {
                 const DeviceState *d = registry_at(t->gateway->registry, i);
                 if (d->revoked)
@@ -72,6 +77,8 @@ static void on_written(void *data, void *userdata)
         tell(data);
         if (t->dirty)
                 trusted_save(t);
+        else
+                state_anchor_note(t->gateway->anchor);
 }
 
 static const JobWork work = { .run = run, .free = keep_free, .done = on_written };
@@ -104,8 +111,11 @@ void trusted_save_last(Trusted *t)
         keep_free(k);
 }
 
-static void restore_line(Registry *registry, char *line, usec_t now)
+static void restore_line(Registry *registry, char *line, usec_t now, uint64_t *ret_generation)
 {
+        const char *generation = startswith(line, GENERATION);
+        if (generation && parse_u64(generation, 0, UINT64_MAX, ret_generation) == 0)
+                return;
         char *reason = strchr(line, ' ');
         if (!reason)
                 return;
@@ -115,11 +125,12 @@ static void restore_line(Registry *registry, char *line, usec_t now)
                 registry_set_revoked(registry, d, true, reason, now);
 }
 
-int trusted_restore(const Settings *s, Registry *registry, usec_t now)
+int trusted_restore(const Settings *s, Registry *registry, usec_t now, uint64_t *ret_generation)
 {
         _cleanup_free_ char *path = kept_path(s);
         _cleanup_free_ uint8_t *content = NULL;
         size_t len;
+        *ret_generation = 0;
         if (!path)
                 return -ENOMEM;
         int r = file_read(path, KEPT_SIZE_MAX, &content, &len);
@@ -129,6 +140,6 @@ int trusted_restore(const Settings *s, Registry *registry, usec_t now)
                 return log_error_errno(r, "Cannot read who is revoked from %s", path);
         char *rest = (char *)content;
         for (char *line; (line = strsep(&rest, "\n"));)
-                restore_line(registry, line, now);
+                restore_line(registry, line, now, ret_generation);
         return 0;
 }

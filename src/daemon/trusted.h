@@ -22,9 +22,9 @@ typedef struct Trusted Trusted;
 /* And who is revoked is kept here. */
 #define TRUSTED_KEPT "revoked"
 
-/* Closes the devices that were revoked when the daemon last ran. Blocks. A negative errno that was
- * logged. */
-int trusted_restore(const Settings *s, Registry *registry, usec_t now);
+/* Closes the devices that were revoked when the daemon last ran. `ret_generation`: how often that
+ * was written down. Blocks. A negative errno that was logged. */
+int trusted_restore(const Settings *s, Registry *registry, usec_t now, uint64_t *ret_generation);
 
 /* By the files of `s`. Blocks. A negative errno with the reason. */
 int trusted_load(const Settings *s, Reason *reason, Trust **ret);

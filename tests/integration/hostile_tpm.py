@@ -100,6 +100,12 @@ def copies(lab, daemon):
     check(not found["replaced"], f"it is said a second time: {found}")
     found = restart(lambda: shutil.rmtree(f"{state}/store"))
     check(found["replaced"] and "another one" in found["found"], f"nobody notices: {found}")
+    with open(f"{state}/revoked", "a"):
+        pass
+    lab.run("gw", "bash", "-c", "echo '# 5' >/var/lib/sallyport/revoked", quiet=True)
+    check(not restart(lambda: None)["replaced"], "a newer file of who is revoked is taken for an older one")
+    found = restart(lambda: os.remove(f"{state}/revoked"))
+    check(found["replaced"] and "who is revoked" in found["found"], f"nobody notices: {found}")
     found = restart(lambda: os.remove(f"{state}/anchor.json"))
     check(found["replaced"] and "is gone" in found["found"], f"nobody notices: {found}")
     lab.run("gw", "bash", "-c", "kill -KILL $(cat /run/daemon.pid)", quiet=True)

@@ -19,6 +19,7 @@
 #include "daemon/gateway.h"
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
+#include "daemon/state-anchor.h"
 #include "daemon/trusted.h"
 
 #define NOW now_realtime()
@@ -32,7 +33,7 @@ static struct World {
         Device devices[2];
         Class class;
         Zone zone;
-        unsigned commits, forgotten, ended, prepared, tls13;
+        unsigned commits, noted, forgotten, ended, prepared, tls13;
         const Trust *at_the_doors;
         const Trust *next;
         char reasons[256]; /* REASON= of what was logged */
@@ -46,6 +47,11 @@ int enforcer_commit(Enforcer *e, const char *device)
 {
         w.commits++;
         return 0;
+}
+
+void state_anchor_note(StateAnchor *a)
+{
+        w.noted++;
 }
 
 void attest_forget(Attest *a, const DeviceState *d)
@@ -260,6 +266,8 @@ static void what_is_cancelled_changes_nothing(void **state)
         assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), -ENOENT);
 }
 
+static uint64_t generation; /* of what was restored last */
+
 /* What another run of the daemon knows. */
 static bool restored(const char *name)
 {
@@ -267,7 +275,7 @@ static bool restored(const char *name)
         _cleanup_(registry_freep) Registry *r = NULL;
         assert_int_equal(registry_new(&port, &r), 0);
         assert_int_equal(registry_apply(r, w.devices, 2, 1, NULL, NULL), 0);
-        assert_int_equal(trusted_restore(&w.settings, r, 2), 0);
+        assert_int_equal(trusted_restore(&w.settings, r, 2, &generation), 0);
         const DeviceState *d = registry_get(r, name);
         assert_true(!d->revoked ||
                     streq(d->revoked_reason, "its certificate (serial 02) was revoked"));
@@ -285,12 +293,18 @@ static void is_kept_over_a_restart(void **state)
                 turn(5 * USEC_PER_MSEC);
         assert_true(restored("dev1"));
         assert_false(restored("dev2"));
+        uint64_t first = generation;
+        assert_true(first > 0);
+        for (int i = 0; i < 200 && w.noted == 0; i++)
+                turn(5 * USEC_PER_MSEC);
+        assert_true(w.noted > 0);   /* an older copy is told apart from here on */
         let_in("dev1", &w.root, 4); /* while another is revoked: both are written */
         let_in("dev2", &w.root, 2);
         change();
         w.gateway.trusted = trusted_free(w.gateway.trusted);
         assert_false(restored("dev1"));
         assert_true(restored("dev2"));
+        assert_true(generation > first);
 }
 
 static void kept_file_that_is_damaged(void **state)
