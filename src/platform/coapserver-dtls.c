@@ -131,6 +131,7 @@ static bool configure(CoapServer *s, SSL *ssl)
                        SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT | SSL_VERIFY_CLIENT_ONCE,
                        on_verify);
         SSL_set_verify_depth(ssl, CHAIN_DEPTH_MAX);
+        ossl_verify_time(SSL_get0_param(ssl));
         SSL_set_max_cert_list(ssl, CERTIFICATES_MAX);
         SSL_set_security_level(ssl, 2);
         static const unsigned char context[] = "sallyport-coap";

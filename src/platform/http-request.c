@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "platform/http-internal.h"
+#include "platform/ossl.h"
 
 #define CONNECT_TIMEOUT (20 * USEC_PER_SEC)
 #define TIMEOUT         USEC_PER_MIN
@@ -60,6 +61,7 @@ static CURLcode on_tls(CURL *easy, void *ctx, void *userdata)
         Http *h = userdata;
         SSL_CTX_set_app_data((SSL_CTX *)ctx, h);
         SSL_CTX_set_info_callback(ctx, on_info);
+        ossl_verify_time(SSL_CTX_get0_param(ctx));
         SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         if (h->credential && credential_use_ctx(h->credential, ctx) < 0)

@@ -151,6 +151,7 @@ void identity_put_in_use(Identity *id, STACK_OF(X509) * chain)
         id->leaf = sk_X509_shift(chain);
         id->chain = chain;
         id->certificate_error = 0;
+        ossl_time_passed(ossl_time(X509_get0_notBefore(id->leaf)));
 }
 
 int identity_install_certificate(Identity *id, const char *path, const char *ca_path,

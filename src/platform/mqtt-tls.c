@@ -81,6 +81,7 @@ static bool is_address(const char *s)
 static int set_peer(MqttTls *t)
 {
         X509_VERIFY_PARAM *param = SSL_CTX_get0_param(t->ctx);
+        ossl_verify_time(param);
         X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         int ok = t->name_is_address ? X509_VERIFY_PARAM_set1_ip_asc(param, t->server_name)
                                     : X509_VERIFY_PARAM_set1_host(param, t->server_name, 0);

@@ -43,6 +43,20 @@ usec_t ossl_time(const ASN1_TIME *t)
         return seconds < 0 ? 0 : (usec_t)seconds * USEC_PER_SEC;
 }
 
+static usec_t passed;
+
+void ossl_time_passed(usec_t realtime)
+{
+        if (realtime != USEC_INFINITY)
+                passed = MAX(passed, realtime);
+}
+
+void ossl_verify_time(X509_VERIFY_PARAM *param)
+{
+        if (now_realtime() < passed)
+                X509_VERIFY_PARAM_set_time(param, (time_t)(passed / USEC_PER_SEC));
+}
+
 int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32])
 {
         _cleanup_openssl_ uint8_t *der = NULL;

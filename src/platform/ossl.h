@@ -57,6 +57,11 @@ const char *ossl_error(void);
 int ossl_no_pass_phrase(char *buf, int size, int for_writing, void *userdata);
 /* CLOCK_REALTIME; 0 for a time before 1970, USEC_INFINITY for one that cannot be read. */
 usec_t ossl_time(const ASN1_TIME *t);
+/* `realtime` has passed, whatever the clock says: a certificate that we were given begins then. */
+void ossl_time_passed(usec_t realtime);
+/* Certificates are verified at the time of the clock, or at the latest that has passed for sure: a
+ * clock that stands at 1970 after a boot does not lock everybody out. */
+void ossl_verify_time(X509_VERIFY_PARAM *param);
 /* SHA-256 over the DER SubjectPublicKeyInfo of a certificate; 0 or -EIO. */
 int ossl_spki_sha256(const X509 *x, uint8_t ret[static 32]);
 /* The word for REASON= behind an X509_V_ERR_ code: "expired", "unknown-ca"... */

@@ -67,6 +67,7 @@ int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer
                 return r;
         }
         c->fd = fd;
+        ossl_verify_time(SSL_get0_param(c->ssl));
         SSL_set_accept_state(c->ssl);
         if (c->key_in_tpm)
                 tls_signing_prepare(c);
