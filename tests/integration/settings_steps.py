@@ -117,6 +117,9 @@ def limits(lab):
         check("no renegotiation" in said, f"renegotiation is not refused: {said[-300:]}")
         lab.say("TLS 1.2, packets up to 2048 bytes, no renegotiation")
         check(wait_until(lambda: at_the_door(lab) == 1, 10), "earlier connections stay")
+        room = lab.run("gw", "bash", "-c", "grep FDSize /proc/$(cat /run/daemon.pid)/status",
+                       quiet=True).stdout
+        check(int(room.split()[1]) > 512, f"descriptors come in the middle of a burst: {room}")
         seen = Reasons(lab, TRANSPORT="mqtt")
         p = begin(lab, "dev1", gateway_tls({"together": 4, "wait": 4}))
         ends = end(p)["ends"]
