@@ -224,8 +224,9 @@ int http_describe(Http *h, const HttpRequest *r, Reason *reason)
         if (!h->easy || (r->ca && !h->ca) || add_header(h, "Accept", r->accept) < 0 ||
             add_header(h, "Content-Type", r->content_type) < 0 ||
             add_header(h, "Content-Transfer-Encoding", r->content_encoding) < 0 ||
-            add_header(h, "If-None-Match", r->etag) < 0 || !set_rest(h, r) || !set_body(h, r) ||
-            !set_user(h, r->user) || (tls && !set_tls(h, r)))
+            add_header(h, "If-None-Match", r->etag) < 0 ||
+            add_header(h, "If-Modified-Since", r->modified) < 0 || !set_rest(h, r) ||
+            !set_body(h, r) || !set_user(h, r->user) || (tls && !set_tls(h, r)))
                 return reason_set(reason, -EINVAL, "The request to %s cannot be made", r->url);
         return 0;
 }
@@ -300,6 +301,7 @@ void http_read_answer(Http *h, HttpAnswer *ret)
                 .status = (unsigned)status,
                 .type = header_value(h, "Content-Type"),
                 .etag = header_value(h, "ETag"),
+                .modified = header_value(h, "Last-Modified"),
                 .body = buf_view(&h->body),
         };
         if (retry > 0)

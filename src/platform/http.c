@@ -52,7 +52,7 @@ Http *http_cancel(Http *h)
 static int on_report(void *userdata)
 {
         Http *h = userdata;
-        HttpAnswer answer = { .reason = h->reason.text, .type = "", .etag = "" };
+        HttpAnswer answer = { .reason = h->reason.text, .type = "", .etag = "", .modified = "" };
         http_explain(h);
         if (!h->reason.text[0])
                 http_read_answer(h, &answer);

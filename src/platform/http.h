@@ -28,7 +28,8 @@ typedef struct HttpRequest {
         Bytes body;
         const char *content_type;
         const char *content_encoding; /* Content-Transfer-Encoding, for servers that want one */
-        const char *etag;       /* of the copy that is known: 304 when it still holds; or NULL */
+        /* Of the copy that is known, as its answer said: 304 when it still holds; or NULL. */
+        const char *etag, *modified;
         size_t maximum;         /* bytes that the answer's body may have */
         usec_t connect_timeout; /* until the TLS handshake is done; 20 s */
         usec_t timeout;         /* of all of it; 1 min */
@@ -36,12 +37,12 @@ typedef struct HttpRequest {
 
 /* Holds during the call. */
 typedef struct HttpAnswer {
-        bool answered;      /* false: there is no answer, `reason` says why */
-        const char *reason; /* half a sentence for an operator */
-        unsigned status;    /* 200, ... */
-        const char *type;   /* Content-Type, "" without one */
-        const char *etag;   /* "" without one */
-        usec_t retry_after; /* 0: nothing was said */
+        bool answered;               /* false: there is no answer, `reason` says why */
+        const char *reason;          /* half a sentence for an operator */
+        unsigned status;             /* 200, ... */
+        const char *type;            /* Content-Type, "" without one */
+        const char *etag, *modified; /* Last-Modified; "" without */
+        usec_t retry_after;          /* 0: nothing was said */
         Bytes body;
 } HttpAnswer;
 

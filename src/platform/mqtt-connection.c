@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/ratelimit.h"
 #include "platform/fiber.h"
+#include "platform/mqtt-end.h"
 #include "platform/mqtt-tls.h"
 
 /* Reads that one event may take: libmosquitto leaves what TLS has already decrypted unread. */
@@ -71,20 +72,6 @@ static void unwatch(MqttConnection *c)
         c->fd = -1;
 }
 
-/* MQTT 5 section 3.14.2.1: what a broker says of itself or of the connection, not of a message. */
-static bool end_by_itself(int code)
-{
-        static const uint8_t codes[] = {
-                MQTT_RC_SERVER_UNAVAILABLE,    MQTT_RC_SERVER_BUSY,
-                MQTT_RC_SERVER_SHUTTING_DOWN,  MQTT_RC_KEEP_ALIVE_TIMEOUT,
-                MQTT_RC_SESSION_TAKEN_OVER,    MQTT_RC_MESSAGE_RATE_TOO_HIGH,
-                MQTT_RC_ADMINISTRATIVE_ACTION, MQTT_RC_USE_ANOTHER_SERVER,
-                MQTT_RC_SERVER_MOVED,          MQTT_RC_CONNECTION_RATE_EXCEEDED,
-                MQTT_RC_MAXIMUM_CONNECT_TIME,
-        };
-        return memchr(codes, code, sizeof(codes));
-}
-
 /* `code` is the library's error or, from 0x80, the reason of a DISCONNECT; `error` the socket's.
  * 2.0.21 takes a PUBACK with some reasons (0x95, packet too large) for a protocol error: which
  * message it was about is lost then. */
@@ -95,7 +82,8 @@ static void note_end(MqttConnection *c, int code, int error)
         /* A DISCONNECT may be read after the reset that followed it was noted. */
         if (c->down && code < 0x80)
                 return;
-        if (network || code == MOSQ_ERR_KEEPALIVE || code == MOSQ_ERR_NOMEM || end_by_itself(code))
+        if (network || code == MOSQ_ERR_KEEPALIVE || code == MOSQ_ERR_NOMEM ||
+            mqtt_end_by_itself(code))
                 c->end = MQTT_END_LINK;
         else if (code == MQTT_RC_NOT_AUTHORIZED || code == MQTT_RC_QUOTA_EXCEEDED)
                 c->end = MQTT_END_DENIED;
@@ -147,31 +135,11 @@ static int socket_error(const MqttConnection *c, int code, int error)
         return code == MOSQ_ERR_ERRNO ? error : 0;
 }
 
-/* MQTT 5 section 3.2.2.2: codes that speak of who this client is. */
-static bool denies(int code)
-{
-        return code == MQTT_RC_BAD_USERNAME_OR_PASSWORD || code == MQTT_RC_NOT_AUTHORIZED ||
-               code == MQTT_RC_BANNED;
-}
-
-/* RFC 8446 section 6.2: alerts that speak of this client's certificate or key. */
-static bool refuses(int alert)
-{
-        static const uint8_t alerts[] = {
-                SSL_AD_BAD_CERTIFICATE,      SSL_AD_UNSUPPORTED_CERTIFICATE,
-                SSL_AD_CERTIFICATE_REVOKED,  SSL_AD_CERTIFICATE_EXPIRED,
-                SSL_AD_CERTIFICATE_UNKNOWN,  SSL_AD_UNKNOWN_CA,
-                SSL_AD_ACCESS_DENIED,        SSL_AD_DECRYPT_ERROR,
-                SSL_AD_CERTIFICATE_REQUIRED,
-        };
-        return alert > 0 && memchr(alerts, alert, sizeof(alerts));
-}
-
 static MqttEnd end_of(const MqttConnection *c)
 {
         if (c->up)
                 return c->end;
-        if (c->denied || refuses(c->tls.alert))
+        if (c->denied || mqtt_alert_refuses(c->tls.alert))
                 return MQTT_END_REFUSED;
         return c->silent ? MQTT_END_DOUBT : MQTT_END_LINK;
 }
@@ -186,7 +154,7 @@ static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                 char text[128];
                 snprintf(text, sizeof(text), "the broker refused the connection: %s",
                          mosquitto_reason_string(code));
-                c->denied = denies(code);
+                c->denied = mqtt_connack_denies(code);
                 set_down(c, text);
                 return;
         }

@@ -16,7 +16,7 @@ typedef struct Fixture {
         unsigned done;
         bool answered;
         unsigned status;
-        char reason[512], type[64], etag[64], body[4096];
+        char reason[512], type[64], etag[64], modified[64], body[4096];
         size_t body_len;
         usec_t retry_after;
 } Fixture;
@@ -32,6 +32,7 @@ static void on_done(const HttpAnswer *a, void *userdata)
         snprintf(f->reason, sizeof(f->reason), "%s", a->reason);
         snprintf(f->type, sizeof(f->type), "%s", a->type);
         snprintf(f->etag, sizeof(f->etag), "%s", a->etag);
+        snprintf(f->modified, sizeof(f->modified), "%s", a->modified);
         snprintf(f->body, sizeof(f->body), "%.*s", (int)MIN(a->body.len, (size_t)4000),
                  a->body.len > 0 ? (const char *)a->body.data : "");
 }
@@ -94,9 +95,11 @@ static void answers(void **state)
         assert_string_equal(f->etag, "\"v1\"");
         HttpRequest r = request_for(f, "/ok");
         r.etag = f->etag;
-        char etag[64];
-        snprintf(etag, sizeof(etag), "%s", f->etag);
-        r.etag = etag;
+        run(f, &r);
+        assert_int_equal(f->status, 304);
+        get(f, "/dated", 200);
+        r = request_for(f, "/dated");
+        r.modified = f->modified;
         run(f, &r);
         assert_int_equal(f->status, 304);
         get(f, "/empty", 204);
