@@ -11,12 +11,14 @@
 #include "cli/machine.h"
 #include "cli/policy.h"
 #include "cli/view.h"
+#include "platform/identity-candidate.h"
 
 /* Everything that both forms show. */
 typedef struct Shown {
         IdentityDescription keys;
         IdentityCertificate certificate;
         int certificate_error;
+        IdentityPending pending; /* certificates that are not in force */
         Reason no_certificate;
         bool lockout;
         int check; /* can it sign now? */
@@ -58,6 +60,24 @@ void identity_print_certificate(const IdentityCertificate *x)
                        "stays closed\n");
 }
 
+static void print_pending(const IdentityPending *p)
+{
+        char until[USEC_FORMAT_MAX];
+        _cleanup_free_ char *refused = str_escape(bytes_from_str(p->refused), sizeof(p->refused));
+        if (p->candidate)
+                printf("  candidate   another certificate, valid until %s, is to be tried "
+                       "upstream\n",
+                       usec_format_utc(p->not_after, until));
+        if (!isempty(refused))
+                printf("  refused     another certificate, at %s\n", refused);
+}
+
+static json_t *pending_to_json(const IdentityPending *p)
+{
+        return json_pack("{s:b, s:s*}", "candidate", p->candidate, "refused",
+                         p->refused[0] ? p->refused : NULL);
+}
+
 static json_t *certificate_to_json(const Shown *s)
 {
         const IdentityCertificate *x = &s->certificate;
@@ -85,10 +105,11 @@ static int show_json(Identity *id, const Shown *s, Reason *reason)
         hex_encode(BYTES(s->keys.spki_sha256, sizeof(s->keys.spki_sha256)), pin);
         hex_encode(BYTES(s->keys.ak_id, sizeof(s->keys.ak_id)), ak_id);
         json_t *root = json_pack(
-                "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:b, s:b, s:s*}", "key", key, "key-pin",
-                pin, "attestation-key", ak, "attestation-key-id", ak_id, "operator-key", op, "pcrs",
-                pcrs, "certificate", certificate_to_json(s), "policy", policy, "tpm-lockout",
-                s->lockout, "can-sign", s->check == 0, "reason", s->check < 0 ? s->why.text : NULL);
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:b, s:s*}", "key", key,
+                "key-pin", pin, "attestation-key", ak, "attestation-key-id", ak_id, "operator-key",
+                op, "pcrs", pcrs, "certificate", certificate_to_json(s), "pending",
+                pending_to_json(&s->pending), "policy", policy, "tpm-lockout", s->lockout,
+                "can-sign", s->check == 0, "reason", s->check < 0 ? s->why.text : NULL);
         if (!root)
                 return reason_set(reason, -ENOMEM, "Out of memory");
         r = view_json(root);
@@ -107,6 +128,7 @@ static int show_text(Identity *id, const Shown *s, Reason *reason)
                 identity_print_certificate(&s->certificate);
         else
                 printf("Certificate   %s\n", s->no_certificate.text);
+        print_pending(&s->pending);
         int r = policy_print(id, reason);
         if (s->lockout)
                 puts("TPM           in dictionary attack lockout: somebody guesses passwords; the "
@@ -140,6 +162,7 @@ int command_identity_show(const CommandContext *c, int argc, char **argv)
         if (r < 0)
                 return command_fail(r, &reason);
         s.certificate_error = identity_certificate(id, &s.certificate, &s.no_certificate);
+        identity_pending(id, &s.pending);
         s.check = identity_check(id, &s.why);
         r = c->json ? show_json(id, &s, &reason) : show_text(id, &s, &reason);
         if (r < 0)

@@ -5,6 +5,8 @@
 #include <openssl/err.h>
 #include <stdio.h>
 
+#include "base/str.h"
+#include "platform/file.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
 
@@ -14,6 +16,9 @@
 #define IN_FORCE  "identity.crt"
 #define CANDIDATE "candidate.crt"
 #define REFUSED   "refused.crt"
+
+/* What the first line of the latter begins with. */
+#define REFUSED_LINE "# Not taken at "
 
 struct IdentityCandidate {
         Identity *id;
@@ -204,7 +209,7 @@ int identity_candidate_promote(const IdentityCandidate *c, Reason *reason)
 int identity_candidate_refuse(const IdentityCandidate *c, const char *why, Reason *reason)
 {
         char line[600], at[USEC_FORMAT_MAX];
-        snprintf(line, sizeof(line), "# Not taken at %s: %s\n", usec_format_utc(now_realtime(), at),
+        snprintf(line, sizeof(line), REFUSED_LINE "%s: %s\n", usec_format_utc(now_realtime(), at),
                  why);
         int r = identity_write_chain(c->id, REFUSED, line, c->chain, reason);
         return r < 0 ? r : forget_file(c->id, reason);
@@ -213,4 +218,27 @@ int identity_candidate_refuse(const IdentityCandidate *c, const char *why, Reaso
 usec_t identity_candidate_not_after(const IdentityCandidate *c)
 {
         return ossl_time(X509_get0_notAfter(sk_X509_value(c->chain, 0)));
+}
+
+static void read_refused(const Identity *id, char *ret, size_t size)
+{
+        size_t len;
+        _cleanup_free_ uint8_t *text = NULL;
+        _cleanup_free_ char *path = identity_path(id->directory, REFUSED);
+        if (!path || file_read(path, (size_t)128 * 1024, &text, &len) < 0)
+                return;
+        const char *line = startswith((const char *)text, REFUSED_LINE);
+        if (line)
+                snprintf(ret, size, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+void identity_pending(Identity *id, IdentityPending *ret)
+{
+        _cleanup_(x509_stack_freep) STACK_OF(X509) *chain = NULL;
+        Reason ignored;
+        *ret = (IdentityPending){ 0 };
+        ret->candidate = read_file(id, CANDIDATE, &chain, &ignored) == 0;
+        if (ret->candidate)
+                ret->not_after = ossl_time(X509_get0_notAfter(sk_X509_value(chain, 0)));
+        read_refused(id, ret->refused, sizeof(ret->refused));
 }

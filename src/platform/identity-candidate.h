@@ -37,3 +37,11 @@ int identity_candidate_promote(const IdentityCandidate *c, Reason *reason);
 int identity_candidate_refuse(const IdentityCandidate *c, const char *why, Reason *reason);
 /* CLOCK_REALTIME, its end of validity. */
 usec_t identity_candidate_not_after(const IdentityCandidate *c);
+
+/* What lies in the two files, to be shown. */
+typedef struct IdentityPending {
+        bool candidate;
+        usec_t not_after;  /* of the candidate */
+        char refused[512]; /* when the last one was not taken and why; "" for none */
+} IdentityPending;
+void identity_pending(Identity *id, IdentityPending *ret);
