@@ -116,7 +116,12 @@ class BenchLab(Lab):
                         quiet=True).stdout
         return [sum(int(line.split()[i]) for line in text.splitlines()) / 1e6 for i in (0, 1)]
 
-    def give_back(self):
-        self.close()
+    def take_back(self):
+        """The files that were written."""
         for path in self.made:
             os.remove(path)
+        self.made = []
+
+    def give_back(self):
+        self.close()
+        self.take_back()
