@@ -4,18 +4,25 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "platform/loop-gaps.h"
 
 struct Loop {
         sd_event *event;
         LoopClock clock;
+        List deferred; /* sources that were asked for */
+        int wake_fd;   /* an eventfd, readable while there are any */
+        sd_event_source *wake;
 };
 
 struct LoopSource {
         Loop *loop;
+        List deferred;
         LoopGapSource *gaps;
         sd_event_source *source;
         LoopFlags flags;
@@ -25,12 +32,44 @@ struct LoopSource {
         void *userdata;
 };
 
+/* sd-event runs first what has been pending for longest, and a deferred source of its own is so
+ * from its birth: enabled, it would come before all that is ready. The descriptor becomes ready
+ * with the next look at what is, and so comes after that, and before what becomes ready later. */
+static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+        Loop *l = userdata;
+        eventfd_t ignored;
+        if (eventfd_read(fd, &ignored) < 0 && errno != EAGAIN)
+                return -errno;
+        while (!list_empty(&l->deferred)) {
+                LoopSource *s = LIST_ENTRY(list_first(&l->deferred), LoopSource, deferred);
+                list_remove(&s->deferred);
+                int r = sd_event_source_set_enabled(s->source, SD_EVENT_ONESHOT);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int open_wake(Loop *l)
+{
+        l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (l->wake_fd < 0)
+                return -errno;
+        int r = sd_event_add_io(l->event, &l->wake, l->wake_fd, EPOLLIN, on_wake, l);
+        return r < 0 ? r : sd_event_source_set_exit_on_failure(l->wake, true);
+}
+
 int loop_new(Loop **ret)
 {
         _cleanup_(loop_freep) Loop *l = calloc(1, sizeof(*l));
         if (!l)
                 return -ENOMEM;
+        l->wake_fd = -1;
+        list_init(&l->deferred);
         int r = sd_event_new(&l->event);
+        if (r >= 0)
+                r = open_wake(l);
         if (r < 0)
                 return r;
         loop_clock_init(&l->clock);
@@ -42,6 +81,9 @@ Loop *loop_free(Loop *l)
 {
         if (!l)
                 return NULL;
+        sd_event_source_disable_unref(l->wake);
+        if (l->wake_fd >= 0)
+                close(l->wake_fd);
         sd_event_unref(l->event);
         free(l);
         return NULL;
@@ -120,6 +162,7 @@ static int source_new(Loop *l, LoopFlags flags, void *userdata, const char *name
         if (!s)
                 return -ENOMEM;
         s->loop = l;
+        list_init(&s->deferred);
         s->gaps = loop_clock_source(&l->clock, name);
         s->flags = flags;
         s->userdata = userdata;
@@ -144,6 +187,7 @@ LoopSource *loop_source_free(LoopSource *s)
 {
         if (!s)
                 return NULL;
+        list_remove(&s->deferred);
         sd_event_source_disable_unref(s->source);
         free(s);
         return NULL;
@@ -249,12 +293,14 @@ int loop_add_deferred_named(Loop *l, LoopSource **ret, LoopFlags flags, LoopHand
         return source_finish(s, r, ret);
 }
 
-/* sd-event runs what has been pending for longest first: a source enabled now comes after all
- * that is ready already, and cannot be starved by what becomes ready later. */
 int loop_defer(LoopSource *s)
 {
-        int r = sd_event_source_set_enabled(s->source, SD_EVENT_ONESHOT);
-        return r < 0 ? r : 0;
+        Loop *l = s->loop;
+        if (!list_empty(&s->deferred))
+                return 0;
+        bool first = list_empty(&l->deferred);
+        list_append(&l->deferred, &s->deferred);
+        return first && eventfd_write(l->wake_fd, 1) < 0 ? -errno : 0;
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata)

@@ -71,7 +71,7 @@ static int on_ready(int fd, unsigned events, void *userdata)
         w->io_runs++;
         loop_defer(w->deferred);
         loop_defer(w->deferred);
-        if (w->io_runs == 3)
+        if (w->io_runs == 9)
                 loop_timer_arm_relative(w->timer, 0);
         return 0;
 }
@@ -95,6 +95,59 @@ static void test_deferred_once_a_turn_and_never_starved(void **state)
         assert_int_equal(loop_run(w->loop), 7);
         assert_true(w->io_before_deferred);
         assert_in_range(w->deferred_runs, 2, w->io_runs);
+}
+
+#define CROWD 5
+
+typedef struct Crowd {
+        Loop *loop;
+        LoopSource *io[CROWD], *deferred;
+        int fds[CROWD];
+        char order[3 * CROWD + 1];
+        size_t n;
+} Crowd;
+
+static int on_one_of_many(int fd, unsigned events, void *userdata)
+{
+        Crowd *c = userdata;
+        eventfd_t ignored;
+        eventfd_read(fd, &ignored);
+        c->order[c->n++] = 'i';
+        return loop_defer(c->deferred);
+}
+
+static int on_all(void *userdata)
+{
+        Crowd *c = userdata;
+        c->order[c->n++] = 'd';
+        if (c->n > CROWD + 1)
+                loop_exit(c->loop, 0);
+        else
+                for (size_t i = 0; i < CROWD; i++)
+                        eventfd_write(c->fds[i], 1);
+        return 0;
+}
+
+/* What is ready at the same time is done with before what was put off meanwhile: once for all. */
+static void test_deferred_after_all_that_is_ready(void **state)
+{
+        Crowd c = { 0 };
+        assert_int_equal(loop_new(&c.loop), 0);
+        assert_int_equal(loop_add_deferred(c.loop, &c.deferred, LOOP_FATAL, on_all, &c), 0);
+        for (size_t i = 0; i < CROWD; i++) {
+                c.fds[i] = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
+                assert_int_equal(loop_add_io(c.loop, &c.io[i], c.fds[i], LOOP_READ, LOOP_PEER,
+                                             on_one_of_many, &c),
+                                 0);
+        }
+        assert_int_equal(loop_run(c.loop), 0);
+        assert_string_equal(c.order, "iiiiidiiiiid");
+        for (size_t i = 0; i < CROWD; i++) {
+                loop_source_free(c.io[i]);
+                close(c.fds[i]);
+        }
+        loop_source_free(c.deferred);
+        loop_free(c.loop);
 }
 
 static int broken(void *userdata)
@@ -213,6 +266,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_timer_and_exit_code, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_deferred_once_a_turn_and_never_starved, setup,
                                                 teardown),
+                cmocka_unit_test(test_deferred_after_all_that_is_ready),
                 cmocka_unit_test_setup_teardown(test_failing_peer_source_is_survived, setup,
                                                 teardown),
                 cmocka_unit_test_setup_teardown(test_failing_fatal_source_ends_the_loop, setup,
