@@ -53,7 +53,7 @@ static bool any_holds(const Identity *id, const State *s)
 {
         for (size_t i = 0; i < identity_n_policies(id); i++)
                 if (!identity_policy(id, i)->hands_over &&
-                    policy_fits(identity_policy(id, i), &s->pcrs, s->counter) == POLICY_HOLDS)
+                    identity_policy_fits(id, i, &s->pcrs, s->counter) == POLICY_HOLDS)
                         return true;
         return false;
 }
@@ -82,25 +82,23 @@ static void name_key(const uint8_t point[static P256_POINT_SIZE], char ret[stati
         snprintf(ret, ID_SIZE + 1, "%s", hex);
 }
 
-static void print_handover(const Policy *p, const State *s)
+static void print_handover(const Policy *p, PolicyFit fit)
 {
         char name[ID_SIZE + 1], from[ID_SIZE + 1], to[ID_SIZE + 1];
         name_policy(p, name);
         name_key(p->operator_point, from);
         name_key(p->successor, to);
-        printf("  %s  %s; operator key %s... hands over to %s...\n", name,
-               fit_word(policy_fits(p, &s->pcrs, s->counter)), from, to);
+        printf("  %s  %s; operator key %s... hands over to %s...\n", name, fit_word(fit), from, to);
 }
 
-static void print_policy(const Policy *p, const State *s)
+static void print_policy(const Policy *p, uint64_t maximum, PolicyFit fit, const State *s)
 {
         char name[ID_SIZE + 1];
-        PolicyFit fit = policy_fits(p, &s->pcrs, s->counter);
         _cleanup_free_ char *pcrs = pcrs_format(p->pcrs.mask);
         name_policy(p, name);
         printf("  %s  %s; PCRs %s, counter up to %" PRIu64 "\n", name,
                view_toned(fit == POLICY_HOLDS ? TONE_GOOD : TONE_WARN, fit_word(fit)),
-               strempty(pcrs), p->counter_maximum);
+               strempty(pcrs), maximum);
         if (fit == POLICY_PCRS_DIFFER)
                 print_differing(p, s);
 }
@@ -110,10 +108,11 @@ static void print_policies(const Identity *id, const State *s)
         puts(identity_n_policies(id) > 0 ? "Policies" : "Policies      none");
         for (size_t i = 0; i < identity_n_policies(id); i++) {
                 const Policy *p = identity_policy(id, i);
+                PolicyFit fit = identity_policy_fits(id, i, &s->pcrs, s->counter);
                 if (p->hands_over)
-                        print_handover(p, s);
+                        print_handover(p, fit);
                 else
-                        print_policy(p, s);
+                        print_policy(p, identity_policy_maximum(id, i), fit, s);
         }
 }
 
@@ -182,11 +181,12 @@ static json_t *state_to_json(const Identity *id, const State *s)
                 _cleanup_free_ char *successor =
                         p->hands_over ? p256_point_to_pem(p->successor) : NULL;
                 json_array_append_new(
-                        policies, json_pack("{s:s, s:s, s:I, s:s, s:s*, s:o*}", "policy", name,
-                                            "state", fit_word(policy_fits(p, &s->pcrs, s->counter)),
-                                            "counter-maximum", (json_int_t)p->counter_maximum,
-                                            "operator-key", key, "successor", successor, "pcrs",
-                                            p->hands_over ? NULL : values_to_json(&p->pcrs)));
+                        policies,
+                        json_pack("{s:s, s:s, s:I, s:s, s:s*, s:o*}", "policy", name, "state",
+                                  fit_word(identity_policy_fits(id, i, &s->pcrs, s->counter)),
+                                  "counter-maximum", (json_int_t)identity_policy_maximum(id, i),
+                                  "operator-key", key, "successor", successor, "pcrs",
+                                  p->hands_over ? NULL : values_to_json(&p->pcrs)));
         }
         return json_pack("{s:b, s:I, s:o, s:o}", "starts", any_holds(id, s), "counter",
                          (json_int_t)s->counter, "pcrs", values_to_json(&s->pcrs), "policies",

@@ -33,37 +33,6 @@ static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
         return 0;
 }
 
-/* The hand-over that lets this operator key approve policies; NULL: there is none. */
-IdentityPolicy *identity_handover(Identity *id,
-                                  const uint8_t operator_point[static P256_POINT_SIZE])
-{
-        for (size_t i = 0; i < id->n_policies; i++) {
-                const Policy *p = &id->policies[i].policy;
-                if (p->hands_over && memcmp(p->successor, operator_point, P256_POINT_SIZE) == 0)
-                        return &id->policies[i];
-        }
-        return NULL;
-}
-
-bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE])
-{
-        return memcmp(point, id->files.operator_point, P256_POINT_SIZE) == 0;
-}
-
-/* Does the operator key of the identity stand at the beginning of who handed over to whom? */
-static bool is_operator(Identity *id, const uint8_t point[static P256_POINT_SIZE])
-{
-        for (unsigned i = 0; i <= HANDOVERS_MAX; i++) {
-                if (identity_is_root_operator(id, point))
-                        return true;
-                const IdentityPolicy *h = identity_handover(id, point);
-                if (!h)
-                        return false;
-                point = h->policy.operator_point;
-        }
-        return false;
-}
-
 /* Does it belong to this identity, and did who it names sign it? */
 static int check_alone(const Identity *id, const Policy *p, Reason *reason)
 {
@@ -73,13 +42,19 @@ static int check_alone(const Identity *id, const Policy *p, Reason *reason)
         return policy_verify(p, reason);
 }
 
-static int check_operator(Identity *id, const Policy *p, Reason *reason)
+static int not_by_operator(Reason *reason)
 {
-        if (is_operator(id, p->operator_point))
-                return 0;
         return reason_set(reason, -EBADMSG,
                           "The policy names another operator key than the identity, and no policy "
                           "hands over to it");
+}
+
+static int check_operator(Identity *id, const Policy *p, Reason *reason)
+{
+        if (identity_is_root_operator(id, p->operator_point) ||
+            identity_handover(id, p->operator_point))
+                return 0;
+        return not_by_operator(reason);
 }
 
 static int check_policy(Identity *id, const Policy *p, Reason *reason)
@@ -116,17 +91,17 @@ static void drop_strangers(Identity *id)
 {
         Reason reason;
         char name[FILE_NAME_MAX];
-        for (size_t i = 0; i < id->n_policies;) {
-                int r = check_operator(id, &id->policies[i].policy, &reason);
-                if (r == 0) {
-                        i++;
-                        continue;
-                }
-                if (file_name(&id->policies[i].policy, name) == 0)
-                        leave_out(id, name, r, &reason);
-                id->policies[i] = id->policies[--id->n_policies];
-                i = 0; /* others may have stood on it */
+        size_t kept = 0;
+        identity_find_operators(id);
+        for (size_t i = 0; i < id->n_policies; i++) {
+                const IdentityPolicy *p = &id->policies[i];
+                if (p->trusted)
+                        id->policies[kept++] = *p;
+                else if (file_name(&p->policy, name) == 0)
+                        leave_out(id, name, not_by_operator(&reason), &reason);
         }
+        id->n_policies = kept;
+        identity_find_operators(id); /* they have moved */
 }
 
 static int is_policy(const struct dirent *d)
@@ -181,26 +156,6 @@ void identity_drop_tickets(Identity *id)
                 Esys_Free(TAKE_PTR(id->policies[i].ticket));
 }
 
-/* The last to whom was handed over; of several by one key the one that holds longest. */
-const uint8_t *identity_present_operator(const Identity *id)
-{
-        const uint8_t *point = id->files.operator_point;
-        for (unsigned depth = 0; depth < HANDOVERS_MAX; depth++) {
-                const Policy *next = NULL;
-                for (size_t i = 0; i < id->n_policies; i++) {
-                        const Policy *p = &id->policies[i].policy;
-                        if (p->hands_over &&
-                            memcmp(p->operator_point, point, P256_POINT_SIZE) == 0 &&
-                            (!next || p->counter_maximum > next->counter_maximum))
-                                next = p;
-                }
-                if (!next)
-                        break;
-                point = next->successor;
-        }
-        return point;
-}
-
 size_t identity_n_policies(const Identity *id)
 {
         return id->n_policies;
@@ -211,17 +166,37 @@ const Policy *identity_policy(const Identity *id, size_t i)
         return i < id->n_policies ? &id->policies[i].policy : NULL;
 }
 
+uint64_t identity_policy_maximum(const Identity *id, size_t i)
+{
+        return id->policies[i].maximum;
+}
+
+PolicyFit identity_policy_fits(const Identity *id, size_t i, const PcrValues *now, uint64_t counter)
+{
+        const IdentityPolicy *p = &id->policies[i];
+        return counter > p->maximum ? POLICY_RETIRED : policy_fits(&p->policy, now, counter);
+}
+
+/* The counter may have retired it, or a hand-over that it stands on. */
+static int explain(const IdentityPolicy *p, const PcrValues *now, uint64_t counter, Reason *reason)
+{
+        const IdentityPolicy *ended = counter > p->maximum ? p : NULL;
+        while (ended && counter <= ended->policy.counter_maximum)
+                ended = ended->by;
+        return policy_explain(ended ? &ended->policy : &p->policy, now, counter, reason);
+}
+
 /* Why none holds, by the one that comes nearest. */
 static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter, Reason *reason)
 {
-        const Policy *nearest = NULL;
+        const IdentityPolicy *nearest = NULL;
         unsigned least = UINT32_MAX;
         for (size_t i = 0; i < id->n_policies; i++) {
-                const Policy *p = &id->policies[i].policy;
-                if (p->hands_over)
+                const IdentityPolicy *p = &id->policies[i];
+                if (p->policy.hands_over)
                         continue;
-                unsigned n = policy_n_differing(p, now);
-                if (counter > p->counter_maximum)
+                unsigned n = policy_n_differing(&p->policy, now);
+                if (counter > p->maximum)
                         n += POLICY_PCR_COUNT + 1; /* retired: the last to be named */
                 if (n < least) {
                         least = n;
@@ -233,7 +208,7 @@ static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter
                         reason, -ENOKEY,
                         "No policy is installed but those that hand over: the new operator "
                         "key has to sign one");
-        return policy_explain(nearest, now, counter, reason);
+        return explain(nearest, now, counter, reason);
 }
 
 int identity_choose_policy(Identity *id, Reason *reason)
@@ -254,7 +229,7 @@ int identity_choose_policy(Identity *id, Reason *reason)
                 return r;
         for (size_t i = 0; i < id->n_policies; i++)
                 if (!id->policies[i].policy.hands_over &&
-                    policy_fits(&id->policies[i].policy, &now, counter) == POLICY_HOLDS) {
+                    identity_policy_fits(id, i, &now, counter) == POLICY_HOLDS) {
                         id->current = i;
                         return 0;
                 }
@@ -317,7 +292,7 @@ int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
 static bool any_lives(const Identity *id, uint64_t counter)
 {
         for (size_t i = 0; i < id->n_policies; i++)
-                if (counter <= id->policies[i].policy.counter_maximum)
+                if (counter <= id->policies[i].maximum)
                         return true;
         return false;
 }
@@ -334,7 +309,7 @@ static void remove_retired(Identity *id, uint64_t counter)
                 return;
         for (size_t i = 0; i < id->n_policies; i++) {
                 const Policy *p = &id->policies[i].policy;
-                if (counter <= p->counter_maximum || file_name(p, name) < 0)
+                if (counter <= id->policies[i].maximum || file_name(p, name) < 0)
                         continue;
                 _cleanup_free_ char *path = identity_path(directory, name);
                 if (path && unlink(path) < 0)
