@@ -818,6 +818,8 @@ static Bytes element(const uint8_t **p, const uint8_t *end, int tag)
         int r = ASN1_get_object(&start, &len, &found, &class, end - *p);
         assert_int_equal(r & 0x80, 0);
         assert_int_equal(found, tag);
+        /* DER: the length in as few bytes as will do (X.690 10.1). */
+        assert_int_equal(start + len - *p, ASN1_object_size(0, (int)len, tag));
         *p = start + len;
         return BYTES(start, (size_t)len);
 }
