@@ -70,20 +70,29 @@ static void leave_out(Identity *id, const char *what, int error, const Reason *r
         id->policy_reason = *reason;
 }
 
-static void load_one(Identity *id, const char *directory, const char *name)
+/* Of this host in this moment: that says nothing of what is installed. */
+static bool is_of_host(int error)
+{
+        return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EIO;
+}
+
+/* What is wrong with the file leaves it out; what is wrong with the host is an error. */
+static int load_one(Identity *id, const char *directory, const char *name, Reason *reason)
 {
         Policy p;
-        Reason reason;
         _cleanup_free_ char *path = identity_path(directory, name);
-        int r = path ? policy_load(path, &p, &reason) : reason_set(&reason, -ENOMEM, "No memory");
+        int r = path ? policy_load(path, &p, reason) : reason_set(reason, -ENOMEM, "No memory");
+        if (is_of_host(r))
+                return r;
         if (r == 0)
-                r = check_alone(id, &p, &reason);
+                r = check_alone(id, &p, reason);
         if (r == 0 && id->n_policies == POLICIES_MAX)
-                r = reason_set(&reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
+                r = reason_set(reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
         if (r == 0)
                 id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p };
         else
-                leave_out(id, path ? path : name, r, &reason);
+                leave_out(id, path, r, reason);
+        return 0;
 }
 
 /* Who may sign is known when all are there. */
@@ -110,22 +119,58 @@ static int is_policy(const struct dirent *d)
         return d->d_name[0] != '.' && len > 5 && streq(d->d_name + len - 5, ".json");
 }
 
-void identity_load_policies(Identity *id)
+static int load_directory(Identity *id, const char *directory, Reason *reason)
 {
         struct dirent **names = NULL;
+        int n = scandir(directory, &names, is_policy, alphasort), r = 0;
+        if (n < 0 && errno != ENOENT)
+                return reason_set(reason, -errno, "Cannot read %s: %s", directory, strerror(errno));
+        for (int i = 0; i < n; i++) {
+                if (r == 0)
+                        r = load_one(id, directory, names[i]->d_name, reason);
+                free(names[i]);
+        }
+        free(names);
+        return r;
+}
+
+static int load_all(Identity *id, Reason *reason)
+{
         _cleanup_free_ char *directory = policies_directory(id);
         id->policy_error = reason_set(
                 &id->policy_reason, -ENOKEY,
                 "No policy is installed, so the identity key cannot be used: see \"sallyportctl "
                 "policy predict\"");
-        int n = directory ? scandir(directory, &names, is_policy, alphasort) : -1;
-        for (int i = 0; i < n; i++) {
-                load_one(id, directory, names[i]->d_name);
-                free(names[i]);
-        }
-        free(names);
+        id->n_policies = 0;
+        int r = directory ? load_directory(id, directory, reason)
+                          : reason_set(reason, -ENOMEM, "Out of memory");
+        if (r < 0)
+                return r;
         drop_strangers(id);
         id->current = id->n_policies;
+        return 0;
+}
+
+void identity_load_policies(Identity *id)
+{
+        Reason reason;
+        int r = load_all(id, &reason);
+        if (r == 0)
+                return;
+        id->n_policies = id->current = 0;
+        id->policy_error = r;
+        id->policy_reason = reason;
+}
+
+static void drop_tickets(IdentityPolicy *policies, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                Esys_Free(TAKE_PTR(policies[i].ticket));
+}
+
+void identity_drop_tickets(Identity *id)
+{
+        drop_tickets(id->policies, id->n_policies);
 }
 
 void identity_free_policies(Identity *id)
@@ -134,10 +179,22 @@ void identity_free_policies(Identity *id)
         id->n_policies = id->current = 0;
 }
 
-static void read_anew(Identity *id)
+/* Those that are there stay where the new ones cannot be had. */
+static int read_anew(Identity *id, Reason *reason)
 {
-        identity_free_policies(id);
-        identity_load_policies(id);
+        size_t n = id->n_policies;
+        _cleanup_free_ IdentityPolicy *old = malloc(sizeof(id->policies));
+        if (!old)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        memcpy(old, id->policies, sizeof(id->policies));
+        int r = load_all(id, reason);
+        if (r == 0) {
+                drop_tickets(old, n);
+                return 0;
+        }
+        memcpy(id->policies, old, sizeof(id->policies));
+        id->n_policies = n;
+        return r;
 }
 
 int identity_reload_policies(Identity *id, Reason *reason)
@@ -145,15 +202,9 @@ int identity_reload_policies(Identity *id, Reason *reason)
         int r = tpm_lock(id->tpm, reason);
         if (r < 0)
                 return r;
-        read_anew(id);
+        r = read_anew(id, reason);
         tpm_unlock(id->tpm);
-        return 0;
-}
-
-void identity_drop_tickets(Identity *id)
-{
-        for (size_t i = 0; i < id->n_policies; i++)
-                Esys_Free(TAKE_PTR(id->policies[i].ticket));
+        return r;
 }
 
 size_t identity_n_policies(const Identity *id)
@@ -275,9 +326,7 @@ static int install(Identity *id, void *argument, Reason *reason)
                                   "\"sallyportctl policy retire\"",
                                   POLICIES_MAX);
         int r = write_policy(id, p, reason);
-        if (r == 0)
-                read_anew(id);
-        return r;
+        return r < 0 ? r : read_anew(id, reason);
 }
 
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
@@ -324,8 +373,7 @@ static int retire(Identity *id, void *argument, Reason *reason)
         if (r < 0)
                 return r;
         remove_retired(id, *ret);
-        read_anew(id);
-        return 0;
+        return read_anew(id, reason);
 }
 
 int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason)

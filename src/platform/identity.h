@@ -173,7 +173,8 @@ PolicyFit identity_policy_fits(const Identity *id, size_t i, const PcrValues *no
  * after an update is installed before the update. -EBADMSG, -EINVAL; -ENOSPC: there are too many.
  */
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason);
-/* Reads anew what somebody else has installed, when nobody is in the middle of using it. */
+/* Reads anew what somebody else has installed, when nobody is in the middle of using it. A failure
+ * changes nothing. */
 int identity_reload_policies(Identity *id, Reason *reason);
 /* Increments the counter: policies with a maximum below its new value are dead for good, and their
  * files go. */

@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <openssl/pem.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_sys.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "platform/crypto.h"
@@ -344,6 +346,33 @@ static void test_two_ways_of_hand_over(void **state)
         assert_int_equal(identity_install_policy(id, &second, &reason), 0);
         assert_int_equal(identity_check(id, &reason), 0);
         identity_free(id);
+}
+
+/* For want of a descriptor nobody forgets the policies that are there. */
+static void test_reload_fails(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        struct rlimit before, none;
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        Policy now;
+        lab_sign_policy(lab, id, &now);
+        assert_int_equal(identity_install_policy(id, &now, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+        size_t n = identity_n_policies(id);
+        int next = dup(STDERR_FILENO);
+        close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        /* None, and then one: for the directory, and not for a file in it. */
+        for (int free = 0; free < 2; free++) {
+                none = (struct rlimit){ (rlim_t)(next + free), before.rlim_max };
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+                assert_int_equal(identity_reload_policies(id, &reason), free ? 0 : -EMFILE);
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+                assert_int_equal(identity_n_policies(id), n);
+                assert_int_equal(identity_check(id, &reason), 0);
+        }
 }
 
 /* The same for the same label, after a restart too; another for another; none without a policy. */
@@ -1145,6 +1174,7 @@ int main(void)
                 cmocka_unit_test(test_no_other_way),
                 cmocka_unit_test(test_hand_over),
                 cmocka_unit_test(test_two_ways_of_hand_over),
+                cmocka_unit_test(test_reload_fails),
                 cmocka_unit_test(test_secret),
                 cmocka_unit_test(test_several_policies),
                 cmocka_unit_test(test_quote),
