@@ -30,13 +30,27 @@ int policy_read_state(Identity *id, PcrValues *ret_now, uint64_t *ret_counter, R
         return r < 0 ? r : identity_read_pcrs(id, mask, ret_now, reason);
 }
 
+/* The first digits of a digest; "" where there is none. */
+static void shorten(int error, const uint8_t digest[static POLICY_DIGEST_SIZE],
+                    char ret[static ID_SIZE + 1])
+{
+        ret[0] = '\0';
+        if (error >= 0)
+                hex_encode(BYTES(digest, ID_SIZE / 2), ret);
+}
+
 static void name_policy(const Policy *p, char ret[static ID_SIZE + 1])
 {
         uint8_t digest[POLICY_DIGEST_SIZE];
-        char hex[2 * POLICY_DIGEST_SIZE + 1] = "";
-        if (policy_digest(p, digest) == 0)
-                hex_encode(BYTES(digest, sizeof(digest)), hex);
-        snprintf(ret, ID_SIZE + 1, "%s", hex);
+        int r = policy_digest(p, digest);
+        shorten(r, digest, ret);
+}
+
+static void name_key(const uint8_t point[static P256_POINT_SIZE], char ret[static ID_SIZE + 1])
+{
+        uint8_t digest[POLICY_DIGEST_SIZE];
+        int r = p256_spki_sha256(point, digest);
+        shorten(r, digest, ret);
 }
 
 static const char *fit_word(PolicyFit fit)
@@ -53,7 +67,7 @@ static bool any_holds(const Identity *id, const State *s)
 {
         for (size_t i = 0; i < identity_n_policies(id); i++)
                 if (!identity_policy(id, i)->hands_over &&
-                    policy_fits(identity_policy(id, i), &s->pcrs, s->counter) == POLICY_HOLDS)
+                    identity_policy_fits(id, i, &s->pcrs, s->counter) == POLICY_HOLDS)
                         return true;
         return false;
 }
@@ -72,35 +86,27 @@ static void print_differing(const Policy *p, const State *s)
         }
 }
 
-/* Which key, in so many digits as tell it apart. */
-static void name_key(const uint8_t point[static P256_POINT_SIZE], char ret[static ID_SIZE + 1])
-{
-        uint8_t digest[POLICY_DIGEST_SIZE];
-        char hex[2 * POLICY_DIGEST_SIZE + 1] = "";
-        if (p256_spki_sha256(point, digest) == 0)
-                hex_encode(BYTES(digest, sizeof(digest)), hex);
-        snprintf(ret, ID_SIZE + 1, "%s", hex);
-}
-
-static void print_handover(const Policy *p, const State *s)
+static void print_handover(const Policy *p, uint64_t maximum, PolicyFit fit)
 {
         char name[ID_SIZE + 1], from[ID_SIZE + 1], to[ID_SIZE + 1];
         name_policy(p, name);
         name_key(p->operator_point, from);
         name_key(p->successor, to);
-        printf("  %s  %s; operator key %s... hands over to %s...\n", name,
-               fit_word(policy_fits(p, &s->pcrs, s->counter)), from, to);
+        printf("  %s  %s; operator key %s... hands over to %s...", name,
+               view_toned(fit == POLICY_RETIRED ? TONE_WARN : TONE_GOOD, fit_word(fit)), from, to);
+        if (maximum < INT64_MAX)
+                printf(", counter up to %" PRIu64, maximum);
+        putchar('\n');
 }
 
-static void print_policy(const Policy *p, const State *s)
+static void print_policy(const Policy *p, uint64_t maximum, PolicyFit fit, const State *s)
 {
         char name[ID_SIZE + 1];
-        PolicyFit fit = policy_fits(p, &s->pcrs, s->counter);
         _cleanup_free_ char *pcrs = pcrs_format(p->pcrs.mask);
         name_policy(p, name);
         printf("  %s  %s; PCRs %s, counter up to %" PRIu64 "\n", name,
                view_toned(fit == POLICY_HOLDS ? TONE_GOOD : TONE_WARN, fit_word(fit)),
-               strempty(pcrs), p->counter_maximum);
+               strempty(pcrs), maximum);
         if (fit == POLICY_PCRS_DIFFER)
                 print_differing(p, s);
 }
@@ -110,10 +116,11 @@ static void print_policies(const Identity *id, const State *s)
         puts(identity_n_policies(id) > 0 ? "Policies" : "Policies      none");
         for (size_t i = 0; i < identity_n_policies(id); i++) {
                 const Policy *p = identity_policy(id, i);
+                PolicyFit fit = identity_policy_fits(id, i, &s->pcrs, s->counter);
                 if (p->hands_over)
-                        print_handover(p, s);
+                        print_handover(p, identity_policy_maximum(id, i), fit);
                 else
-                        print_policy(p, s);
+                        print_policy(p, identity_policy_maximum(id, i), fit, s);
         }
 }
 
@@ -182,11 +189,12 @@ static json_t *state_to_json(const Identity *id, const State *s)
                 _cleanup_free_ char *successor =
                         p->hands_over ? p256_point_to_pem(p->successor) : NULL;
                 json_array_append_new(
-                        policies, json_pack("{s:s, s:s, s:I, s:s, s:s*, s:o*}", "policy", name,
-                                            "state", fit_word(policy_fits(p, &s->pcrs, s->counter)),
-                                            "counter-maximum", (json_int_t)p->counter_maximum,
-                                            "operator-key", key, "successor", successor, "pcrs",
-                                            p->hands_over ? NULL : values_to_json(&p->pcrs)));
+                        policies,
+                        json_pack("{s:s, s:s, s:I, s:s, s:s*, s:o*}", "policy", name, "state",
+                                  fit_word(identity_policy_fits(id, i, &s->pcrs, s->counter)),
+                                  "counter-maximum", (json_int_t)identity_policy_maximum(id, i),
+                                  "operator-key", key, "successor", successor, "pcrs",
+                                  p->hands_over ? NULL : values_to_json(&p->pcrs)));
         }
         return json_pack("{s:b, s:I, s:o, s:o}", "starts", any_holds(id, s), "counter",
                          (json_int_t)s->counter, "pcrs", values_to_json(&s->pcrs), "policies",
@@ -257,7 +265,9 @@ static int print_check(const CommandContext *c, const Identity *id, const State 
                 return COMMAND_OK;
         }
         puts(any_holds(id, s) ? "With these PCR values the gateway starts."
-                              : "With these PCR values the gateway does NOT start.");
+                              : "With these PCR values the gateway does NOT start: sign and "
+                                "install a policy for them first\n(\"sallyportctl policy predict\" "
+                                "takes the same options).");
         print_policies(id, s);
         return COMMAND_OK;
 }

@@ -164,7 +164,7 @@ static bool one_remains(Identity *id, const PcrValues *now, uint64_t counter)
 {
         for (size_t i = 0; i < identity_n_policies(id); i++)
                 if (!identity_policy(id, i)->hands_over &&
-                    policy_fits(identity_policy(id, i), now, counter + 1) == POLICY_HOLDS)
+                    identity_policy_fits(id, i, now, counter + 1) == POLICY_HOLDS)
                         return true;
         return false;
 }

@@ -23,6 +23,7 @@ struct CrlFetch {
         Http *http;
         Job *job;         /* writes what came */
         bool handed_over; /* daemon/trusted has it */
+        bool moved;       /* what is on its way is from another URL than the one of now */
         char url[HTTP_URL_MAX];
         char etag[256];     /* of the list in force; "" when that is not known */
         char new_etag[256]; /* of the one that is on its way */
@@ -95,10 +96,22 @@ static void received_free(void *data)
         free(r);
 }
 
+/* What came may well be in force, but says nothing of the server that is to be asked now. */
+static bool moved_on(CrlFetch *f)
+{
+        bool moved = f->moved;
+        f->moved = false;
+        if (moved)
+                arm(f, 0);
+        return moved;
+}
+
 static void on_taken(int error, const char *reason, void *userdata)
 {
         CrlFetch *f = userdata;
         f->handed_over = false;
+        if (moved_on(f))
+                return;
         if (error < 0) {
                 failed(f, reason);
                 return;
@@ -113,6 +126,8 @@ static void on_written(void *data, void *userdata)
         const Received *r = data;
         char text[256];
         f->job = NULL;
+        if (moved_on(f))
+                return;
         int error = r->error;
         if (error == 0)
                 error = gateway_trust_changed(f->gateway, r->path, on_taken, f);
@@ -191,6 +206,7 @@ void crl_fetch_reloaded(CrlFetch *f)
         if (!streq(strempty(s->crl.url), f->url)) {
                 snprintf(f->url, sizeof(f->url), "%s", strempty(s->crl.url));
                 f->http = http_cancel(f->http);
+                f->moved = f->job || f->handed_over;
                 f->etag[0] = f->error.text[0] = 0;
                 f->fetched = 0;
                 f->failures = 0;

@@ -40,11 +40,13 @@ struct StateAnchor {
         Gateway *gateway;
         Anchor *anchor;
         LoopSource *timer;
-        bool busy;     /* a fiber notes */
-        bool again;    /* once more, then */
-        bool replaced; /* what was found at the start is not what was left */
-        Reason found;  /* a sentence on that */
-        Reason failed; /* why the last note could not be taken, or "" */
+        bool busy;            /* a fiber looks or notes */
+        bool again;           /* once more, then */
+        bool looked;          /* at what was left; before that nothing is noted over it */
+        AnchorMarks at_start; /* what there was */
+        bool replaced;        /* what was found at the start is not what was left */
+        Reason found;         /* a sentence on that */
+        Reason failed;        /* why the last note could not be taken, or "" */
 };
 
 static void take_marks(const StateAnchor *a, AnchorMarks *ret)
@@ -70,11 +72,9 @@ static void take_marks(const StateAnchor *a, AnchorMarks *ret)
 /* What is there against a genuine note. */
 static bool anything_replaced(StateAnchor *a, const AnchorMarks *noted)
 {
-        AnchorMarks now;
-        take_marks(a, &now);
         for (size_t i = 0; i < THINGS; i++) {
                 const AnchorMark *was = anchor_find(noted, things[i].name);
-                uint64_t is = now.marks[i].value;
+                uint64_t is = a->at_start.marks[i].value;
                 if (!was || is == was->value || (things[i].may_grow && is > was->value) ||
                     (things[i].may_vanish && is == 0))
                         continue;
@@ -145,18 +145,65 @@ static void announce(const StateAnchor *a)
         tell_upstream(a);
 }
 
+/* Said once, and kept for the status until it goes. */
+static void note_failure(StateAnchor *a, const char *what, const Reason *reason)
+{
+        if (!streq(reason->text, a->failed.text))
+                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", "anchor" }), "%s, trying again: %s",
+                            what, reason->text);
+        a->failed = *reason;
+}
+
+static int read_anchor(StateAnchor *a, AnchorState *ret_state, AnchorMarks *ret, Reason *reason)
+{
+        const Gateway *g = a->gateway;
+        _cleanup_free_ char *path = NULL;
+        if (asprintf(&path, "%s/anchor.json", g->settings->state_directory) < 0) {
+                path = NULL;
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        }
+        int r = a->anchor ? 0 : anchor_new(g->identity, g->loop, path, &a->anchor, reason);
+        return r < 0 ? r : anchor_read(a->anchor, ret_state, ret, reason);
+}
+
+/* What the gateway cannot read it says, and it goes on: this is a notice, not a gate. */
+static int look(StateAnchor *a)
+{
+        AnchorState state;
+        AnchorMarks noted;
+        Reason reason = { "" };
+        int r = read_anchor(a, &state, &noted, &reason);
+        if (r < 0) {
+                note_failure(a, "Whether the disk is as it was left is not known", &reason);
+                return r;
+        }
+        a->looked = true;
+        judge(a, state, &noted);
+        announce(a);
+        return 0;
+}
+
 static int note(StateAnchor *a)
 {
         AnchorMarks marks;
         Reason reason = { "" };
+        int r = a->looked ? 0 : look(a);
+        if (r < 0)
+                return r;
         take_marks(a, &marks);
-        int r = anchor_write(a->anchor, &marks, &reason);
-        if (r < 0 && !streq(reason.text, a->failed.text))
-                log_message_errno(LOG_WARNING, r, LOG_FIELDS({ "REASON", "anchor" }),
-                                  "Cannot note the state of the disk, trying again: %s",
-                                  reason.text);
-        a->failed = r < 0 ? reason : (Reason){ "" };
+        r = anchor_write(a->anchor, &marks, &reason);
+        if (r < 0)
+                note_failure(a, "Cannot note the state of the disk", &reason);
+        else
+                a->failed = (Reason){ "" };
         return r;
+}
+
+static void arm(StateAnchor *a, usec_t pause)
+{
+        int r = loop_timer_arm_relative(a->timer, pause);
+        if (r < 0)
+                log_warning_errno(r, "The state of the disk is not noted again, ignoring");
 }
 
 static void note_on_fiber(void *userdata)
@@ -168,19 +215,21 @@ static void note_on_fiber(void *userdata)
                 r = note(a);
         } while (a->again);
         a->busy = false;
-        loop_timer_arm_relative(a->timer, r < 0 ? RETRY : INTERVAL);
+        arm(a, r < 0 ? RETRY : INTERVAL);
 }
 
 void state_anchor_note(StateAnchor *a)
 {
-        if (!a || !a->anchor)
+        if (!a)
                 return;
         a->again = a->busy; /* what is noted now may be older already */
         if (a->busy)
                 return;
         a->busy = true;
-        if (fiber_spawn(note_on_fiber, a) < 0)
+        if (fiber_spawn(note_on_fiber, a) < 0) {
                 a->busy = false;
+                arm(a, RETRY);
+        }
 }
 
 static int on_timer(void *userdata)
@@ -189,40 +238,17 @@ static int on_timer(void *userdata)
         return 0;
 }
 
-/* What the gateway cannot read it says, and it goes on: this is a notice, not a gate. */
-static void look(StateAnchor *a)
-{
-        AnchorState state;
-        AnchorMarks noted;
-        Reason *reason = &a->failed;
-        _cleanup_free_ char *path = NULL;
-        if (asprintf(&path, "%s/anchor.json", a->gateway->settings->state_directory) < 0) {
-                path = NULL;
-                reason_set(reason, -ENOMEM, "Out of memory");
-                return;
-        }
-        int r = anchor_new(a->gateway->identity, a->gateway->loop, path, &a->anchor, reason);
-        if (r == 0)
-                r = anchor_read(a->anchor, &state, &noted, reason);
-        if (r < 0) {
-                log_warning("Whether the disk is as it was left is not known: %s", reason->text);
-                return;
-        }
-        judge(a, state, &noted);
-        announce(a);
-        note(a);
-}
-
 int state_anchor_new(Gateway *g, StateAnchor **ret)
 {
         _cleanup_(state_anchor_freep) StateAnchor *a = calloc(1, sizeof(*a));
         if (!a)
                 return -ENOMEM;
         a->gateway = g;
-        look(a);
+        take_marks(a, &a->at_start);
+        int noted = note(a);
         int r = loop_add_timer(g->loop, &a->timer, LOOP_FATAL, on_timer, a);
         if (r >= 0)
-                r = loop_timer_arm_relative(a->timer, a->failed.text[0] ? RETRY : INTERVAL);
+                r = loop_timer_arm_relative(a->timer, noted < 0 ? RETRY : INTERVAL);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(a);

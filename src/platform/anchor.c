@@ -149,10 +149,10 @@ int anchor_read(Anchor *a, AnchorState *ret_state, AnchorMarks *ret, Reason *rea
         if (r == -ENOENT)
                 *ret_state =
                         counter == identity_state_start(a->identity) ? ANCHOR_NEW : ANCHOR_MISSING;
-        else if (r == -EBADMSG || (r == 0 && c.counter > counter + 1))
-                *ret_state = ANCHOR_FORGED;
-        else if (r < 0)
+        else if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
                 return reason_set(reason, r, "Cannot read %s: %s", a->path, strerror(-r));
+        else if (r < 0 || c.counter > counter + 1)
+                *ret_state = ANCHOR_FORGED;
         else {
                 *ret_state = c.counter < counter ? ANCHOR_OLDER : ANCHOR_CURRENT;
                 *ret = c.marks;
@@ -237,11 +237,23 @@ static int write_content(const Anchor *a, const Content *c, Reason *reason)
         return r < 0 ? reason_set(reason, r, "Cannot write %s: %s", a->path, strerror(-r)) : 0;
 }
 
+/* A file that was written, and whose increment did not follow: that comes first, so that no other
+ * bears the same number. */
+static int catch_up(Anchor *a, uint64_t *counter, Reason *reason)
+{
+        Content c = { 0 };
+        if (read_content(a, &c) < 0 || c.counter != *counter + 1)
+                return 0;
+        return identity_state_advance(a->identity, counter, reason);
+}
+
 int anchor_write(Anchor *a, const AnchorMarks *m, Reason *reason)
 {
         uint64_t counter;
         Content c = { .marks = *m };
         int r = identity_state_counter(a->identity, &counter, reason);
+        if (r == 0)
+                r = catch_up(a, &counter, reason);
         if (r < 0)
                 return r;
         c.counter = counter + 1;

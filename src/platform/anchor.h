@@ -31,7 +31,7 @@ typedef enum AnchorState {
         ANCHOR_CURRENT, /* this is what was written last */
         ANCHOR_MISSING, /* something was written, and the file is gone */
         ANCHOR_OLDER,   /* a genuine copy of earlier */
-        ANCHOR_FORGED,  /* damaged, or not by this gateway */
+        ANCHOR_FORGED,  /* damaged, not to be read, or not by this gateway */
         _ANCHOR_STATE_MAX,
 } AnchorState;
 const char *anchor_state_to_string(AnchorState s);
@@ -48,8 +48,8 @@ int anchor_new(Identity *id, Loop *loop, const char *path, Anchor **ret, Reason 
 Anchor *anchor_free(Anchor *a);
 DEFINE_CLEANUP(Anchor, anchor_free)
 
-/* `ret` is empty unless the state is ANCHOR_CURRENT or ANCHOR_OLDER. An error is one of the TPM or
- * the disk, not of the content. */
+/* `ret` is empty unless the state is ANCHOR_CURRENT or ANCHOR_OLDER. An error is one of the TPM, or
+ * that memory or descriptors are short: not one of the file. */
 int anchor_read(Anchor *a, AnchorState *ret_state, AnchorMarks *ret, Reason *reason);
 /* Replaces the file, then increments. */
 int anchor_write(Anchor *a, const AnchorMarks *m, Reason *reason);

@@ -122,29 +122,21 @@ static int add_authorization(Identity *id, IdentityPolicy *p, ESYS_TR session, R
  * by a hand-over. The TPM's own word for each is fetched before the session needs it. */
 static int verify_chain(Identity *id, IdentityPolicy *p, Reason *reason)
 {
-        for (unsigned i = 0; p && i <= HANDOVERS_MAX; i++) {
-                int r = verify_in_tpm(id, p, reason);
-                if (r < 0)
-                        return r;
-                if (identity_is_root_operator(id, p->policy.operator_point))
-                        return 0;
-                p = identity_handover(id, p->policy.operator_point);
-        }
-        return reason_set(reason, -EBADMSG, "Nobody handed over to the policy's operator key");
+        int r = 0;
+        for (; p && r == 0; p = p->by)
+                r = verify_in_tpm(id, p, reason);
+        return r;
 }
 
 static int add_chain(Identity *id, IdentityPolicy *p, ESYS_TR session, Reason *reason)
 {
         int r = add_pcrs(id, &p->policy, session, reason);
-        for (;;) {
-                if (r == 0)
-                        r = add_counter(id, &p->policy, session, reason);
+        for (; p && r == 0; p = p->by) {
+                r = add_counter(id, &p->policy, session, reason);
                 if (r == 0)
                         r = add_authorization(id, p, session, reason);
-                if (r < 0 || identity_is_root_operator(id, p->policy.operator_point))
-                        return r;
-                p = identity_handover(id, p->policy.operator_point); /* verify_chain() saw it */
         }
+        return r;
 }
 
 static int authorize_by(Identity *id, IdentityPolicy *p, ESYS_TR *ret_session, Reason *reason)

@@ -99,9 +99,10 @@ static int check_again(Identity *id, STACK_OF(X509) * chain, const char *name, b
         return r < 0 ? r : check_use(sk_X509_value(chain, 0), must_certify, reason);
 }
 
+/* NULL without one, too. */
 static STACK_OF(X509) * whole_chain(const Identity *id)
 {
-        STACK_OF(X509) *chain = X509_chain_up_ref(id->chain);
+        STACK_OF(X509) *chain = id->leaf ? X509_chain_up_ref(id->chain) : NULL;
         if (!chain)
                 return NULL;
         X509_up_ref(id->leaf);
@@ -152,7 +153,8 @@ int identity_candidate_adopt(Identity *id, bool must_certify, IdentityCandidate 
         _cleanup_(identity_candidate_freep) IdentityCandidate *c = NULL;
         Reason why;
         if (!old)
-                return reason_set(reason, -ENOMEM, "Out of memory");
+                return reason_set(reason, id->leaf ? -ENOMEM : -ENOENT,
+                                  id->leaf ? "Out of memory" : "No certificate is in force");
         int r = read_file(id, IN_FORCE, &found, reason);
         if (r < 0)
                 return r;

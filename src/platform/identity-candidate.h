@@ -21,7 +21,8 @@ int identity_candidate_load(Identity *id, bool must_certify, IdentityCandidate *
                             Reason *reason);
 /* Whether somebody has replaced identity.crt since it was put in force ("sallyportctl identity
  * install" while the daemon runs): then it becomes the candidate, and the one in force is written
- * back. 1: so it is; 0: no; -EBADMSG: so it is, but it is not good, and was set aside. */
+ * back. 1: so it is; 0: no; -EBADMSG: so it is, but it is not good, and was set aside;
+ * -ENOENT: none is in force. */
 int identity_candidate_adopt(Identity *id, bool must_certify, IdentityCandidate **ret,
                              Reason *reason);
 IdentityCandidate *identity_candidate_free(IdentityCandidate *c);

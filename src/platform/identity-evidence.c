@@ -20,15 +20,23 @@
 /* 2.23.133.20.1, tcg-attest-tpm-certify */
 static const uint8_t statement_type[] = { 0x67, 0x81, 0x05, 0x14, 0x01 };
 
-/* X.690 8.1.3: a length in one byte below 128, and behind a count of bytes from there on. */
+/* X.690 8.1.3 and 10.1: a length in one byte below 128, and behind a count of as few bytes as will
+ * do from there on. */
+static int put_length(Buf *b, size_t len)
+{
+        if (len < 0x80)
+                return buf_append_u8(b, (uint8_t)len);
+        int r = buf_append_u8(b, len <= UINT8_MAX ? 0x81 : 0x82);
+        if (r < 0)
+                return r;
+        return len <= UINT8_MAX ? buf_append_u8(b, (uint8_t)len) : buf_append_u16(b, (uint16_t)len);
+}
+
 static int put(Buf *b, uint8_t tag, Bytes content)
 {
         int r = buf_append_u8(b, tag);
-        if (r == 0 && content.len >= 0x80)
-                r = buf_append_u8(b, 0x82);
         if (r == 0)
-                r = content.len >= 0x80 ? buf_append_u16(b, (uint16_t)content.len)
-                                        : buf_append_u8(b, (uint8_t)content.len);
+                r = put_length(b, content.len);
         return r < 0 ? r : buf_append(b, content);
 }
 

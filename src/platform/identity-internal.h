@@ -24,10 +24,17 @@ typedef struct IdentityFiles {
 #define POLICIES_MAX  32
 #define HANDOVERS_MAX 8 /* one after the other */
 
-typedef struct IdentityPolicy {
+typedef struct IdentityPolicy IdentityPolicy;
+struct IdentityPolicy {
         Policy policy;
         TPMT_TK_VERIFIED *ticket; /* the TPM's own word that it checked the signature */
-} IdentityPolicy;
+
+        /* identity_find_operators() */
+        bool trusted;       /* its operator key is the identity's, or stands on that one */
+        IdentityPolicy *by; /* the hand-over to its operator key; NULL: that is the identity's */
+        unsigned depth;     /* hand-overs below it */
+        uint64_t maximum;   /* of the counter, for it and all of them */
+};
 
 struct Identity {
         char *state_directory, *directory; /* the latter is identity/ in the former */
@@ -87,16 +94,19 @@ int identity_authorize(Identity *id, ESYS_TR *ret_session, Reason *reason);
 /* identity-policies.c. At start; a file that cannot be used is told in the log and left out. */
 void identity_load_policies(Identity *id);
 void identity_free_policies(Identity *id);
-/* The hand-over that lets this operator key approve policies; NULL: there is none. */
-IdentityPolicy *identity_handover(Identity *id,
-                                  const uint8_t operator_point[static P256_POINT_SIZE]);
-/* The key that the identity was made for. */
-bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE]);
 /* Looks for the policy that holds in the present state of the TPM, which is locked. Errors as of
  * identity_sign(). */
 int identity_choose_policy(Identity *id, Reason *reason);
 /* Another run of the TPM does not take the tickets. */
 void identity_drop_tickets(Identity *id);
+
+/* identity-operators.c. On what each policy stands, when all are there. */
+void identity_find_operators(Identity *id);
+/* The hand-over that lets this operator key approve policies for longest; NULL: there is none. */
+IdentityPolicy *identity_handover(Identity *id,
+                                  const uint8_t operator_point[static P256_POINT_SIZE]);
+/* The key that the identity was made for. */
+bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE]);
 
 /* identity-certificate.c */
 void identity_load_certificate(Identity *id);

@@ -33,37 +33,6 @@ static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
         return 0;
 }
 
-/* The hand-over that lets this operator key approve policies; NULL: there is none. */
-IdentityPolicy *identity_handover(Identity *id,
-                                  const uint8_t operator_point[static P256_POINT_SIZE])
-{
-        for (size_t i = 0; i < id->n_policies; i++) {
-                const Policy *p = &id->policies[i].policy;
-                if (p->hands_over && memcmp(p->successor, operator_point, P256_POINT_SIZE) == 0)
-                        return &id->policies[i];
-        }
-        return NULL;
-}
-
-bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE])
-{
-        return memcmp(point, id->files.operator_point, P256_POINT_SIZE) == 0;
-}
-
-/* Does the operator key of the identity stand at the beginning of who handed over to whom? */
-static bool is_operator(Identity *id, const uint8_t point[static P256_POINT_SIZE])
-{
-        for (unsigned i = 0; i <= HANDOVERS_MAX; i++) {
-                if (identity_is_root_operator(id, point))
-                        return true;
-                const IdentityPolicy *h = identity_handover(id, point);
-                if (!h)
-                        return false;
-                point = h->policy.operator_point;
-        }
-        return false;
-}
-
 /* Does it belong to this identity, and did who it names sign it? */
 static int check_alone(const Identity *id, const Policy *p, Reason *reason)
 {
@@ -73,13 +42,19 @@ static int check_alone(const Identity *id, const Policy *p, Reason *reason)
         return policy_verify(p, reason);
 }
 
-static int check_operator(Identity *id, const Policy *p, Reason *reason)
+static int not_by_operator(Reason *reason)
 {
-        if (is_operator(id, p->operator_point))
-                return 0;
         return reason_set(reason, -EBADMSG,
                           "The policy names another operator key than the identity, and no policy "
                           "hands over to it");
+}
+
+static int check_operator(Identity *id, const Policy *p, Reason *reason)
+{
+        if (identity_is_root_operator(id, p->operator_point) ||
+            identity_handover(id, p->operator_point))
+                return 0;
+        return not_by_operator(reason);
 }
 
 static int check_policy(Identity *id, const Policy *p, Reason *reason)
@@ -95,20 +70,29 @@ static void leave_out(Identity *id, const char *what, int error, const Reason *r
         id->policy_reason = *reason;
 }
 
-static void load_one(Identity *id, const char *directory, const char *name)
+/* Of this host in this moment: that says nothing of what is installed. */
+static bool is_of_host(int error)
+{
+        return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EIO;
+}
+
+/* What is wrong with the file leaves it out; what is wrong with the host is an error. */
+static int load_one(Identity *id, const char *directory, const char *name, Reason *reason)
 {
         Policy p;
-        Reason reason;
         _cleanup_free_ char *path = identity_path(directory, name);
-        int r = path ? policy_load(path, &p, &reason) : reason_set(&reason, -ENOMEM, "No memory");
+        int r = path ? policy_load(path, &p, reason) : reason_set(reason, -ENOMEM, "No memory");
+        if (is_of_host(r))
+                return r;
         if (r == 0)
-                r = check_alone(id, &p, &reason);
+                r = check_alone(id, &p, reason);
         if (r == 0 && id->n_policies == POLICIES_MAX)
-                r = reason_set(&reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
+                r = reason_set(reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
         if (r == 0)
                 id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p };
         else
-                leave_out(id, path ? path : name, r, &reason);
+                leave_out(id, path, r, reason);
+        return 0;
 }
 
 /* Who may sign is known when all are there. */
@@ -116,17 +100,17 @@ static void drop_strangers(Identity *id)
 {
         Reason reason;
         char name[FILE_NAME_MAX];
-        for (size_t i = 0; i < id->n_policies;) {
-                int r = check_operator(id, &id->policies[i].policy, &reason);
-                if (r == 0) {
-                        i++;
-                        continue;
-                }
-                if (file_name(&id->policies[i].policy, name) == 0)
-                        leave_out(id, name, r, &reason);
-                id->policies[i] = id->policies[--id->n_policies];
-                i = 0; /* others may have stood on it */
+        size_t kept = 0;
+        identity_find_operators(id);
+        for (size_t i = 0; i < id->n_policies; i++) {
+                const IdentityPolicy *p = &id->policies[i];
+                if (p->trusted)
+                        id->policies[kept++] = *p;
+                else if (file_name(&p->policy, name) == 0)
+                        leave_out(id, name, not_by_operator(&reason), &reason);
         }
+        id->n_policies = kept;
+        identity_find_operators(id); /* they have moved */
 }
 
 static int is_policy(const struct dirent *d)
@@ -135,22 +119,58 @@ static int is_policy(const struct dirent *d)
         return d->d_name[0] != '.' && len > 5 && streq(d->d_name + len - 5, ".json");
 }
 
-void identity_load_policies(Identity *id)
+static int load_directory(Identity *id, const char *directory, Reason *reason)
 {
         struct dirent **names = NULL;
+        int n = scandir(directory, &names, is_policy, alphasort), r = 0;
+        if (n < 0 && errno != ENOENT)
+                return reason_set(reason, -errno, "Cannot read %s: %s", directory, strerror(errno));
+        for (int i = 0; i < n; i++) {
+                if (r == 0)
+                        r = load_one(id, directory, names[i]->d_name, reason);
+                free(names[i]);
+        }
+        free(names);
+        return r;
+}
+
+static int load_all(Identity *id, Reason *reason)
+{
         _cleanup_free_ char *directory = policies_directory(id);
         id->policy_error = reason_set(
                 &id->policy_reason, -ENOKEY,
                 "No policy is installed, so the identity key cannot be used: see \"sallyportctl "
                 "policy predict\"");
-        int n = directory ? scandir(directory, &names, is_policy, alphasort) : -1;
-        for (int i = 0; i < n; i++) {
-                load_one(id, directory, names[i]->d_name);
-                free(names[i]);
-        }
-        free(names);
+        id->n_policies = 0;
+        int r = directory ? load_directory(id, directory, reason)
+                          : reason_set(reason, -ENOMEM, "Out of memory");
+        if (r < 0)
+                return r;
         drop_strangers(id);
         id->current = id->n_policies;
+        return 0;
+}
+
+void identity_load_policies(Identity *id)
+{
+        Reason reason;
+        int r = load_all(id, &reason);
+        if (r == 0)
+                return;
+        id->n_policies = id->current = 0;
+        id->policy_error = r;
+        id->policy_reason = reason;
+}
+
+static void drop_tickets(IdentityPolicy *policies, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                Esys_Free(TAKE_PTR(policies[i].ticket));
+}
+
+void identity_drop_tickets(Identity *id)
+{
+        drop_tickets(id->policies, id->n_policies);
 }
 
 void identity_free_policies(Identity *id)
@@ -159,10 +179,22 @@ void identity_free_policies(Identity *id)
         id->n_policies = id->current = 0;
 }
 
-static void read_anew(Identity *id)
+/* Those that are there stay where the new ones cannot be had. */
+static int read_anew(Identity *id, Reason *reason)
 {
-        identity_free_policies(id);
-        identity_load_policies(id);
+        size_t n = id->n_policies;
+        _cleanup_free_ IdentityPolicy *old = malloc(sizeof(id->policies));
+        if (!old)
+                return reason_set(reason, -ENOMEM, "Out of memory");
+        memcpy(old, id->policies, sizeof(id->policies));
+        int r = load_all(id, reason);
+        if (r == 0) {
+                drop_tickets(old, n);
+                return 0;
+        }
+        memcpy(id->policies, old, sizeof(id->policies));
+        id->n_policies = n;
+        return r;
 }
 
 int identity_reload_policies(Identity *id, Reason *reason)
@@ -170,35 +202,9 @@ int identity_reload_policies(Identity *id, Reason *reason)
         int r = tpm_lock(id->tpm, reason);
         if (r < 0)
                 return r;
-        read_anew(id);
+        r = read_anew(id, reason);
         tpm_unlock(id->tpm);
-        return 0;
-}
-
-void identity_drop_tickets(Identity *id)
-{
-        for (size_t i = 0; i < id->n_policies; i++)
-                Esys_Free(TAKE_PTR(id->policies[i].ticket));
-}
-
-/* The last to whom was handed over; of several by one key the one that holds longest. */
-const uint8_t *identity_present_operator(const Identity *id)
-{
-        const uint8_t *point = id->files.operator_point;
-        for (unsigned depth = 0; depth < HANDOVERS_MAX; depth++) {
-                const Policy *next = NULL;
-                for (size_t i = 0; i < id->n_policies; i++) {
-                        const Policy *p = &id->policies[i].policy;
-                        if (p->hands_over &&
-                            memcmp(p->operator_point, point, P256_POINT_SIZE) == 0 &&
-                            (!next || p->counter_maximum > next->counter_maximum))
-                                next = p;
-                }
-                if (!next)
-                        break;
-                point = next->successor;
-        }
-        return point;
+        return r;
 }
 
 size_t identity_n_policies(const Identity *id)
@@ -211,17 +217,37 @@ const Policy *identity_policy(const Identity *id, size_t i)
         return i < id->n_policies ? &id->policies[i].policy : NULL;
 }
 
+uint64_t identity_policy_maximum(const Identity *id, size_t i)
+{
+        return id->policies[i].maximum;
+}
+
+PolicyFit identity_policy_fits(const Identity *id, size_t i, const PcrValues *now, uint64_t counter)
+{
+        const IdentityPolicy *p = &id->policies[i];
+        return counter > p->maximum ? POLICY_RETIRED : policy_fits(&p->policy, now, counter);
+}
+
+/* The counter may have retired it, or a hand-over that it stands on. */
+static int explain(const IdentityPolicy *p, const PcrValues *now, uint64_t counter, Reason *reason)
+{
+        const IdentityPolicy *ended = counter > p->maximum ? p : NULL;
+        while (ended && counter <= ended->policy.counter_maximum)
+                ended = ended->by;
+        return policy_explain(ended ? &ended->policy : &p->policy, now, counter, reason);
+}
+
 /* Why none holds, by the one that comes nearest. */
 static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter, Reason *reason)
 {
-        const Policy *nearest = NULL;
+        const IdentityPolicy *nearest = NULL;
         unsigned least = UINT32_MAX;
         for (size_t i = 0; i < id->n_policies; i++) {
-                const Policy *p = &id->policies[i].policy;
-                if (p->hands_over)
+                const IdentityPolicy *p = &id->policies[i];
+                if (p->policy.hands_over)
                         continue;
-                unsigned n = policy_n_differing(p, now);
-                if (counter > p->counter_maximum)
+                unsigned n = policy_n_differing(&p->policy, now);
+                if (counter > p->maximum)
                         n += POLICY_PCR_COUNT + 1; /* retired: the last to be named */
                 if (n < least) {
                         least = n;
@@ -233,7 +259,7 @@ static int none_holds(const Identity *id, const PcrValues *now, uint64_t counter
                         reason, -ENOKEY,
                         "No policy is installed but those that hand over: the new operator "
                         "key has to sign one");
-        return policy_explain(nearest, now, counter, reason);
+        return explain(nearest, now, counter, reason);
 }
 
 int identity_choose_policy(Identity *id, Reason *reason)
@@ -254,7 +280,7 @@ int identity_choose_policy(Identity *id, Reason *reason)
                 return r;
         for (size_t i = 0; i < id->n_policies; i++)
                 if (!id->policies[i].policy.hands_over &&
-                    policy_fits(&id->policies[i].policy, &now, counter) == POLICY_HOLDS) {
+                    identity_policy_fits(id, i, &now, counter) == POLICY_HOLDS) {
                         id->current = i;
                         return 0;
                 }
@@ -300,9 +326,7 @@ static int install(Identity *id, void *argument, Reason *reason)
                                   "\"sallyportctl policy retire\"",
                                   POLICIES_MAX);
         int r = write_policy(id, p, reason);
-        if (r == 0)
-                read_anew(id);
-        return r;
+        return r < 0 ? r : read_anew(id, reason);
 }
 
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
@@ -317,7 +341,7 @@ int identity_install_policy(Identity *id, const Policy *p, Reason *reason)
 static bool any_lives(const Identity *id, uint64_t counter)
 {
         for (size_t i = 0; i < id->n_policies; i++)
-                if (counter <= id->policies[i].policy.counter_maximum)
+                if (counter <= id->policies[i].maximum)
                         return true;
         return false;
 }
@@ -334,7 +358,7 @@ static void remove_retired(Identity *id, uint64_t counter)
                 return;
         for (size_t i = 0; i < id->n_policies; i++) {
                 const Policy *p = &id->policies[i].policy;
-                if (counter <= p->counter_maximum || file_name(p, name) < 0)
+                if (counter <= id->policies[i].maximum || file_name(p, name) < 0)
                         continue;
                 _cleanup_free_ char *path = identity_path(directory, name);
                 if (path && unlink(path) < 0)
@@ -349,8 +373,7 @@ static int retire(Identity *id, void *argument, Reason *reason)
         if (r < 0)
                 return r;
         remove_retired(id, *ret);
-        read_anew(id);
-        return 0;
+        return read_anew(id, reason);
 }
 
 int identity_retire_policies(Identity *id, uint64_t *ret_counter, Reason *reason)

@@ -28,6 +28,7 @@ struct Minter {
         void *userdata;
         usec_t minted_at, renew_at; /* CLOCK_REALTIME */
         bool busy;                  /* a fiber is minting */
+        bool again;                 /* what it mints is out of date already */
         bool gone;                  /* freed meanwhile: the fiber does it at its end */
 };
 
@@ -168,6 +169,8 @@ static void mint_on_fiber(void *userdata)
         m->busy = false;
         if (m->gone)
                 minter_destroy(m);
+        else if (m->again)
+                minter_renew(m);
 }
 
 static usec_t tick(const Minter *m)
@@ -194,6 +197,7 @@ static int on_tick(void *userdata)
 
 void minter_renew(Minter *m)
 {
+        m->again = m->busy;
         m->renew_at = 0;
         int r = loop_timer_arm_relative(m->timer, 0);
         if (r < 0)

@@ -31,5 +31,5 @@ typedef struct Minter Minter;
 int minter_new(const MinterParams *params, Minter **ret, Reason *reason);
 Minter *minter_free(Minter *m);
 DEFINE_CLEANUP(Minter, minter_free)
-/* Mints anew soon: the certificate of the identity has changed. */
+/* Mints anew soon, also where it is minting: the certificate of the identity has changed. */
 void minter_renew(Minter *m);

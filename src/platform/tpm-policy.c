@@ -203,8 +203,9 @@ int policy_explain(const Policy *p, const PcrValues *now, uint64_t counter, Reas
         switch (policy_fits(p, now, counter)) {
         case POLICY_RETIRED:
                 return reason_set(reason, -EKEYREVOKED,
-                                  "The installed policy was retired: the counter stands at %llu, "
-                                  "the policy holds up to %llu",
+                                  "The installed %s was retired: the counter stands at %llu, it "
+                                  "holds up to %llu",
+                                  p->hands_over ? "hand-over to the operator key" : "policy",
                                   (unsigned long long)counter,
                                   (unsigned long long)p->counter_maximum);
         case POLICY_PCRS_DIFFER:

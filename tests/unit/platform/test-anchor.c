@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <tss2/tss2_tpm2_types.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "platform/anchor.h"
@@ -124,6 +125,11 @@ static void test_states(void **state)
         }
         put_back(lab, "{}");
         assert_int_equal(read_marks(a, &value), ANCHOR_FORGED);
+        /* What cannot be read is not what was written either. */
+        remove(path(lab));
+        assert_int_equal(symlink(path(lab), path(lab)), 0);
+        assert_int_equal(read_marks(a, &value), ANCHOR_FORGED);
+        remove(path(lab));
         anchor_free(a);
         identity_free(id);
 
@@ -161,12 +167,15 @@ static void test_crash_in_between(void **state)
         assert_true(anchor_write(a, &m, &reason) < 0);
         assert_int_equal(read_marks(a, &value), ANCHOR_CURRENT);
         assert_int_equal(value, 5);
+        _cleanup_free_ char *undated = keep(lab);
         anchor_free(a);
         identity_free(id);
         open_both(lab, lab->tcti, &id, &a);
         write_marks(a, 6);
         assert_int_equal(read_marks(a, &value), ANCHOR_CURRENT);
         assert_int_equal(value, 6);
+        put_back(lab, undated);
+        assert_int_equal(read_marks(a, &value), ANCHOR_OLDER);
         anchor_free(a);
         identity_free(id);
 }

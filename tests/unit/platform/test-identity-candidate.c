@@ -232,6 +232,10 @@ static void adopted(void **state)
         assert_int_equal(in_force(f), old);
         assert_int_equal(unlink(file(f, "identity.crt")), 0);
         assert_int_equal(identity_candidate_adopt(f->id, true, &c, &reason), -ENOENT);
+        /* And with none in force at all. */
+        open_again(f);
+        assert_int_equal(identity_candidate_adopt(f->id, true, &c, &reason), -ENOENT);
+        assert_int_equal(identity_candidate_load(f->id, true, &c, &reason), -ENOENT);
 }
 
 static int setup(void **state)

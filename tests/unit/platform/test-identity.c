@@ -10,9 +10,11 @@
 #include <errno.h>
 #include <openssl/pem.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <tss2/tss2_mu.h>
 #include <tss2/tss2_sys.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "platform/crypto.h"
@@ -283,6 +285,94 @@ static void test_hand_over(void **state)
         assert_true(identity_check(id, &reason) < 0);
         assert_int_equal(identity_n_policies(id), 1);
         identity_free(id);
+}
+
+/* With a digest behind that of `other`: the files are read in that order. */
+static void hand_over_behind(Lab *lab, Identity *id, const uint8_t *to, const Policy *other,
+                             Policy *ret)
+{
+        uint8_t first[POLICY_DIGEST_SIZE], second[POLICY_DIGEST_SIZE] = { 0 };
+        assert_int_equal(policy_digest(other, first), 0);
+        for (uint64_t maximum = INT64_MAX; memcmp(second, first, sizeof(first)) <= 0; maximum--) {
+                hand_over(lab, id, "operator.key", identity_operator_point(id), to, maximum, ret);
+                assert_int_equal(policy_digest(ret, second), 0);
+        }
+}
+
+/* One way to the third operator ends with the counter, another goes on; then that is the way. */
+static void test_two_ways_of_hand_over(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        Policy now, first, second, direct, third;
+        PcrValues pcrs;
+        uint8_t b[P256_POINT_SIZE], c[P256_POINT_SIZE];
+        uint64_t counter;
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        make_operator(lab, "b.key", b);
+        make_operator(lab, "c.key", c);
+        lab_sign_policy(lab, id, &now);
+        hand_over(lab, id, "operator.key", identity_operator_point(id), b, now.counter_maximum,
+                  &first);
+        hand_over(lab, id, "b.key", b, c, INT64_MAX, &second);
+        hand_over_behind(lab, id, c, &second, &direct);
+        third = now;
+        third.counter_maximum += 10;
+        memcpy(third.operator_point, c, sizeof(c));
+        assert_int_equal(policy_sign(&third, lab_path(lab, "c.key"), &reason), 0);
+        identity_free(id);
+
+        lab_create_identity(lab, false);
+        id = open_identity(lab);
+        assert_int_equal(identity_install_policy(id, &first, &reason), 0);
+        assert_int_equal(identity_install_policy(id, &second, &reason), 0);
+        assert_int_equal(identity_install_policy(id, &third, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+        /* So far all of it ends with the first hand-over, and that is known beforehand. */
+        assert_int_equal(identity_read_pcrs(id, identity_pcrs(id), &pcrs, &reason), 0);
+        for (size_t i = 0; i < 3; i++) {
+                assert_int_equal(identity_policy_maximum(id, i), now.counter_maximum);
+                assert_int_equal(identity_policy_fits(id, i, &pcrs, now.counter_maximum + 1),
+                                 POLICY_RETIRED);
+        }
+        assert_int_equal(identity_install_policy(id, &direct, &reason), 0);
+        assert_int_equal(identity_retire_policies(id, &counter, &reason), 0);
+        assert_int_equal(counter, now.counter_maximum + 1);
+        if (identity_check(id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        /* A hand-over that is retired already gives nobody anything, and takes nothing away. */
+        assert_int_equal(identity_install_policy(id, &first, &reason), 0);
+        assert_int_equal(identity_install_policy(id, &second, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+        identity_free(id);
+}
+
+/* For want of a descriptor nobody forgets the policies that are there. */
+static void test_reload_fails(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        struct rlimit before, none;
+        lab_create_identity(lab, true);
+        _cleanup_(identity_freep) Identity *id = open_identity(lab);
+        Policy now;
+        lab_sign_policy(lab, id, &now);
+        assert_int_equal(identity_install_policy(id, &now, &reason), 0);
+        assert_int_equal(identity_check(id, &reason), 0);
+        size_t n = identity_n_policies(id);
+        int next = dup(STDERR_FILENO);
+        close(next);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        /* None, and then one: for the directory, and not for a file in it. */
+        for (int free = 0; free < 2; free++) {
+                none = (struct rlimit){ (rlim_t)(next + free), before.rlim_max };
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+                assert_int_equal(identity_reload_policies(id, &reason), free ? 0 : -EMFILE);
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+                assert_int_equal(identity_n_policies(id), n);
+                assert_int_equal(identity_check(id, &reason), 0);
+        }
 }
 
 /* The same for the same label, after a restart too; another for another; none without a policy. */
@@ -757,6 +847,8 @@ static Bytes element(const uint8_t **p, const uint8_t *end, int tag)
         int r = ASN1_get_object(&start, &len, &found, &class, end - *p);
         assert_int_equal(r & 0x80, 0);
         assert_int_equal(found, tag);
+        /* DER: the length in as few bytes as will do (X.690 10.1). */
+        assert_int_equal(start + len - *p, ASN1_object_size(0, (int)len, tag));
         *p = start + len;
         return BYTES(start, (size_t)len);
 }
@@ -1081,6 +1173,8 @@ int main(void)
                 cmocka_unit_test(test_forged_policy),
                 cmocka_unit_test(test_no_other_way),
                 cmocka_unit_test(test_hand_over),
+                cmocka_unit_test(test_two_ways_of_hand_over),
+                cmocka_unit_test(test_reload_fails),
                 cmocka_unit_test(test_secret),
                 cmocka_unit_test(test_several_policies),
                 cmocka_unit_test(test_quote),

@@ -176,6 +176,42 @@ static void test_freed_in_between(void **state)
         credential_unref(t.last);
 }
 
+/* The identity gets another certificate while a leaf is minted below the old one: another leaf. */
+static int renew_again(void *userdata)
+{
+        minter_renew(userdata);
+        return 0;
+}
+
+static void test_renewed_in_between(void **state)
+{
+        Lab *lab = *state;
+        Taken t = { .enough = 3 };
+        Reason reason = { 0 };
+        Loop *loop = NULL;
+        Identity *id = NULL;
+        Minter *m = NULL;
+        LoopSource *timer = NULL;
+        assert_int_equal(loop_new(&loop), 0);
+        t.loop = loop;
+        assert_int_equal(identity_open(lab->slow_tcti, lab->state, &id, &reason), 0);
+        assert_int_equal(identity_attach(id, loop), 0);
+        MinterParams p = params_for(id, &t, MINTER_DEFAULT_LIFETIME);
+        assert_int_equal(minter_new(&p, &m, &reason), 0);
+        assert_int_equal(loop_add_timer(loop, &timer, LOOP_FATAL, renew_again, m), 0);
+        assert_int_equal(loop_add_timer(loop, &t.deadline, LOOP_FATAL, on_deadline, &t), 0);
+        minter_renew(m);
+        loop_timer_arm_relative(timer, 50 * USEC_PER_MSEC);
+        loop_timer_arm_relative(t.deadline, 5 * USEC_PER_SEC);
+        assert_int_equal(loop_run(loop), 0);
+        minter_free(m);
+        identity_free(id);
+        loop_source_free(timer);
+        loop_source_free(t.deadline);
+        loop_free(loop);
+        credential_unref(t.last);
+}
+
 static void test_not_a_ca(void **state)
 {
         Lab *lab = *state;
@@ -255,6 +291,7 @@ int main(void)
                 cmocka_unit_test(test_first),
                 cmocka_unit_test(test_rotation),
                 cmocka_unit_test(test_freed_in_between),
+                cmocka_unit_test(test_renewed_in_between),
                 cmocka_unit_test(test_not_a_ca),
                 cmocka_unit_test(test_out_of_date),
                 cmocka_unit_test(test_refused),
