@@ -36,7 +36,7 @@ static void name_policy(const Policy *p, char ret[static ID_SIZE + 1])
         char hex[2 * POLICY_DIGEST_SIZE + 1] = "";
         if (policy_digest(p, digest) == 0)
                 hex_encode(BYTES(digest, sizeof(digest)), hex);
-        snprintf(ret, ID_SIZE + 1, "%s", hex);
+        snprintf(ret, ID_SIZE + 1, "%.*s", ID_SIZE, hex);
 }
 
 static const char *fit_word(PolicyFit fit)
@@ -79,7 +79,7 @@ static void name_key(const uint8_t point[static P256_POINT_SIZE], char ret[stati
         char hex[2 * POLICY_DIGEST_SIZE + 1] = "";
         if (p256_spki_sha256(point, digest) == 0)
                 hex_encode(BYTES(digest, sizeof(digest)), hex);
-        snprintf(ret, ID_SIZE + 1, "%s", hex);
+        snprintf(ret, ID_SIZE + 1, "%.*s", ID_SIZE, hex);
 }
 
 static void print_handover(const Policy *p, const State *s)
