@@ -26,6 +26,7 @@ typedef struct IdentityFiles {
 
 typedef struct IdentityPolicy {
         Policy policy;
+        unsigned depth;           /* hand-overs from the identity's operator key to who signed it */
         TPMT_TK_VERIFIED *ticket; /* the TPM's own word that it checked the signature */
 } IdentityPolicy;
 

@@ -2,6 +2,7 @@
 /* The signed policies beside the identity: read, checked, chosen from, put there, retired. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,39 +11,56 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "platform/crypto.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
 
 #define DIRECTORY     "policies"
-#define FILE_NAME_MAX (2 * POLICY_DIGEST_SIZE + sizeof(".json"))
+#define STRANGER      UINT_MAX
+#define SIGNER_SIZE   8
+#define FILE_NAME_MAX (2 * (POLICY_DIGEST_SIZE + SIGNER_SIZE) + sizeof("-.json"))
 
 static char *policies_directory(const Identity *id)
 {
         return identity_path(id->directory, DIRECTORY);
 }
 
-/* What it approves names it: the same policy signed again replaces itself. */
+/* What it approves and who signed it name it: the same policy signed again replaces itself. Signed
+ * by another it does not: two hand over to the same key, and the first of them may be what the
+ * second stands on. */
 static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
 {
-        uint8_t digest[POLICY_DIGEST_SIZE];
+        uint8_t digest[POLICY_DIGEST_SIZE], signer[CRYPTO_SHA256_SIZE];
         int r = policy_digest(p, digest);
+        if (r == 0)
+                r = p256_spki_sha256(p->operator_point, signer);
         if (r < 0)
                 return r;
         hex_encode(BYTES(digest, sizeof(digest)), ret);
+        strcat(ret, "-");
+        hex_encode(BYTES(signer, SIGNER_SIZE), ret + strlen(ret));
         strcat(ret, ".json");
         return 0;
 }
 
-/* The hand-over that lets this operator key approve policies; NULL: there is none. */
+/* The hand-over that lets this operator key approve policies; NULL: there is none. Of several the
+ * one that is nearest to the identity's own operator key: so whoever goes from one to the next
+ * arrives there, also where keys hand over to each other in a circle. */
 IdentityPolicy *identity_handover(Identity *id,
                                   const uint8_t operator_point[static P256_POINT_SIZE])
 {
+        IdentityPolicy *best = NULL;
         for (size_t i = 0; i < id->n_policies; i++) {
-                const Policy *p = &id->policies[i].policy;
-                if (p->hands_over && memcmp(p->successor, operator_point, P256_POINT_SIZE) == 0)
-                        return &id->policies[i];
+                IdentityPolicy *p = &id->policies[i];
+                if (!p->policy.hands_over || p->depth > HANDOVERS_MAX ||
+                    memcmp(p->policy.successor, operator_point, P256_POINT_SIZE) != 0)
+                        continue;
+                if (!best || p->depth < best->depth ||
+                    (p->depth == best->depth &&
+                     p->policy.counter_maximum > best->policy.counter_maximum))
+                        best = p;
         }
-        return NULL;
+        return best;
 }
 
 bool identity_is_root_operator(const Identity *id, const uint8_t point[static P256_POINT_SIZE])
@@ -50,18 +68,13 @@ bool identity_is_root_operator(const Identity *id, const uint8_t point[static P2
         return memcmp(point, id->files.operator_point, P256_POINT_SIZE) == 0;
 }
 
-/* Does the operator key of the identity stand at the beginning of who handed over to whom? */
-static bool is_operator(Identity *id, const uint8_t point[static P256_POINT_SIZE])
+/* How often was handed over from the operator key of the identity to this one? */
+static unsigned depth_of(Identity *id, const uint8_t point[static P256_POINT_SIZE])
 {
-        for (unsigned i = 0; i <= HANDOVERS_MAX; i++) {
-                if (identity_is_root_operator(id, point))
-                        return true;
-                const IdentityPolicy *h = identity_handover(id, point);
-                if (!h)
-                        return false;
-                point = h->policy.operator_point;
-        }
-        return false;
+        if (identity_is_root_operator(id, point))
+                return 0;
+        const IdentityPolicy *h = identity_handover(id, point);
+        return h ? h->depth + 1 : STRANGER;
 }
 
 /* Does it belong to this identity, and did who it names sign it? */
@@ -75,7 +88,7 @@ static int check_alone(const Identity *id, const Policy *p, Reason *reason)
 
 static int check_operator(Identity *id, const Policy *p, Reason *reason)
 {
-        if (is_operator(id, p->operator_point))
+        if (depth_of(id, p->operator_point) <= HANDOVERS_MAX)
                 return 0;
         return reason_set(reason, -EBADMSG,
                           "The policy names another operator key than the identity, and no policy "
@@ -106,27 +119,37 @@ static void load_one(Identity *id, const char *directory, const char *name)
         if (r == 0 && id->n_policies == POLICIES_MAX)
                 r = reason_set(&reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);
         if (r == 0)
-                id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p };
+                id->policies[id->n_policies++] = (IdentityPolicy){ .policy = p, .depth = STRANGER };
         else
                 leave_out(id, path ? path : name, r, &reason);
 }
 
-/* Who may sign is known when all are there. */
+/* Who may sign is known when all are there: first who signed with the operator key of the identity,
+ * then to whom those handed over, and so on. */
+static void find_depths(Identity *id)
+{
+        for (unsigned depth = 0; depth <= HANDOVERS_MAX; depth++)
+                for (size_t i = 0; i < id->n_policies; i++) {
+                        IdentityPolicy *p = &id->policies[i];
+                        if (p->depth == STRANGER && depth_of(id, p->policy.operator_point) == depth)
+                                p->depth = depth;
+                }
+}
+
 static void drop_strangers(Identity *id)
 {
         Reason reason;
         char name[FILE_NAME_MAX];
-        for (size_t i = 0; i < id->n_policies;) {
+        size_t n = 0;
+        find_depths(id);
+        for (size_t i = 0; i < id->n_policies; i++) {
                 int r = check_operator(id, &id->policies[i].policy, &reason);
-                if (r == 0) {
-                        i++;
-                        continue;
-                }
-                if (file_name(&id->policies[i].policy, name) == 0)
+                if (r == 0)
+                        id->policies[n++] = id->policies[i];
+                else if (file_name(&id->policies[i].policy, name) == 0)
                         leave_out(id, name, r, &reason);
-                id->policies[i] = id->policies[--id->n_policies];
-                i = 0; /* others may have stood on it */
         }
+        id->n_policies = n;
 }
 
 static int is_policy(const struct dirent *d)
@@ -281,11 +304,10 @@ static int write_policy(const Identity *id, const Policy *p, Reason *reason)
 
 static bool is_there(const Identity *id, const Policy *p)
 {
-        uint8_t ours[POLICY_DIGEST_SIZE], theirs[POLICY_DIGEST_SIZE];
+        char ours[FILE_NAME_MAX], theirs[FILE_NAME_MAX];
         for (size_t i = 0; i < id->n_policies; i++)
-                if (policy_digest(p, ours) == 0 &&
-                    policy_digest(&id->policies[i].policy, theirs) == 0 &&
-                    memcmp(ours, theirs, sizeof(ours)) == 0)
+                if (file_name(p, ours) == 0 && file_name(&id->policies[i].policy, theirs) == 0 &&
+                    streq(ours, theirs))
                         return true;
         return false;
 }
