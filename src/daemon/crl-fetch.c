@@ -24,6 +24,7 @@ struct CrlFetch {
         Job *job;         /* writes what came */
         bool handed_over; /* daemon/trusted has it */
         bool moved;       /* what is on its way is from another URL than the one of now */
+        bool asked_etag;  /* whether another list is to be had than that of `etag` */
         char url[HTTP_URL_MAX];
         char etag[256];     /* of the list in force; "" when that is not known */
         char new_etag[256]; /* of the one that is on its way */
@@ -166,7 +167,7 @@ static void on_answer(const HttpAnswer *a, void *userdata)
         f->http = NULL;
         if (!a->answered) {
                 failed(f, a->reason);
-        } else if (a->status == 304) {
+        } else if (a->status == 304 && f->asked_etag) {
                 succeeded(f);
         } else if (a->status != 200) {
                 snprintf(text, sizeof(text), "the server answers with status %u", a->status);
@@ -195,6 +196,7 @@ static int on_timer(void *userdata)
                 .etag = f->etag[0] ? f->etag : NULL,
                 .maximum = LIST_MAX,
         };
+        f->asked_etag = q.etag != NULL;
         if (http_start(f->gateway->loop, &q, on_answer, f, &f->http, &reason) < 0)
                 failed(f, reason.text);
         return 0;
@@ -203,11 +205,12 @@ static int on_timer(void *userdata)
 void crl_fetch_reloaded(CrlFetch *f)
 {
         const Settings *s = f->gateway->settings;
+        f->etag[0] = '\0'; /* the list in force is that of the file, which may be gone */
         if (!streq(strempty(s->crl.url), f->url)) {
                 snprintf(f->url, sizeof(f->url), "%s", strempty(s->crl.url));
                 f->http = http_cancel(f->http);
                 f->moved = f->job || f->handed_over;
-                f->etag[0] = f->error.text[0] = 0;
+                f->error.text[0] = 0;
                 f->fetched = 0;
                 f->failures = 0;
         }

@@ -13,7 +13,7 @@ typedef struct Fetch {
         char *authorities, *path, *keep;
         char **lists;
         size_t n_lists;
-        usec_t before; /* when the list that was fetched before was made */
+        Trust *before; /* in force when it began */
         unsigned generation;
         TrustedDone done;
         void *userdata;
@@ -33,6 +33,7 @@ static void fetch_free(void *data)
         free(f->path);
         free(f->keep);
         trust_unref(f->trust);
+        trust_unref(f->before);
         free(f);
 }
 
@@ -72,15 +73,11 @@ static int keep(const Fetch *f)
 }
 
 /* An old list is signed as well as a new one: whoever stands between could let those in again who
- * were revoked since. */
+ * were revoked since. The same goes for one list of several that is old, or left out. */
 static int check_age(Fetch *f)
 {
-        TrustFacts facts;
-        trust_facts(f->trust, 0, &facts);
-        if (facts.fetched >= f->before)
-                return 0;
-        return reason_set(&f->reason, -ESTALE, "%s is older than the list that is in force",
-                          f->path);
+        const char *word = trust_goes_back(f->trust, f->before);
+        return word ? reason_set(&f->reason, -ESTALE, "%s %s", f->path, word) : 0;
 }
 
 static void run(void *data)
@@ -135,12 +132,10 @@ static const JobWork work = { .run = run, .free = fetch_free, .done = on_read };
 static int start(Gateway *g, const char *path, TrustedDone done, void *userdata)
 {
         Trusted *t = g->trusted;
-        TrustFacts facts;
         Fetch *f = fetch_new(g->settings, path);
         if (!f)
                 return -ENOMEM;
-        trust_facts(t->now, 0, &facts);
-        f->before = facts.fetched;
+        f->before = trust_ref(t->now);
         f->generation = t->generation;
         f->done = done;
         f->userdata = userdata;

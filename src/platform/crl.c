@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "platform/ossl.h"
 
 OSSL_CLEANUP(X509_CRL, X509_CRL_free)
@@ -136,14 +137,86 @@ static int take_list(X509_CRL *crl, const STACK_OF(X509) * authorities, Revoked 
         return r < 0 ? r : take_entries(crl, revoked, ret_problem);
 }
 
-static void note(const X509_CRL *crl, CrlFacts *facts)
+/* By its issuer, and the part of what that has issued. */
+static int identify(const X509_CRL *crl, uint8_t ret[static CRYPTO_SHA256_SIZE])
+{
+        _cleanup_buf_ Buf b = BUF_INIT(CRL_SIZE_MAX);
+        uint8_t *issuer;
+        int i = X509_CRL_get_ext_by_NID(crl, NID_issuing_distribution_point, -1);
+        int r = buf_reserve(&b, CRYPTO_SHA256_SIZE, &issuer);
+        if (r == 0)
+                r = x509_name_sha256(X509_CRL_get_issuer(crl), issuer);
+        if (r < 0)
+                return r;
+        buf_commit(&b, CRYPTO_SHA256_SIZE);
+        if (i >= 0) {
+                const ASN1_STRING *part = X509_EXTENSION_get_data(X509_CRL_get_ext(crl, i));
+                r = buf_append(&b, BYTES(part->data, (size_t)part->length));
+        }
+        return r < 0 ? r : crypto_sha256(buf_view(&b), ret);
+}
+
+static int note(const X509_CRL *crl, CrlFacts *facts)
 {
         usec_t last = ossl_time(X509_CRL_get0_lastUpdate(crl));
         const ASN1_TIME *next = X509_CRL_get0_nextUpdate(crl);
+        CrlMade *made = facts->made;
+        if ((facts->n & (facts->n - 1)) == 0) { /* a power of two: full */
+                made = reallocarray(made, MAX(2 * facts->n, (size_t)1), sizeof(*made));
+                if (!made)
+                        return -ENOMEM;
+                facts->made = made;
+        }
+        made[facts->n].at = last;
+        int r = identify(crl, made[facts->n].list);
+        if (r < 0)
+                return r;
         facts->n++;
         facts->newest = MAX(facts->newest, last);
         if (next)
                 facts->next_update = MIN(facts->next_update, ossl_time(next));
+        return 0;
+}
+
+void crl_facts_done(CrlFacts *f)
+{
+        free(f->made);
+        *f = (CrlFacts){ 0 };
+}
+
+/* The newest of a list comes first. */
+static int compare_made(const void *a, const void *b)
+{
+        const CrlMade *x = a, *y = b;
+        int c = memcmp(x->list, y->list, CRYPTO_SHA256_SIZE);
+        return c != 0 ? c : (x->at < y->at) - (x->at > y->at);
+}
+
+static void keep_newest(CrlFacts *f)
+{
+        size_t n = 0;
+        if (f->n > 0)
+                qsort(f->made, f->n, sizeof(*f->made), compare_made);
+        for (size_t i = 0; i < f->n; i++)
+                if (n == 0 || memcmp(f->made[i].list, f->made[n - 1].list, CRYPTO_SHA256_SIZE) != 0)
+                        f->made[n++] = f->made[i];
+        f->n_made = n;
+}
+
+const char *crl_goes_back(const CrlFacts *now, const CrlFacts *before)
+{
+        for (size_t i = 0, j = 0; i < before->n_made; i++) {
+                const CrlMade *was = &before->made[i];
+                while (j < now->n_made &&
+                       memcmp(now->made[j].list, was->list, CRYPTO_SHA256_SIZE) < 0)
+                        j++;
+                if (j == now->n_made ||
+                    memcmp(now->made[j].list, was->list, CRYPTO_SHA256_SIZE) != 0)
+                        return "lacks a list that is in force";
+                if (now->made[j].at < was->at)
+                        return "is older than the list that is in force";
+        }
+        return NULL;
 }
 
 /* The next list; NULL at the end and on errors, which `ret_problem` tells apart. */
@@ -184,7 +257,7 @@ static int read_list(X509_CRL *crl, const STACK_OF(X509) * authorities, bool pas
 int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, bool pass_foreign,
              Revoked *revoked, Reason *reason, CrlFacts *ret)
 {
-        CrlFacts facts = { .next_update = USEC_INFINITY };
+        _cleanup_(crl_facts_done) CrlFacts facts = { .next_update = USEC_INFINITY };
         const char *problem = NULL;
         bool is_der = file.len > 0 && file.data[0] == (V_ASN1_SEQUENCE | V_ASN1_CONSTRUCTED);
         if (file.len > CRL_SIZE_MAX)
@@ -202,11 +275,13 @@ int crl_read(const char *name, Bytes file, const STACK_OF(X509) * authorities, b
                                           "%s: not a usable revocation list: %s", name, problem);
                 if (!crl)
                         break;
-                if (r > 0)
-                        note(crl, &facts);
-                else
+                if (r == 0)
                         facts.n_foreign++;
+                else if (note(crl, &facts) < 0)
+                        return reason_set(reason, -ENOMEM, "Out of memory");
         }
+        keep_newest(&facts);
         *ret = facts;
+        facts = (CrlFacts){ 0 };
         return 0;
 }

@@ -94,6 +94,21 @@ static int make_store(STACK_OF(X509) * list, const char *ca_path, X509_STORE **r
         return 0;
 }
 
+/* What is written has to be read again after a restart. */
+static int check_size(STACK_OF(X509) * chain, Reason *reason)
+{
+        size_t size = 0;
+        for (int i = 0; i < sk_X509_num(chain); i++)
+                size += (size_t)MAX(i2d_X509(sk_X509_value(chain, i), NULL), 0);
+        if (sk_X509_num(chain) > CHAIN_MAX)
+                return reason_set(reason, -EBADMSG, "The certificate chain is longer than %d",
+                                  CHAIN_MAX);
+        if (size > FILE_MAX / 2) /* PEM makes three bytes four, and a bit more */
+                return reason_set(reason, -EBADMSG, "The certificate chain has more than %zu bytes",
+                                  FILE_MAX / 2);
+        return 0;
+}
+
 /* The chain to show to peers: from the leaf up, without the self-signed anchor. */
 int identity_verify_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X509) * *ret,
                           Reason *reason)
@@ -116,8 +131,10 @@ int identity_verify_chain(STACK_OF(X509) * list, const char *ca_path, STACK_OF(X
         int last = sk_X509_num(chain) - 1;
         if (last > 0 && X509_self_signed(sk_X509_value(chain, last), 0) == 1)
                 X509_free(sk_X509_pop(chain));
-        *ret = TAKE_PTR(chain);
-        return 0;
+        r = check_size(chain, reason);
+        if (r == 0)
+                *ret = TAKE_PTR(chain);
+        return r;
 }
 
 int identity_write_chain(const Identity *id, const char *name, const char *preamble,

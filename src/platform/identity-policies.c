@@ -10,25 +10,33 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "platform/crypto.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
 
 #define DIRECTORY     "policies"
-#define FILE_NAME_MAX (2 * POLICY_DIGEST_SIZE + sizeof(".json"))
+#define SIGNER_SIZE   8
+#define FILE_NAME_MAX (2 * (POLICY_DIGEST_SIZE + SIGNER_SIZE) + sizeof("-.json"))
 
 static char *policies_directory(const Identity *id)
 {
         return identity_path(id->directory, DIRECTORY);
 }
 
-/* What it approves names it: the same policy signed again replaces itself. */
+/* What it approves and who signed it name it: the same policy signed again replaces itself. Signed
+ * by another it does not: two hand over to the same key, and the first of them may be what the
+ * second stands on. */
 static int file_name(const Policy *p, char ret[static FILE_NAME_MAX])
 {
-        uint8_t digest[POLICY_DIGEST_SIZE];
+        uint8_t digest[POLICY_DIGEST_SIZE], signer[CRYPTO_SHA256_SIZE];
         int r = policy_digest(p, digest);
+        if (r == 0)
+                r = p256_spki_sha256(p->operator_point, signer);
         if (r < 0)
                 return r;
         hex_encode(BYTES(digest, sizeof(digest)), ret);
+        strcat(ret, "-");
+        hex_encode(BYTES(signer, SIGNER_SIZE), ret + strlen(ret));
         strcat(ret, ".json");
         return 0;
 }
@@ -307,11 +315,10 @@ static int write_policy(const Identity *id, const Policy *p, Reason *reason)
 
 static bool is_there(const Identity *id, const Policy *p)
 {
-        uint8_t ours[POLICY_DIGEST_SIZE], theirs[POLICY_DIGEST_SIZE];
+        char ours[FILE_NAME_MAX], theirs[FILE_NAME_MAX];
         for (size_t i = 0; i < id->n_policies; i++)
-                if (policy_digest(p, ours) == 0 &&
-                    policy_digest(&id->policies[i].policy, theirs) == 0 &&
-                    memcmp(ours, theirs, sizeof(ours)) == 0)
+                if (file_name(p, ours) == 0 && file_name(&id->policies[i].policy, theirs) == 0 &&
+                    streq(ours, theirs))
                         return true;
         return false;
 }

@@ -25,8 +25,14 @@ struct Trust {
         Revoked revoked; /* sorted */
         List *lists;
         size_t n_lists;
-        usec_t fetched;
+        const List *fetched; /* one of them, or NULL */
 };
+
+static void list_done(List *l)
+{
+        crl_facts_done(&l->facts);
+        free(l->path);
+}
 
 Trust *trust_ref(Trust *t)
 {
@@ -42,7 +48,7 @@ Trust *trust_unref(Trust *t)
         X509_STORE_free(t->store);
         sk_X509_NAME_pop_free(t->names, X509_NAME_free);
         for (size_t i = 0; i < t->n_lists; i++)
-                free(t->lists[i].path);
+                list_done(&t->lists[i]);
         free(t->lists);
         free(t->anchors);
         revoked_done(&t->revoked);
@@ -113,13 +119,10 @@ static int add_list(Trust *t, const char *path, const STACK_OF(X509) * authoriti
                      &facts);
         if (r < 0)
                 return r;
-        List *l = &t->lists[t->n_lists];
+        List *l = &t->lists[t->n_lists++];
         l->facts = facts;
         l->path = strdup(path);
-        if (!l->path)
-                return reason_set(reason, -ENOMEM, "Out of memory");
-        t->n_lists++;
-        return 0;
+        return l->path ? 0 : reason_set(reason, -ENOMEM, "Out of memory");
 }
 
 static int add_fetched(Trust *t, const TrustFiles *files, const STACK_OF(X509) * authorities,
@@ -129,7 +132,7 @@ static int add_fetched(Trust *t, const TrustFiles *files, const STACK_OF(X509) *
         if (r == -ENOENT && !files->fresh)
                 return 0;
         if (r == 0)
-                t->fetched = t->lists[t->n_lists - 1].facts.newest;
+                t->fetched = &t->lists[t->n_lists - 1];
         return r;
 }
 
@@ -207,7 +210,7 @@ void trust_facts(const Trust *t, usec_t now, TrustFacts *ret)
         *ret = (TrustFacts){
                 .authorities = t->n_anchors,
                 .revoked = t->revoked.n,
-                .fetched = t->fetched,
+                .fetched = t->fetched ? t->fetched->facts.newest : 0,
                 .next_update = USEC_INFINITY,
         };
         for (size_t i = 0; i < t->n_lists; i++) {
@@ -220,6 +223,14 @@ void trust_facts(const Trust *t, usec_t now, TrustFacts *ret)
                         ret->oldest = l->path;
                 }
         }
+}
+
+const char *trust_goes_back(const Trust *t, const Trust *before)
+{
+        static const CrlFacts none;
+        return before->fetched ? crl_goes_back(t->fetched ? &t->fetched->facts : &none,
+                                               &before->fetched->facts)
+                               : NULL;
 }
 
 int trust_use_ctx(const Trust *t, SSL_CTX *ctx)

@@ -52,6 +52,9 @@ typedef struct TrustFacts {
 } TrustFacts;
 /* `now` in CLOCK_REALTIME. */
 void trust_facts(const Trust *t, usec_t now, TrustFacts *ret);
+/* Is what was fetched older than what was fetched before, or does it lack a list that was there?
+ * What is to be said of the file, or NULL. */
+const char *trust_goes_back(const Trust *t, const Trust *before);
 
 /* For platform/ alone. */
 struct ssl_ctx_st;

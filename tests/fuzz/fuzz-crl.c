@@ -36,11 +36,13 @@ static STACK_OF(X509) * authorities(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         Reason reason = { "" };
-        CrlFacts facts;
+        _cleanup_(crl_facts_done) CrlFacts facts = { 0 };
         _cleanup_(revoked_done) Revoked revoked = { 0 };
         int r = crl_read("file", BYTES(data, size), authorities(), size & 1, &revoked, &reason,
                          &facts);
         if (r < 0 ? !*reason.text : facts.n + facts.n_foreign == 0)
+                abort();
+        if (facts.n_made > facts.n || crl_goes_back(&facts, &facts))
                 abort();
         if (revoked.n > revoked.room || revoked.n > size)
                 abort();

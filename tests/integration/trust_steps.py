@@ -296,10 +296,24 @@ def minimum_tls(lab):
 
 
 SERVER = """
-import http.server, socketserver
+import http.server, os, socketserver
 class Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
+
+    def do_GET(self):
+        with open(self.path.lstrip("/"), "rb") as f:
+            body = f.read()
+        etag = f'"{hash(body)}"'
+        if os.path.exists("deaf") or self.headers.get("If-None-Match") == etag:
+            self.send_response(304)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", etag)
+        self.end_headers()
+        self.wfile.write(body)
 socketserver.TCPServer.allow_reuse_address = True
 socketserver.TCPServer(("203.0.113.10", 8080), Files).serve_forever()
 """
@@ -332,6 +346,19 @@ def fetched_list(lab):
         again()
         check(wait_until(lambda: fetch().get("fetched_seconds") is not None, 10), f"not fetched: {fetch()}")
         check(status(lab)["trust"]["lists"] == 1, "the list is not in force")
+        kept_file = os.path.join(lab.dir, "gw/var-lib/sallyport/devices.crl")
+        os.unlink(kept_file)
+        again()
+        check(wait_until(lambda: os.path.exists(kept_file) and status(lab)["trust"]["lists"] == 1, 10),
+              f"a file that was removed is not fetched again: {fetch()}")
+        os.unlink(kept_file)
+        with open(f"{folder}/deaf", "w"):
+            again()
+            check(wait_until(lambda: "status 304" in fetch().get("error", ""), 10),
+                  f"no list counts as confirmed: {fetch()}")
+        os.unlink(f"{folder}/deaf")
+        again()
+        check(wait_until(lambda: status(lab)["trust"]["lists"] == 1, 10), f"not fetched: {fetch()}")
         subscribers = stay(lab, "dev1"), stay(lab, "dev2")
         before = {n: connections(lab, ADDRESSES[n]) for n in ("dev1", "dev2")}
         publish(revocation_list(lab, "dev1").encode())

@@ -420,6 +420,31 @@ static void older_fetched_list(void **state)
         assert_int_equal(w.error, 0);
 }
 
+/* Somebody shows an old list, or none, of one authority beside a new one of the other. */
+static void older_list_of_one(void **state)
+{
+        open_trusted();
+        w.settings.devices_ca = (char *)PKI_BUNDLE("both.pem", &w.root, &w.other);
+        change();
+        let_in("dev1", &w.root, 2);
+        X509_CRL *revoking =
+                PKI_LIST(.signer = &w.root, .serials = two, .n = 1, .from = -60, .to = 3600);
+        X509_CRL *before = PKI_LIST(.signer = &w.root, .from = -7200, .to = 3600);
+        X509_CRL *others = PKI_LIST(.signer = &w.other, .from = -90, .to = 3600);
+        X509_CRL *newer = PKI_LIST(.signer = &w.other, .from = -30, .to = 3600);
+        fetched(PKI_LISTS("both.crl", revoking, others));
+        assert_int_equal(w.error, 0);
+        assert_true(device("dev1")->revoked);
+        fetched(PKI_LISTS("older.crl", newer, before));
+        assert_int_equal(w.error, -ESTALE);
+        assert_non_null(strstr(w.said, "older than the list that is in force"));
+        fetched(PKI_LISTS("one.crl", newer));
+        assert_int_equal(w.error, -ESTALE);
+        assert_non_null(strstr(w.said, "lacks a list that is in force"));
+        fetched(PKI_LISTS("good.crl", before, newer, revoking));
+        assert_int_equal(w.error, 0);
+}
+
 /* What the reload brought is not undone by what was read before it. */
 static void reload_in_between(void **state)
 {
@@ -486,8 +511,9 @@ int main(void)
                 TEST(is_kept_over_a_restart), TEST(kept_file_that_is_damaged),
                 TEST(overdue_list),           TEST(list_becomes_overdue),
                 TEST(fetched_list),           TEST(bad_fetched_list),
-                TEST(older_fetched_list),     TEST(reload_in_between),
-                TEST(end_in_between),         TEST(the_loop_goes_on),
+                TEST(older_fetched_list),     TEST(older_list_of_one),
+                TEST(reload_in_between),      TEST(end_in_between),
+                TEST(the_loop_goes_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,17 @@ const char *pki_write_list(const char *name, X509_CRL *crl, bool der)
         return path;
 }
 
+const char *pki_write_lists(const char *name, X509_CRL *const *all)
+{
+        const char *path = pki_path(name);
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        for (; *all; all++)
+                assert_int_equal(PEM_write_X509_CRL(f, *all), 1);
+        fclose(f);
+        return path;
+}
+
 Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl)
 {
         Reason reason = { "" };

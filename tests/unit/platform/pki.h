@@ -54,5 +54,8 @@ const char *pki_write_bundle(const char *name, const PkiCertificate *const *all)
 #define PKI_BUNDLE(name, ...)                                                                      \
         pki_write_bundle(name, (const PkiCertificate *const[]){ __VA_ARGS__, NULL })
 const char *pki_write_list(const char *name, X509_CRL *crl, bool der);
+/* Several, in PEM; NULL at the end. */
+const char *pki_write_lists(const char *name, X509_CRL *const *all);
+#define PKI_LISTS(name, ...) pki_write_lists(name, (X509_CRL *const[]){ __VA_ARGS__, NULL })
 /* In one authority, with a list or without (NULL). */
 Trust *pki_trust(const PkiCertificate *authority, X509_CRL *crl);

@@ -25,7 +25,7 @@
 
 const char *lab_path(const Lab *lab, const char *name)
 {
-        static char paths[8][128];
+        static char paths[8][256];
         static unsigned next;
         char *p = paths[next++ % 8];
         snprintf(p, sizeof(paths[0]), "%s/%s", lab->directory, name);

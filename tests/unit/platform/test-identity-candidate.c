@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pki.h"
 #include "platform/file.h"
 #include "platform/identity-candidate.h"
 #include "platform/ossl.h"
@@ -119,6 +120,46 @@ static void open_again(Fixture *f)
         identity_free(f->id);
         if (identity_open(f->lab->tcti, f->lab->state, &f->id, &reason) < 0)
                 fail_msg("%s", reason.text);
+}
+
+/* `n` authorities one below the other, the last of which certifies the identity; all in PEM. */
+static char *long_chain(Fixture *f, int n)
+{
+        static char names[20][24];
+        PkiCertificate all[20];
+        _cleanup_(BIO_freep) BIO *bio = BIO_new(BIO_s_mem());
+        char *text;
+        for (int i = 0; i < n; i++) {
+                snprintf(names[i], sizeof(names[i]), "authority %d", i);
+                all[i] = PKI(.name = names[i], .issuer = i > 0 ? &all[i - 1] : NULL, .ca = true,
+                             .key_usage = "critical,keyCertSign", .valid = 7200);
+        }
+        all[n] = PKI(.name = "gw", .issuer = &all[n - 1], .key = identity_pkey(f->id), .ca = true,
+                     .key_usage = "critical,keyCertSign", .valid = 7200);
+        for (int i = n; i >= 0; i--)
+                PEM_write_bio_X509(bio, all[i].x);
+        long len = BIO_get_mem_data(bio, &text);
+        char *pem = strndup(text, (size_t)len);
+        pki_done();
+        return pem;
+}
+
+/* What is taken into force is found to be good after a restart too. */
+static void long_chains(void **state)
+{
+        Fixture *f = *state;
+        Reason reason = { "" };
+        IdentityCandidate *c;
+        _cleanup_free_ char *longest = long_chain(f, 10), *too_long = long_chain(f, 11);
+        refused(f, too_long, NULL, "is longer than");
+        if (identity_candidate_new(f->id, bytes_from_str(longest), NULL, true, &c, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(identity_candidate_promote(c, &reason), 0);
+        usec_t until = identity_candidate_not_after(c);
+        identity_candidate_free(c);
+        open_again(f);
+        assert_int_equal(in_force(f), until);
+        lab_enroll(f->lab, f->id, true);
 }
 
 static void promoted(void **state)
@@ -266,9 +307,8 @@ static int teardown(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(checks),
-                cmocka_unit_test(promoted),
-                cmocka_unit_test(set_aside),
+                cmocka_unit_test(checks),      cmocka_unit_test(promoted),
+                cmocka_unit_test(long_chains), cmocka_unit_test(set_aside),
                 cmocka_unit_test(adopted),
         };
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -375,6 +375,66 @@ static void test_reload_fails(void **state)
         }
 }
 
+static void forget_policies_by(Lab *lab, const uint8_t *point)
+{
+        Policy p;
+        Reason reason;
+        char name[200];
+        DIR *d = opendir(lab_path(lab, "state/identity/policies"));
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));) {
+                snprintf(name, sizeof(name), "state/identity/policies/%.150s", e->d_name);
+                if (e->d_name[0] != '.' && policy_load(lab_path(lab, name), &p, &reason) == 0 &&
+                    memcmp(p.operator_point, point, P256_POINT_SIZE) == 0)
+                        assert_int_equal(unlink(lab_path(lab, name)), 0);
+        }
+        closedir(d);
+}
+
+/* Among hand-overs that lead round in a circle the way back to the first key is found, whichever
+ * file is read first; and those that nobody of ours began count for nothing. */
+static void test_hand_over_and_back(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        Policy p, links[6];
+        uint8_t points[4][P256_POINT_SIZE];
+        static const char *const keys[] = { "operator.key", "b.key", "c.key", "d.key" };
+        static const uint8_t from[] = { 0, 1, 2, 2, 3, 3 }, to[] = { 1, 2, 1, 3, 1, 2 };
+        lab_create_identity(lab, true);
+        Identity *id = open_identity(lab);
+        lab_sign_policy(lab, id, &p);
+        memcpy(points[0], identity_operator_point(id), P256_POINT_SIZE);
+        for (int i = 1; i < 4; i++)
+                make_operator(lab, keys[i], points[i]);
+        for (int i = 0; i < 6; i++)
+                hand_over(lab, id, keys[from[i]], points[from[i]], points[to[i]], INT64_MAX,
+                          &links[i]);
+        identity_free(id);
+
+        lab_create_identity(lab, false);
+        id = open_identity(lab);
+        for (int i = 0; i < 6; i++)
+                if (identity_install_policy(id, &links[i], &reason) < 0)
+                        fail_msg("%d %s", i, reason.text);
+        memcpy(p.operator_point, points[3], P256_POINT_SIZE);
+        assert_int_equal(policy_sign(&p, lab_path(lab, keys[3]), &reason), 0);
+        assert_int_equal(identity_install_policy(id, &p, &reason), 0);
+        assert_int_equal(identity_n_policies(id), 7);
+        if (identity_check(id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        identity_free(id);
+
+        /* Without the first of them the others approve each other, and that is all. */
+        id = open_identity(lab);
+        assert_int_equal(identity_n_policies(id), 7);
+        identity_free(id);
+        forget_policies_by(lab, points[0]);
+        id = open_identity(lab);
+        assert_int_equal(identity_n_policies(id), 0);
+        identity_free(id);
+}
+
 /* The same for the same label, after a restart too; another for another; none without a policy. */
 static void test_secret(void **state)
 {
@@ -1173,6 +1233,7 @@ int main(void)
                 cmocka_unit_test(test_forged_policy),
                 cmocka_unit_test(test_no_other_way),
                 cmocka_unit_test(test_hand_over),
+                cmocka_unit_test(test_hand_over_and_back),
                 cmocka_unit_test(test_two_ways_of_hand_over),
                 cmocka_unit_test(test_reload_fails),
                 cmocka_unit_test(test_secret),
