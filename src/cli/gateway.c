@@ -19,6 +19,17 @@ static int ask(const char *method, const char *const *args, unsigned n_args, jso
         return r;
 }
 
+/* Where to it is not stands before it already. */
+static const char *why_disconnected(const json_t *u)
+{
+        char known[320];
+        const char *why = view_string(u, "error", "not tried yet");
+        snprintf(known, sizeof(known),
+                 "No connection to the upstream %s: ", view_string(u, "address", "?"));
+        const char *rest = startswith(why, known);
+        return rest ? rest : why;
+}
+
 static void show_upstream(const json_t *u)
 {
         if (!json_object_get(u, "address"))
@@ -31,7 +42,7 @@ static void show_upstream(const json_t *u)
         else
                 view_field("upstream", "%s from %s for %s: %s",
                            view_toned(TONE_BAD, "disconnected"), view_string(u, "address", "?"),
-                           view_span(u, "state_seconds"), view_string(u, "error", "not tried yet"));
+                           view_span(u, "state_seconds"), why_disconnected(u));
 }
 
 /* What the broker does not take, when there was any. */

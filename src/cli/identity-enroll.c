@@ -232,7 +232,6 @@ int command_identity_enroll(const CommandContext *c, int argc, char **argv)
                 r = install(&q, id, pem, &reason);
         if (r < 0)
                 return command_fail(r, &reason);
-        puts("Next: sallyportd --check && systemctl enable --now sallyportd\n"
-             "Where the daemon runs already, systemctl reload sallyportd takes it over.");
+        identity_print_next();
         return COMMAND_OK;
 }

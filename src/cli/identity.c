@@ -104,6 +104,12 @@ int command_identity_init(const CommandContext *c, int argc, char **argv)
         return COMMAND_OK;
 }
 
+void identity_print_next(void)
+{
+        puts("Next: sallyportd --check && systemctl enable --now sallyportd\n"
+             "Where the daemon runs already, systemctl reload sallyportd takes it over.");
+}
+
 int command_identity_install(const CommandContext *c, int argc, char **argv)
 {
         static const struct option options[] = { { "ca", required_argument, NULL, 'c' }, { 0 } };
@@ -128,5 +134,6 @@ int command_identity_install(const CommandContext *c, int argc, char **argv)
         if (r < 0)
                 return command_fail(r, &reason);
         identity_print_certificate(&x);
+        identity_print_next();
         return COMMAND_OK;
 }

@@ -121,24 +121,41 @@ int command_policy_sign(const CommandContext *c, int argc, char **argv)
 }
 
 /* For a state to come it may well not hold yet. */
-static void say_whether_it_works(const CommandContext *c)
+static void say_whether_it_holds(Identity *id, const Policy *p)
+{
+        static const char *const words[] = {
+                [POLICY_HOLDS] = "it holds as things are now",
+                [POLICY_PCRS_DIFFER] = "it is for other PCR values than those of now",
+                [POLICY_RETIRED] = "it is of no use, the counter is beyond its maximum (retired)",
+        };
+        PcrValues now;
+        uint64_t counter;
+        Reason ignored; /* whether the identity works is asked next, and tells it */
+        if (policy_read_state(id, &now, &counter, &ignored) == 0)
+                printf("The policy is installed: %s.\n", words[policy_fits(p, &now, counter)]);
+        else
+                puts("The policy is installed.");
+}
+
+static void say_whether_it_works(const CommandContext *c, const Policy *p)
 {
         IdentityCertificate x;
         Reason reason;
         _cleanup_(identity_freep) Identity *id = NULL;
-        if (machine_identity(c, &id, &reason) < 0)
+        if (machine_identity(c, &id, &reason) < 0) {
                 printf("The policy is installed. The TPM could not be asked whether it holds now: "
                        "%s.\n",
                        reason.text);
-        else if (identity_check(id, &reason) == 0)
-                printf("The policy is installed, and the identity works as things are now.%s\n",
-                       identity_certificate(id, &x, &reason) == -ENOENT
-                               ? "\nNext: sallyportctl identity csr"
-                               : "");
+                return;
+        }
+        say_whether_it_holds(id, p);
+        if (identity_check(id, &reason) < 0)
+                printf("As things are now the identity does not work: %s.\n", reason.text);
         else
-                printf("The policy is installed. As things are now the identity does not work: "
-                       "%s.\n",
-                       reason.text);
+                printf("The identity works as things are now.\n%s",
+                       identity_certificate(id, &x, &reason) == -ENOENT
+                               ? "Next: sallyportctl identity csr\n"
+                               : "");
 }
 
 int command_policy_install(const CommandContext *c, int argc, char **argv)
@@ -155,7 +172,8 @@ int command_policy_install(const CommandContext *c, int argc, char **argv)
                 r = identity_install_policy(id, &p, &reason);
         if (r < 0)
                 return command_fail(r, &reason);
-        say_whether_it_works(c);
+        say_whether_it_works(c, &p);
+        puts("Where the daemon runs, systemctl reload sallyportd takes it over.");
         return COMMAND_OK;
 }
 

@@ -8,7 +8,7 @@
 #include "base/str.h"
 
 #define SLOTS     8
-#define SLOT_SIZE 512
+#define SLOT_SIZE 2048 /* a reason of the daemon, whole: what went wrong stands at its end */
 
 /* A few values of one printf() at a time. */
 static char *slot(void)

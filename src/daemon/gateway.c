@@ -157,7 +157,8 @@ static int start_identity(Gateway *g)
         r = identity_check(g->identity, &reason);
         if (r < 0)
                 return log_message_errno(LOG_ERR, r, LOG_FIELDS({ "REASON", "identity-locked" }),
-                                         "Not starting, the TPM does not let the identity sign: %s",
+                                         "Not starting, the TPM does not let the identity sign "
+                                         "(sallyportctl policy show): %s",
                                          reason.text);
         r = identity_credential(g->identity, &g->client_credential, &reason);
         if (r < 0)

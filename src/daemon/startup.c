@@ -75,6 +75,7 @@ int startup_check_files(const Settings *s)
 {
         ReferenceSet *references = NULL;
         bool good = usable("Devices/CA", s->devices_ca) && lists_usable(s);
+        good = usable("Devices/CRLURLCA", s->crl.url ? s->crl.ca : NULL) && good;
         good = usable("Upstream/CA", s->upstream.host ? s->upstream.ca : NULL) && good;
         good = usable("Enrollment/CA", s->enrollment.server ? s->enrollment.ca : NULL) && good;
         int r = references_load((const char *const *)s->reference_values.words,

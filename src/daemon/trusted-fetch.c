@@ -101,12 +101,25 @@ static void run(void *data)
 
 static int start(Gateway *g, const char *path, TrustedDone done, void *userdata);
 
+/* One line for each new list, not for each time that the same was fetched. */
+static void take(Trusted *t, usec_t before)
+{
+        TrustFacts now;
+        trusted_commit(t);
+        trust_facts(trusted_now(t), now_realtime(), &now);
+        if (now.fetched != before)
+                log_notice("A fetched revocation list is in force: lists %zu, revoked %zu",
+                           now.lists, now.revoked);
+}
+
 static void on_read(void *data, void *userdata)
 {
         Fetch *f = data;
         Trusted *t = userdata;
         const Settings *s = t->gateway->settings;
+        TrustFacts before;
         t->job = NULL;
+        trust_facts(trusted_now(t), now_realtime(), &before);
         /* A reload came in between, which may have read the file or not. */
         if (f->error == 0 && f->generation != t->generation) {
                 f->error = start(t->gateway, f->keep, f->done, f->userdata);
@@ -118,7 +131,7 @@ static void on_read(void *data, void *userdata)
                                         &f->reason);
         }
         if (f->error == 0)
-                trusted_commit(t);
+                take(t, before.fetched);
         else
                 log_message(LOG_ERR, LOG_FIELDS({ "REASON", "list-refused" }),
                             "The fetched revocation list is not taken, what was in force stays: %s",

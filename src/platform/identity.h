@@ -10,7 +10,7 @@
  *   secret.pub secret.priv                      random bytes that the same policy unseals
  *   storage.pub                                 their parent: the storage root key of this TPM
  *   identity.json                               operator key, PCRs, counter
- *   policies/DIGEST.json                        signed policies; one that holds is enough
+ *   policies/DIGEST-SIGNER.json                 signed policies; one that holds is enough
  *   identity.crt                                PEM, leaf first, then the chain
  *
  * Commands to the TPM run in a session whose secret is salted to the storage root key, which has to
@@ -163,12 +163,18 @@ const uint8_t *identity_operator_point(const Identity *id);    /* as it was made
 const uint8_t *identity_present_operator(const Identity *id); /* P256_POINT_SIZE */
 size_t identity_n_policies(const Identity *id);
 const Policy *identity_policy(const Identity *id, size_t i);
+/* How far the counter may go, and whether it opens the key in such a state: with the hand-overs
+ * that its operator key stands on. */
+uint64_t identity_policy_maximum(const Identity *id, size_t i);
+PolicyFit identity_policy_fits(const Identity *id, size_t i, const PcrValues *now,
+                               uint64_t counter);
 
 /* Checks signature and operator, and puts it beside those that are there: a policy for the state
  * after an update is installed before the update. -EBADMSG, -EINVAL; -ENOSPC: there are too many.
  */
 int identity_install_policy(Identity *id, const Policy *p, Reason *reason);
-/* Reads anew what somebody else has installed, when nobody is in the middle of using it. */
+/* Reads anew what somebody else has installed, when nobody is in the middle of using it. A failure
+ * changes nothing. */
 int identity_reload_policies(Identity *id, Reason *reason);
 /* Increments the counter: policies with a maximum below its new value are dead for good, and their
  * files go. */
