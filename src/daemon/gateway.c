@@ -397,7 +397,8 @@ static int on_stop(void *userdata)
 {
         Gateway *g = userdata;
         bool late = now_boottime() >= g->stop_until;
-        bool busy = identity_busy(g->identity) || state_anchor_busy(g->anchor);
+        bool busy = identity_busy(g->identity) || state_anchor_busy(g->anchor) ||
+                    renewal_busy(g->renewal);
         if (busy && late && !g->tpm_abandoned) {
                 log_warning("The TPM did not answer in time, the end does not wait for it");
                 identity_abandon(g->identity);
@@ -504,7 +505,8 @@ Gateway *gateway_free(Gateway *g)
         ingress_coap_free(g->coap);
         minter_free(g->minter);
         tpm_watch_free(g->tpm_watch);
-        renewal_free(g->renewal);
+        if (!renewal_busy(g->renewal)) /* else its stack stands on it, for good */
+                renewal_free(g->renewal);
         uplink_free(g->uplink);
         if (!state_anchor_busy(g->anchor)) /* else its stack stands on it, for good */
                 state_anchor_free(g->anchor);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* Shared by renewal.c and renewal-status.c. */
+/* Shared by the files of daemon/renewal. */
 
 #include "daemon/renewal-schedule.h"
 #include "daemon/renewal.h"
@@ -17,9 +17,27 @@ typedef enum RenewalState {
         _RENEWAL_STATE_MAX,
 } RenewalState;
 
+/* What takes the disk, and so a fiber. */
+typedef enum RenewalTask {
+        RENEWAL_NOTHING,
+        RENEWAL_SAVE,    /* the candidate, and then try it */
+        RENEWAL_PROMOTE, /* it */
+        RENEWAL_REFUSE,  /* it, for `why` */
+        RENEWAL_ADOPT,   /* what somebody may have installed */
+} RenewalTask;
+
 struct Renewal {
         Gateway *gateway;
         LoopSource *timer;
+        LoopSource *turn; /* begins and ends the task, on the loop's own stack */
+        RenewalTask task; /* while there is one nothing else begins */
+        char why[300];
+        bool written; /* the fiber has ended, with this: */
+        int outcome;
+        Reason said;
+        IdentityCandidate *found; /* of RENEWAL_ADOPT */
+        bool reloaded;            /* to be looked at after the task */
+        bool stopped;
         uint32_t jitter; /* of the certificate in force */
 
         Est *est;
@@ -44,3 +62,12 @@ struct Renewal {
 Lifetime renewal_lifetime(const Renewal *r);
 /* Once a day, and when it changes: what is wrong with the certificate. */
 void renewal_warn(Renewal *r);
+/* Whether leaves are minted, so that a new certificate has to be that of a CA. */
+bool renewal_must_certify(const Renewal *r);
+
+/* renewal-write.c */
+int renewal_write_init(Renewal *r);
+/* Begins a task when the loop turns; `why` of RENEWAL_REFUSE. There is none under way. */
+void renewal_write(Renewal *r, RenewalTask task, const char *why);
+/* renewal.c: that task has ended, with r->outcome. */
+void renewal_written(Renewal *r, RenewalTask task);

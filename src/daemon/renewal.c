@@ -32,7 +32,7 @@ Lifetime renewal_lifetime(const Renewal *r)
         return (Lifetime){ c.not_before, c.not_after };
 }
 
-static bool must_certify(const Renewal *r)
+bool renewal_must_certify(const Renewal *r)
 {
         return r->gateway->tls_key == TLS_KEY_MINTED;
 }
@@ -110,23 +110,26 @@ static void forget_candidate(Renewal *r)
 
 static void refuse(Renewal *r, const char *why)
 {
-        Reason reason;
         log_message(LOG_WARNING, LOG_FIELDS({ "REASON", why }),
                     "The new certificate of the identity is not taken, the old one stays: %s", why);
-        if (identity_candidate_refuse(r->candidate, why, &reason) < 0)
-                log_warning("The refused certificate is not set aside: %s, ignoring", reason.text);
+        renewal_write(r, RENEWAL_REFUSE, why);
+}
+
+static void refused(Renewal *r)
+{
+        if (r->outcome < 0)
+                log_warning("The refused certificate is not set aside: %s, ignoring", r->said.text);
         forget_candidate(r);
         put_off(r);
-        set_state(r, RENEWAL_REFUSED, why);
+        set_state(r, RENEWAL_REFUSED, r->why);
         r->warned_at = now_boottime();
 }
 
-static void promote(Renewal *r)
+static void promoted(Renewal *r)
 {
-        Reason reason;
         char until[USEC_FORMAT_MAX];
-        if (identity_candidate_promote(r->candidate, &reason) < 0) {
-                failed(r, reason.text);
+        if (r->outcome < 0) {
+                failed(r, r->said.text);
                 r->try_at = usec_add(now_boottime(), TRY_MAX);
                 return;
         }
@@ -171,7 +174,7 @@ static void on_tried(UplinkVerdict verdict, const char *reason, void *userdata)
         r->trying = false;
         switch (verdict) {
         case UPLINK_ACCEPTED:
-                promote(r);
+                renewal_write(r, RENEWAL_PROMOTE, "");
                 break;
         case UPLINK_REFUSED:
                 refuse(r, reason);
@@ -186,6 +189,17 @@ static void on_tried(UplinkVerdict verdict, const char *reason, void *userdata)
         arm(r);
 }
 
+/* Without a credential of it there is nothing to try. */
+static bool make_credential(Renewal *r)
+{
+        Reason reason;
+        if (r->credential ||
+            identity_candidate_credential(r->candidate, &r->credential, &reason) == 0)
+                return true;
+        refuse(r, reason.text);
+        return false;
+}
+
 static void try_candidate(Renewal *r)
 {
         Gateway *g = r->gateway;
@@ -193,8 +207,10 @@ static void try_candidate(Renewal *r)
                 refuse(r, "it expired before the upstream could be reached");
                 return;
         }
+        if (!make_credential(r))
+                return;
         if (!g->uplink) {
-                promote(r);
+                renewal_write(r, RENEWAL_PROMOTE, "");
                 return;
         }
         int e = uplink_try_credential(g->uplink, r->credential, on_tried, r);
@@ -204,19 +220,13 @@ static void try_candidate(Renewal *r)
                 log_warning_errno(e, "Cannot try the new certificate, trying again");
 }
 
-/* Takes it over. Tried from the loop: never inside of a reload. */
+/* Takes it over; it is tried when the timer looks. */
 static void set_candidate(Renewal *r, IdentityCandidate *c)
 {
-        Reason reason;
         forget_candidate(r);
         r->candidate = c;
-        if (identity_candidate_credential(c, &r->credential, &reason) < 0) {
-                refuse(r, reason.text);
-                return;
-        }
         r->try_at = 0;
         set_state(r, RENEWAL_TRYING, "");
-        loop_timer_arm_relative(r->timer, 0);
 }
 
 /* ---- the EST server ---- */
@@ -228,7 +238,7 @@ static void check_new(Renewal *r, const char *pem)
         Reason reason;
         Lifetime l = renewal_lifetime(r);
         int e = identity_candidate_new(r->gateway->identity, bytes_from_str(pem), s->enrollment.ca,
-                                       must_certify(r), &c, &reason);
+                                       renewal_must_certify(r), &c, &reason);
         if (e == 0 && identity_candidate_not_after(c) <= l.not_after) {
                 identity_candidate_free(c);
                 e = reason_set(&reason, -EBADMSG, "It ends no later than the one in force");
@@ -240,10 +250,15 @@ static void check_new(Renewal *r, const char *pem)
                 failed(r, why);
                 return;
         }
-        if (identity_candidate_save(c, &reason) < 0)
-                log_warning("The new certificate would not survive a restart: %s, ignoring",
-                            reason.text);
         set_candidate(r, c);
+        renewal_write(r, RENEWAL_SAVE, "");
+}
+
+static void saved(const Renewal *r)
+{
+        if (r->outcome < 0)
+                log_warning("The new certificate would not survive a restart: %s, ignoring",
+                            r->said.text);
 }
 
 static void on_answer(const EstResult *result, void *userdata)
@@ -287,6 +302,8 @@ static int on_tick(void *userdata)
 {
         Renewal *r = userdata;
         Lifetime l = renewal_lifetime(r);
+        if (r->task != RENEWAL_NOTHING)
+                return 0; /* it looks at its end */
         if (r->candidate && !r->trying && now_boottime() >= r->try_at)
                 try_candidate(r);
         else if (may_ask(r, &l) && now_boottime() >= r->ask_at)
@@ -305,11 +322,17 @@ void renewal_stop_trial(Renewal *r)
         r->try_at = usec_add(now_boottime(), TRY_FIRST);
 }
 
+bool renewal_busy(const Renewal *r)
+{
+        return r && r->task != RENEWAL_NOTHING;
+}
+
 void renewal_stop(Renewal *r)
 {
         renewal_stop_trial(r);
         r->est = est_cancel(r->est);
-        r->timer = loop_source_free(r->timer);
+        r->stopped = true;
+        loop_timer_disarm(r->timer);
 }
 
 int renewal_begin(Renewal *r, const char **ret_message)
@@ -318,7 +341,7 @@ int renewal_begin(Renewal *r, const char **ret_message)
                 *ret_message = "no EST server is configured: see Server= of [Enrollment]";
                 return -ENOTSUP;
         }
-        if (!r->timer || r->candidate || r->est) {
+        if (r->stopped || r->task != RENEWAL_NOTHING || r->candidate || r->est) {
                 *ret_message = "a new certificate is under way already; sallyportctl status tells "
                                "how it goes";
                 return -EBUSY;
@@ -328,27 +351,57 @@ int renewal_begin(Renewal *r, const char **ret_message)
         return loop_timer_arm_relative(r->timer, 0);
 }
 
-void renewal_reloaded(Renewal *r)
+static void adopted(Renewal *r)
 {
-        IdentityCandidate *c;
-        Reason reason;
-        if (!r->timer)
-                return;
-        int e = identity_candidate_adopt(r->gateway->identity, must_certify(r), &c, &reason);
-        if (e > 0) {
+        if (r->outcome > 0) {
                 log_info("A certificate was installed for the identity, trying it");
                 r->est = est_cancel(r->est);
-                set_candidate(r, c);
-        } else if (e < 0) {
-                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", reason.text }),
+                set_candidate(r, TAKE_PTR(r->found));
+        } else if (r->outcome < 0) {
+                log_message(LOG_WARNING, LOG_FIELDS({ "REASON", r->said.text }),
                             "The certificate that was installed is not taken, the one in force "
                             "stays: %s",
-                            reason.text);
-                if (e == -EBADMSG)
-                        set_state(r, RENEWAL_REFUSED, reason.text);
+                            r->said.text);
+                if (r->outcome == -EBADMSG)
+                        set_state(r, RENEWAL_REFUSED, r->said.text);
         }
         r->ask_at = r->failures > 0 ? 0 : r->ask_at;
         r->failures = 0;
+}
+
+void renewal_reloaded(Renewal *r)
+{
+        if (r->stopped)
+                return;
+        r->reloaded = r->task != RENEWAL_NOTHING;
+        if (!r->reloaded)
+                renewal_write(r, RENEWAL_ADOPT, "");
+}
+
+/* ---- tasks ---- */
+
+void renewal_written(Renewal *r, RenewalTask task)
+{
+        switch (task) {
+        case RENEWAL_SAVE:
+                saved(r);
+                break;
+        case RENEWAL_PROMOTE:
+                promoted(r);
+                break;
+        case RENEWAL_REFUSE:
+                refused(r);
+                break;
+        case RENEWAL_ADOPT:
+                adopted(r);
+                break;
+        case RENEWAL_NOTHING:
+                break;
+        }
+        if (r->stopped)
+                return;
+        if (r->reloaded)
+                renewal_reloaded(r);
         loop_timer_arm_relative(r->timer, 0);
 }
 
@@ -356,7 +409,7 @@ static void take_up(Renewal *r)
 {
         IdentityCandidate *c;
         Reason reason;
-        int e = identity_candidate_load(r->gateway->identity, must_certify(r), &c, &reason);
+        int e = identity_candidate_load(r->gateway->identity, renewal_must_certify(r), &c, &reason);
         if (e == 0)
                 set_candidate(r, c);
         else if (e != -ENOENT)
@@ -374,6 +427,8 @@ int renewal_new(Gateway *g, Renewal **ret)
         r->jitter = random32();
         int e = loop_add_timer(g->loop, &r->timer, LOOP_FATAL, on_tick, r);
         if (e == 0)
+                e = renewal_write_init(r);
+        if (e == 0)
                 e = loop_timer_arm_relative(r->timer, 0);
         if (e < 0) {
                 renewal_free(r);
@@ -389,8 +444,10 @@ Renewal *renewal_free(Renewal *r)
         if (!r)
                 return NULL;
         est_cancel(r->est);
+        identity_candidate_free(r->found);
         forget_candidate(r);
         loop_source_free(r->timer);
+        loop_source_free(r->turn);
         free(r);
         return NULL;
 }

@@ -18,6 +18,8 @@ Renewal *renewal_free(Renewal *r);
 
 /* The daemon is about to end: nothing begins any more. */
 void renewal_stop(Renewal *r);
+/* It is in the middle of writing: neither the loop's end nor renewal_free() before that. */
+bool renewal_busy(const Renewal *r);
 /* Whatever the share of the lifetime. -ENOTSUP: there is no EST server; -EBUSY: a new certificate
  * is under way; with half a sentence. */
 int renewal_begin(Renewal *r, const char **ret_message);

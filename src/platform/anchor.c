@@ -11,9 +11,8 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "platform/crypto.h"
-#include "platform/fiber.h"
+#include "platform/file-waiting.h"
 #include "platform/file.h"
-#include "platform/job.h"
 
 #define FORMAT      "sallyport-anchor-1"
 #define FILE_MAX    ((size_t)8192)
@@ -167,58 +166,6 @@ static json_t *number(uint64_t value)
         return json_string(text);
 }
 
-/* A file on its way to the disk, by a thread. */
-typedef struct Write {
-        char *path, *text;
-        int error;
-        Fiber *fiber;
-} Write;
-
-static void write_run(void *data)
-{
-        Write *w = data;
-        w->error = file_write_atomic(w->path, bytes_from_str(w->text), 0600);
-}
-
-static void write_free(void *data)
-{
-        Write *w = data;
-        free(w->path);
-        free(w->text);
-        free(w);
-}
-
-/* Back on the fiber, which takes the outcome before it yields again. */
-static void write_done(void *data, void *userdata)
-{
-        *(int *)userdata = ((Write *)data)->error;
-        fiber_resume(((Write *)data)->fiber);
-}
-
-static int write_by_thread(const Anchor *a, const char *text)
-{
-        static const JobWork work = { write_run, write_free, write_done };
-        Job *job;
-        int error = 0;
-        Write *w = calloc(1, sizeof(*w));
-        if (!w)
-                return -ENOMEM;
-        *w = (Write){ .path = strdup(a->path), .text = strdup(text), .fiber = fiber_current() };
-        int r = w->path && w->text ? job_start(a->loop, "anchor", &work, w, &error, &job) : -ENOMEM;
-        if (r < 0) {
-                write_free(w);
-                return r;
-        }
-        fiber_yield();
-        return error;
-}
-
-static int write_text(const Anchor *a, const char *text)
-{
-        return fiber_current() ? write_by_thread(a, text)
-                               : file_write_atomic(a->path, bytes_from_str(text), 0600);
-}
-
 static int write_content(const Anchor *a, const Content *c, Reason *reason)
 {
         uint8_t mac[CRYPTO_SHA256_SIZE];
@@ -233,7 +180,7 @@ static int write_content(const Anchor *a, const Content *c, Reason *reason)
                                  number(c->counter), "marks", marks, "mac", hex);
         _cleanup_free_ char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
         json_decref(root);
-        int r = text ? write_text(a, text) : -ENOMEM;
+        int r = text ? file_write_waiting(a->loop, a->path, bytes_from_str(text), 0600) : -ENOMEM;
         return r < 0 ? reason_set(reason, r, "Cannot write %s: %s", a->path, strerror(-r)) : 0;
 }
 

@@ -28,7 +28,10 @@ int identity_candidate_adopt(Identity *id, bool must_certify, IdentityCandidate 
 IdentityCandidate *identity_candidate_free(IdentityCandidate *c);
 DEFINE_CLEANUP(IdentityCandidate, identity_candidate_free)
 
-/* Writes candidate.crt. */
+/* These three and _adopt() write: on a fiber they yield while the disk works, and nobody may change
+ * the candidate or the certificate in force meanwhile.
+ *
+ * Writes candidate.crt. */
 int identity_candidate_save(const IdentityCandidate *c, Reason *reason);
 /* The key in the TPM with this certificate. */
 int identity_candidate_credential(const IdentityCandidate *c, Credential **ret, Reason *reason);

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
+#include "platform/file-waiting.h"
 #include "platform/file.h"
 #include "platform/identity-internal.h"
 #include "platform/owner.h"
@@ -154,7 +155,7 @@ int identity_write_chain(const Identity *id, const char *name, const char *pream
                         return reason_set(reason, -ENOMEM, "Out of memory");
         char *text = NULL;
         long len = bio ? BIO_get_mem_data(bio, &text) : 0;
-        r = len > 0 ? file_write_atomic(path, BYTES(text, (size_t)len), 0600) : -ENOMEM;
+        r = len > 0 ? file_write_waiting(id->loop, path, BYTES(text, (size_t)len), 0600) : -ENOMEM;
         if (r < 0)
                 return reason_set(reason, r, "Cannot write %s: %s", path, strerror(-r));
         return 0;

@@ -39,6 +39,7 @@ struct IdentityPolicy {
 struct Identity {
         char *state_directory, *directory; /* the latter is identity/ in the former */
         Tpm *tpm;
+        Loop *loop; /* once attached */
         IdentityFiles files;
         uint8_t point[P256_POINT_SIZE], ak_point[P256_POINT_SIZE];
         ESYS_TR key, ak, counter, state_counter;

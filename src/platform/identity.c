@@ -273,6 +273,7 @@ Identity *identity_free(Identity *id)
 
 int identity_attach(Identity *id, Loop *loop)
 {
+        id->loop = loop;
         return tpm_attach(id->tpm, loop);
 }
 
