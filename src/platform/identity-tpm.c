@@ -117,7 +117,9 @@ int identity_tpm_increment(Tpm *tpm, ESYS_TR counter, uint64_t *ret, Reason *rea
                                        WITH(tpm, TPM_PROTECT_AUTH));
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(tpm, reason, rc, "Cannot increment a counter");
-        return identity_tpm_read_counter(tpm, counter, ret, reason);
+        int r = identity_tpm_read_counter(tpm, counter, ret, reason);
+        /* What is run once more after a loss would be incremented twice. */
+        return r == -ESTALE || r == -EACCES ? -EIO : r;
 }
 
 /* A counter has a value, and its final name, only after its first increment. */

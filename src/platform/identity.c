@@ -179,6 +179,14 @@ static void note_health(Identity *id, int error, const Reason *reason)
                 h->why = *reason;
 }
 
+/* What a new connection mends: the TPM was reset under the old one, or an answer of it was lost or
+ * forged on its way, and the two ends of the session are out of step: then no command of ours has
+ * the right HMAC any more. None of our own objects has a password that could be wrong. */
+static bool is_lost(int error)
+{
+        return error == -ESTALE || error == -EACCES;
+}
+
 int identity_run(Identity *id, IdentityOperation operation, void *argument, Reason *reason)
 {
         int r = id->tpm ? tpm_lock(id->tpm, reason)
@@ -190,7 +198,7 @@ int identity_run(Identity *id, IdentityOperation operation, void *argument, Reas
                 r = load_again(id, reason);
         if (r == 0)
                 r = operation(id, argument, reason);
-        if (r == -ESTALE && !fresh) { /* reset under a connection that went on */
+        if (is_lost(r) && !fresh) {
                 r = load_again(id, reason);
                 if (r == 0)
                         r = operation(id, argument, reason);

@@ -1016,6 +1016,71 @@ static void test_reset_unnoticed(void **state)
         }
 }
 
+/* In place of an answer of the TPM it says that it was reset, to one command that reads a counter:
+ * the next, or the one after an increment. */
+static bool lose_after_increment;
+
+static void lose_one(uint8_t *message, size_t len, uint32_t code, bool answer)
+{
+        static const uint8_t reference_h0[] = { 0x00, 0x00, 0x09, 0x10 };
+        static bool incremented, done;
+        static unsigned reads;
+        incremented = incremented || code == TPM2_CC_NV_Increment;
+        if (code != TPM2_CC_NV_Read || !answer || done)
+                return;
+        if (lose_after_increment ? !incremented : ++reads < 2)
+                return;
+        memcpy(message + 6, reference_h0, sizeof(reference_h0));
+        done = true;
+}
+
+static Identity *open_losing(Lab *lab, bool after_increment, uint64_t *ret_counter)
+{
+        Reason reason = { 0 };
+        Identity *id = NULL;
+        lab_create_identity(lab, true);
+        lose_after_increment = after_increment;
+        lab_start_interposer(lab, lose_one);
+        assert_int_equal(identity_open(lab->slow_tcti, lab->state, &id, &reason), 0);
+        assert_int_equal(identity_read_counter(id, ret_counter, &reason), 0);
+        return id;
+}
+
+/* The TPM has counted an answer that we have not: the session is out of step. */
+static void test_out_of_step(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        uint64_t before, after = 0;
+        PcrValues now;
+        TSS2_RC rc;
+        Identity *id = open_losing(lab, false, &before);
+        TPM2B_MAX_NV_BUFFER *data = NULL;
+        rc = Esys_NV_Read(tpm_esys(id->tpm), id->counter, id->counter,
+                          tpm_session(id->tpm, TPM_PROTECT_OUT), ESYS_TR_NONE, ESYS_TR_NONE, 8, 0,
+                          &data);
+        assert_int_equal(rc, 0x910);
+        if (identity_read_pcrs(id, identity_pcrs(id), &now, &reason) < 0 ||
+            identity_read_counter(id, &after, &reason) < 0)
+                fail_msg("%s", reason.text);
+        assert_int_equal(after, before);
+        assert_int_equal(identity_check(id, &reason), 0);
+        identity_free(id);
+}
+
+/* A second increment would retire what was made for after the first. */
+static void test_incremented_once(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        uint64_t before, after;
+        Identity *id = open_losing(lab, true, &before);
+        assert_int_equal(identity_retire_policies(id, &after, &reason), -EIO);
+        assert_int_equal(identity_read_counter(id, &after, &reason), 0);
+        assert_int_equal(after, before + 1);
+        identity_free(id);
+}
+
 static const struct {
         uint32_t code;
         const char *name;
@@ -1184,6 +1249,8 @@ int main(void)
                 cmocka_unit_test(test_weak_key),
                 cmocka_unit_test(test_certificates),
                 cmocka_unit_test(test_reset_unnoticed),
+                cmocka_unit_test(test_out_of_step),
+                cmocka_unit_test(test_incremented_once),
                 cmocka_unit_test(test_bus_is_heard),
                 cmocka_unit_test(test_bus_is_changed),
                 cmocka_unit_test(test_csr),
