@@ -1111,7 +1111,7 @@ static void test_out_of_step(void **state)
 {
         Lab *lab = *state;
         Reason reason = { 0 };
-        uint64_t before, after;
+        uint64_t before, after = 0;
         PcrValues now;
         TSS2_RC rc;
         Identity *id = open_losing(lab, false, &before);
