@@ -158,7 +158,7 @@ static int read_anchor(StateAnchor *a, AnchorState *ret_state, AnchorMarks *ret,
 {
         const Gateway *g = a->gateway;
         _cleanup_free_ char *path = NULL;
-        if (asprintf(&path, "%s/anchor.json", g->settings->state_directory) < 0) {
+        if (asprintf(&path, "%s/identity/anchor.json", g->settings->state_directory) < 0) {
                 path = NULL;
                 return reason_set(reason, -ENOMEM, "Out of memory");
         }

@@ -106,7 +106,7 @@ def copies(lab, daemon):
     check(not restart(lambda: None)["replaced"], "a newer file of who is revoked is taken for an older one")
     found = restart(lambda: os.remove(f"{state}/revoked"))
     check(found["replaced"] and "who is revoked" in found["found"], f"nobody notices: {found}")
-    found = restart(lambda: os.remove(f"{state}/anchor.json"))
+    found = restart(lambda: os.remove(f"{state}/identity/anchor.json"))
     check(found["replaced"] and "is gone" in found["found"], f"nobody notices: {found}")
     lab.run("gw", "bash", "-c", "kill -KILL $(cat /run/daemon.pid)", quiet=True)
     lab.service("start", "daemon")

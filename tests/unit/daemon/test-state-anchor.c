@@ -91,10 +91,44 @@ static void looked_at_later(void **state)
         close_gateway(&g);
 }
 
+static void replace_identity(Lab *lab)
+{
+        Reason reason = { "" };
+        IdentityParams params = { .tcti = lab->tcti, .state_directory = lab->state, .force = true };
+        _cleanup_(identity_freep) Identity *id = NULL;
+        Policy policy;
+        assert_int_equal(operator_key_load(lab->operator_path, params.operator_point, &reason), 0);
+        assert_int_equal(pcrs_parse(IDENTITY_DEFAULT_PCRS, &params.pcrs), 0);
+        if (identity_create(&params, &reason) < 0 ||
+            identity_open(lab->tcti, lab->state, &id, &reason) < 0)
+                fail_msg("%s", reason.text);
+        lab_sign_policy(lab, id, &policy);
+        assert_int_equal(identity_install_policy(id, &policy, &reason), 0);
+}
+
+/* What was noted is the old identity's, and set aside with it. */
+static void another_identity(void **state)
+{
+        Lab *lab = *state;
+        Settings settings = { 0 };
+        Gateway g;
+        lab_create_identity(lab, true);
+        for (int i = 0; i < 2; i++) {
+                open_gateway(lab, &settings, "one", &g);
+                assert_int_equal(state_anchor_new(&g, &g.anchor), 0);
+                note_now(&g);
+                assert_false(replaced(&g));
+                close_gateway(&g);
+                if (i == 0)
+                        replace_identity(lab);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(looked_at_later),
+                cmocka_unit_test(another_identity),
         };
         return cmocka_run_group_tests(tests, lab_setup, lab_teardown);
 }
