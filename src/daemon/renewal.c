@@ -231,6 +231,13 @@ static void set_candidate(Renewal *r, IdentityCandidate *c)
 
 /* ---- the EST server ---- */
 
+/* A CA may have come to shorter lifetimes; what it repeats is not worth a trial. */
+static bool is_newer(const IdentityCandidate *c, const Lifetime *present)
+{
+        return identity_candidate_not_after(c) > present->not_after ||
+               identity_candidate_not_before(c) > present->not_before;
+}
+
 static void check_new(Renewal *r, const char *pem)
 {
         const Settings *s = r->gateway->settings;
@@ -239,9 +246,10 @@ static void check_new(Renewal *r, const char *pem)
         Lifetime l = renewal_lifetime(r);
         int e = identity_candidate_new(r->gateway->identity, bytes_from_str(pem), s->enrollment.ca,
                                        renewal_must_certify(r), &c, &reason);
-        if (e == 0 && identity_candidate_not_after(c) <= l.not_after) {
+        if (e == 0 && !is_newer(c, &l)) {
                 identity_candidate_free(c);
-                e = reason_set(&reason, -EBADMSG, "It ends no later than the one in force");
+                e = reason_set(&reason, -EBADMSG,
+                               "It begins and ends no later than the one in force");
         }
         if (e < 0) {
                 char why[sizeof(r->reason)];

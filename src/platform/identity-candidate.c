@@ -217,6 +217,11 @@ int identity_candidate_refuse(const IdentityCandidate *c, const char *why, Reaso
         return r < 0 ? r : forget_file(c->id, reason);
 }
 
+usec_t identity_candidate_not_before(const IdentityCandidate *c)
+{
+        return ossl_time(X509_get0_notBefore(sk_X509_value(c->chain, 0)));
+}
+
 usec_t identity_candidate_not_after(const IdentityCandidate *c)
 {
         return ossl_time(X509_get0_notAfter(sk_X509_value(c->chain, 0)));

@@ -39,7 +39,8 @@ int identity_candidate_credential(const IdentityCandidate *c, Credential **ret, 
 int identity_candidate_promote(const IdentityCandidate *c, Reason *reason);
 /* Sets it aside for `why`, one line. */
 int identity_candidate_refuse(const IdentityCandidate *c, const char *why, Reason *reason);
-/* CLOCK_REALTIME, its end of validity. */
+/* CLOCK_REALTIME, the bounds of its validity. */
+usec_t identity_candidate_not_before(const IdentityCandidate *c);
 usec_t identity_candidate_not_after(const IdentityCandidate *c);
 
 /* What lies in the two files, to be shown. */

@@ -181,6 +181,12 @@ def renewed(lab):
                                      "not renewed when told to", 30)
             lab.say(f"renewed when told to: until {again['not_after']}")
             check(upstream_sessions(lab) == sessions + 3, "it was not tried upstream")
+            behave(lab, lifetime=40000)
+            time.sleep(1.1)
+            lab.run("gw", "sallyportctl", "renew")
+            wait_certificate(lab, lambda c: c["not_after"] < again["not_after"],
+                             "the CA's shorter lifetime is not taken", 30)
+            check(upstream_sessions(lab) == sessions + 4, "it was not tried upstream")
             leaf = raw(lab, "dev3", gateway_tls({"cert": "dev3", "wait": 1,
                                                  "send": [connect("dev3").hex()]}))[0]
             check(told(leaf["heard"]) == ["CONNACK 0x00"], f"dev3 with the new leaf: {leaf}")
