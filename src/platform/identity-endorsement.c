@@ -61,27 +61,34 @@ static int keep_der(IdentityEndorsement *e, size_t size, Reason *reason)
         return 0;
 }
 
+static int read_from(Identity *id, ESYS_TR nv, IdentityEndorsement *ret, Reason *reason)
+{
+        _cleanup_esys_ TPM2B_NV_PUBLIC *pub = NULL;
+        TSS2_RC rc =
+                Esys_NV_ReadPublic(tpm_esys(id->tpm), nv, tpm_session(id->tpm, TPM_PROTECT_OUT),
+                                   ESYS_TR_NONE, ESYS_TR_NONE, &pub, NULL);
+        if (rc != TSS2_RC_SUCCESS)
+                return tpm_fail(id->tpm, reason, rc, "Cannot find the endorsement certificate");
+        size_t size = pub->nvPublic.dataSize;
+        if (size > sizeof(ret->certificate))
+                return reason_set(reason, -EFBIG, "The endorsement certificate is too large");
+        int r = read_nv(id, nv, size, ret, reason);
+        return r < 0 ? r : keep_der(ret, size, reason);
+}
+
 static int read_certificate(Identity *id, uint32_t index, IdentityEndorsement *ret, Reason *reason)
 {
         ESYS_TR nv;
-        _cleanup_esys_ TPM2B_NV_PUBLIC *pub = NULL;
         TSS2_RC rc = Esys_TR_FromTPMPublic(tpm_esys(id->tpm), index,
                                            tpm_session(id->tpm, TPM_PROTECT_OUT), ESYS_TR_NONE,
                                            ESYS_TR_NONE, &nv);
         if (tpm_rc_base(rc) == TPM2_RC_HANDLE)
                 return 0; /* there is none */
-        if (rc == TSS2_RC_SUCCESS)
-                rc = Esys_NV_ReadPublic(tpm_esys(id->tpm), nv,
-                                        tpm_session(id->tpm, TPM_PROTECT_OUT), ESYS_TR_NONE,
-                                        ESYS_TR_NONE, &pub, NULL);
         if (rc != TSS2_RC_SUCCESS)
                 return tpm_fail(id->tpm, reason, rc, "Cannot find the endorsement certificate");
-        size_t size = pub->nvPublic.dataSize;
-        int r = size <= sizeof(ret->certificate)
-                        ? read_nv(id, nv, size, ret, reason)
-                        : reason_set(reason, -EFBIG, "The endorsement certificate is too large");
+        int r = read_from(id, nv, ret, reason);
         Esys_TR_Close(tpm_esys(id->tpm), &nv);
-        return r < 0 ? r : keep_der(ret, size, reason);
+        return r;
 }
 
 /* The first that its maker certified; without any the first. */

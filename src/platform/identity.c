@@ -154,6 +154,7 @@ static bool is_answer(int error)
         case -ERANGE:
         case -EEXIST:
         case -ENOSPC:
+        case -EDQUOT:
         case -EACCES:
         case -ENOMEM:
                 return true;

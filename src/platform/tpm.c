@@ -50,7 +50,9 @@ static const struct {
         int error;
         const char *text;
 } known[] = {
-        { TPM2_RC_LOCKOUT, -EBUSY, "the TPM is in dictionary attack lockout: wait, or reset it" },
+        { TPM2_RC_LOCKOUT, -EDQUOT, "the TPM is in dictionary attack lockout: wait, or reset it" },
+        { TPM2_RC_NV_RATE, -EDQUOT,
+          "the TPM limits how often its memory is written: try again in a minute" },
         { TPM2_RC_BAD_AUTH, -EACCES, "the TPM asks for a password that is not set here" },
         { TPM2_RC_AUTH_FAIL, -EACCES, "the TPM refused the authorization" },
         { TPM2_RC_AUTH_UNAVAILABLE, -EACCES, "this key cannot be used in this way" },

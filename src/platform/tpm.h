@@ -56,8 +56,9 @@ bool tpm_has_session(const Tpm *t);
 ESYS_TR tpm_session(Tpm *t, TpmProtect protect);
 
 /* Sets a sentence "`what`: why" for a response code and returns the errno it stands for:
- * -EIO, -ENOSPC (no room in NV memory), -EBUSY (lockout), -EACCES (authorization), -EPROTO (the
- * answer was changed on its way), -ESTALE (what was loaded is gone: the TPM was reset). */
+ * -EIO, -ENOSPC (no room in NV memory), -EDQUOT (lockout, or too many writes), -EACCES
+ * (authorization), -EPROTO (the answer was changed on its way), -ESTALE (what was loaded is gone:
+ * the TPM was reset). */
 int tpm_fail(Tpm *t, Reason *reason, TSS2_RC rc, const char *what);
 /* The response code of the TPM without the number of parameter, handle or session. */
 TSS2_RC tpm_rc_base(TSS2_RC rc);
