@@ -21,6 +21,7 @@ struct Tpm {
         Loop *loop;
         LoopSource *hand_over;
         bool locked;
+        bool confused; /* the library takes no more commands */
         List waiters;
         Fiber *next; /* the lock is its already; it runs when the loop turns */
 };
@@ -80,6 +81,9 @@ static bool is_lost(TSS2_RC rc)
 
 int tpm_fail(Tpm *t, Reason *reason, TSS2_RC rc, const char *what)
 {
+        /* After an answer that it does not take, tpm2-tss refuses every command from then on. */
+        if (rc != TSS2_RC_SUCCESS && !is_of_tpm(rc) && !tcti_is_foreign(t->tcti))
+                t->confused = true;
         if (tcti_error(t->tcti)[0])
                 return reason_set(reason, -EIO, "%s: %s", what, tcti_error(t->tcti));
         if (is_lost(rc))
@@ -231,12 +235,13 @@ void tpm_unlock(Tpm *t)
 
 bool tpm_broken(const Tpm *t)
 {
-        return !t->esys || tcti_broken(t->tcti);
+        return !t->esys || t->confused || tcti_broken(t->tcti);
 }
 
 int tpm_reconnect(Tpm *t, Reason *reason)
 {
         Esys_Finalize(&t->esys);
+        t->confused = false;
         int r = tcti_reconnect(t->tcti, reason);
         return r < 0 ? r : start(t, reason);
 }

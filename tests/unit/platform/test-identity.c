@@ -1286,10 +1286,44 @@ static void test_bus_is_changed(void **state)
         assert_int_equal(do_all(lab, signature, other, &value, &a, &reason), 0);
 }
 
+static void flip_once(uint8_t *message, size_t len, uint32_t code, bool answer)
+{
+        static bool done; /* in the interposer's process */
+        if (done || code != plan.code || !answer)
+                return;
+        done = true;
+        message[len - 1] ^= 0x10;
+}
+
+/* An answer that makes no sense is no reason to take none any more. */
+static void test_bus_recovers(void **state)
+{
+        Lab *lab = *state;
+        Reason reason = { 0 };
+        uint8_t signature[P256_SIGNATURE_SIZE];
+        static const uint32_t codes[] = { TPM2_CC_Sign, TPM2_CC_PolicyPCR, TPM2_CC_PolicyNV,
+                                          TPM2_CC_VerifySignature, TPM2_CC_PolicyAuthorize };
+        lab_create_identity(lab, true);
+        lab_start_relay(lab, 0, 0);
+        for (size_t i = 0; i < ELEMENTSOF(codes); i++) {
+                Identity *id = NULL;
+                plan.code = codes[i];
+                lab_start_interposer(lab, flip_once);
+                assert_int_equal(identity_open(lab->slow_tcti, lab->state, &id, &reason), 0);
+                assert_true(identity_sign(id, digest, signature, &reason) < 0);
+                print_message("%s\n", reason.text);
+                if (identity_sign(id, digest, signature, &reason) < 0)
+                        fail_msg("%s", reason.text);
+                identity_free(id);
+        }
+        lab_start_relay(lab, 0, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_sign),
+                cmocka_unit_test(test_bus_recovers),
                 cmocka_unit_test(test_files),
                 cmocka_unit_test(test_no_policy),
                 cmocka_unit_test(test_exists),
