@@ -60,7 +60,7 @@ typedef void (*TrustedDone)(int error, const char *reason, void *userdata);
  * on the file system of the state directory. It is read on a thread together with what the
  * configuration names; when it is good it replaces the one that was fetched before, takes the place
  * of its file, and is in force before `done` is called, from the loop, never from inside this call.
- * A bad one changes nothing and stays where it is, and so does one in which a list is older than the one
- * before, or missing (-ESTALE): a copy that is as old is good. -EBUSY: one is on its way; -ENOMEM, -EAGAIN:
- * `done` is not called. */
+ * A bad one changes nothing and stays where it is, and so does one in which a list is older than
+ * the one before, or missing (-ESTALE): a copy that is as old is good. -EBUSY: one is on its way;
+ * -ENOMEM, -EAGAIN: `done` is not called. */
 int gateway_trust_changed(Gateway *g, const char *path, TrustedDone done, void *userdata);
