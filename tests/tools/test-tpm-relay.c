@@ -30,8 +30,8 @@ static const uint8_t read_clock[] = { 0x80, 1, 0, 0, 0, 10, 0, 0, 1, 0x81 };
 
 typedef struct Relay {
         pid_t pid;
-        char path[128];
-        int fd; /* a client */
+        char path[108]; /* unix(7) */
+        int fd;         /* a client */
 } Relay;
 
 static int dial(const char *path)
