@@ -19,6 +19,7 @@
 typedef struct Keep {
         char *path;
         Buf text;
+        uint64_t generation;
         int error;
 } Keep;
 
@@ -43,8 +44,9 @@ static Keep *keep_new(const Trusted *t)
                 return NULL;
         k->text = BUF_INIT(KEPT_SIZE_MAX);
         k->path = kept_path(t->gateway->settings);
+        k->generation = t->gateway->revoked_generation + 1;
         int r = k->path ? buf_printf(&k->text, GENERATION "%llu\n",
-                                     (unsigned long long)++t->gateway->revoked_generation)
+                                     (unsigned long long)k->generation)
                         : -ENOMEM;
         for (size_t i = 0; r == 0 && i < registry_size(t->gateway->registry); i++) {
                 const DeviceState *d = registry_at(t->gateway->registry, i);
@@ -63,21 +65,27 @@ static void run(void *data)
         k->error = file_write_atomic(k->path, buf_view(&k->text), 0600);
 }
 
-static void tell(const Keep *k)
+/* What was not written counts for nothing: noted, it would be missed after a restart. */
+static void settle(Trusted *t, const Keep *k)
 {
-        if (k->error < 0)
-                log_error_errno(k->error, "Cannot keep who is revoked in %s over a restart",
-                                k->path);
+        if (k->error == 0) {
+                t->gateway->revoked_generation = k->generation;
+                return;
+        }
+        t->dirty = true;
+        log_error_errno(k->error, "Cannot keep who is revoked in %s over a restart", k->path);
 }
 
 static void on_written(void *data, void *userdata)
 {
+        const Keep *k = data;
         Trusted *t = userdata;
+        bool changed = t->dirty; /* since it began */
         t->keeping = NULL;
-        tell(data);
-        if (t->dirty)
+        settle(t, k);
+        if (changed)
                 trusted_save(t);
-        else
+        else if (k->error == 0)
                 state_anchor_note(t->gateway->anchor);
 }
 
@@ -107,7 +115,7 @@ void trusted_save_last(Trusted *t)
         if (!k)
                 return;
         run(k);
-        tell(k);
+        settle(t, k);
         keep_free(k);
 }
 
