@@ -251,20 +251,20 @@ static int method_release(const char *const *args, json_t **ret, const char **re
         return set_quarantine(userdata, args[0], false, "", ret_message);
 }
 
-static int method_reload(const char *const *args, json_t **ret, const char **ret_message,
-                         void *userdata)
+static void reloaded(int error, const char *reason, void *userdata)
 {
-        Gateway *g = userdata;
-        Reason reason = { "" };
-        int r = gateway_reload(g, &reason);
-        if (r < 0) {
-                reason_set(&g->reload, r,
+        Reason said = { "" };
+        if (error < 0)
+                reason_set(&said, error,
                            "nothing was changed, the configuration in force stays: %s (journalctl "
                            "-u sallyportd has the details)",
-                           reason.text);
-                *ret_message = g->reload.text;
-        }
-        return r;
+                           reason);
+        bus_answer(userdata, error, said.text);
+}
+
+static void method_reload(BusCall *call, void *userdata)
+{
+        gateway_reload(userdata, reloaded, call);
 }
 
 static int method_renew(const char *const *args, json_t **ret, const char **ret_message,
@@ -280,7 +280,7 @@ static const BusMethod methods[] = {
         { "Why", 1, "device\0why\0", BUS_RESULT_OBJECT, method_why },
         { "Quarantine", 2, "device\0reason\0", BUS_RESULT_NOTHING, method_quarantine },
         { "Release", 1, "device\0", BUS_RESULT_NOTHING, method_release },
-        { "Reload", 0, "", BUS_RESULT_NOTHING, method_reload },
+        { "Reload", 0, "", BUS_RESULT_NOTHING, NULL, method_reload },
         { "Renew", 0, "", BUS_RESULT_NOTHING, method_renew },
         { NULL },
 };

@@ -500,6 +500,7 @@ Gateway *gateway_free(Gateway *g)
 {
         if (!g)
                 return NULL;
+        reload_free(g->reload);
         bus_free(g->bus);
         ingress_mqtt_free(g->mqtt);
         ingress_coap_free(g->coap);

@@ -51,15 +51,15 @@ typedef struct Gateway {
         IngressMqtt *mqtt;
         IngressCoap *coap;
         Bus *bus;
-        LoopSource *expiry; /* postures that run out */
-        LoopSource *status; /* the line in systemctl status */
-        LoopSource *stop;   /* waits for the TPM before the loop ends */
-        usec_t stop_until;  /* CLOCK_BOOTTIME, 0: not stopping */
-        bool tpm_abandoned; /* it did not answer until then */
-        usec_t started;     /* CLOCK_BOOTTIME */
-        RateLimit refusals; /* log lines about peers that were refused */
-        uint64_t refused;   /* peers */
-        Reason reload;      /* why the last one was refused */
+        LoopSource *expiry;    /* postures that run out */
+        LoopSource *status;    /* the line in systemctl status */
+        LoopSource *stop;      /* waits for the TPM before the loop ends */
+        usec_t stop_until;     /* CLOCK_BOOTTIME, 0: not stopping */
+        bool tpm_abandoned;    /* it did not answer until then */
+        usec_t started;        /* CLOCK_BOOTTIME */
+        RateLimit refusals;    /* log lines about peers that were refused */
+        uint64_t refused;      /* peers */
+        struct Reload *reload; /* one that is under way, or NULL */
 } Gateway;
 
 /* Brings up everything: the settings are taken over. Blocks on disk and TPM, which is

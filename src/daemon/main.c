@@ -95,7 +95,7 @@ static int on_stop(int signo, void *userdata)
 static int on_reload(int signo, void *userdata)
 {
         Gateway *g = userdata;
-        gateway_reload(g, &g->reload);
+        gateway_reload(g, NULL, NULL);
         return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "daemon/reload.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "daemon/crl-fetch.h"
@@ -11,6 +12,7 @@
 #include "daemon/startup.h"
 #include "daemon/trusted.h"
 #include "platform/fiber.h"
+#include "platform/job.h"
 #include "platform/notify.h"
 
 /* A device that is enrolled anew. */
@@ -69,7 +71,7 @@ static int find_changed(const Gateway *g, Change *c)
 }
 
 /* The packet filter goes last: it is the kernel's to refuse, and after it nothing can fail. */
-static int prepare(Gateway *g, Change *c, Reason *reason)
+static int prepare(Gateway *g, Change *c, Trust *trust, Reason *reason)
 {
         Settings *s = c->settings;
         int r = references_load((const char *const *)s->reference_values.words,
@@ -83,7 +85,7 @@ static int prepare(Gateway *g, Change *c, Reason *reason)
                 r = registry_prepare(g->registry, s->devices, s->n_devices, loop_now(g->loop));
         if (r < 0)
                 return reason_set(reason, r, "the devices cannot be taken over");
-        r = trusted_prepare(g->trusted, s, reason);
+        r = trusted_prepare(g->trusted, s, trust, reason);
         if (r >= 0) {
                 r = gateway_load_filter(g, s);
                 if (r < 0)
@@ -155,33 +157,145 @@ static void commit(Gateway *g, Change *c)
                 log_warning("No memory to read the policies anew, ignoring");
 }
 
-static int reload(Gateway *g, Reason *reason)
+/* ---- one reload: what may be long is read on a thread, the rest is one step of the loop ---- */
+
+struct Reload {
+        Gateway *gateway;
+        Change change;
+        ReloadDone done; /* or NULL */
+        void *userdata;
+        bool again;    /* somebody asked meanwhile */
+        Job *job;      /* reads whom to let in */
+        Trust *before; /* in force when it began */
+        /* Its outcome. */
+        int error;
+        Reason reason;
+        Trust *trust;
+};
+
+static void tell(const Gateway *g, int error, const Reason *reason)
 {
-        _cleanup_(change_done) Change c = { 0 };
-        int r = startup_load(g->config, &c.settings);
-        if (r < 0)
-                return reason_set(reason, r, "the configuration has errors");
-        r = check_restart(g, c.settings, reason);
+        if (error < 0)
+                log_message_errno(LOG_ERR, error, LOG_FIELDS({ "REASON", "reload-refused" }),
+                                  "Nothing was changed, the configuration in force stays: %s",
+                                  reason->text);
+        else
+                log_info("Reloaded: zones %zu, classes %zu, devices %zu", g->settings->n_zones,
+                         g->settings->n_classes, g->settings->n_devices);
+}
+
+/* Frees it. */
+static void finish(Reload *l, int error, const Reason *reason)
+{
+        Gateway *g = l->gateway;
+        bool again = l->again;
+        g->reload = NULL;
+        notify_ready();
+        tell(g, error, reason);
+        if (l->done)
+                l->done(error, reason->text, l->userdata);
+        change_done(&l->change);
+        trust_unref(l->before);
+        trust_unref(l->trust);
+        free(l);
+        if (again)
+                gateway_reload(g, NULL, NULL);
+}
+
+static void read_trust(void *data)
+{
+        Reload *l = data;
+        l->error = trusted_load(l->change.settings, &l->reason, &l->trust);
+}
+
+static void on_trust(void *data, void *userdata);
+
+/* The reload is freed where it ends, not with its job. */
+static void keep(void *data)
+{
+}
+
+static const JobWork work = { .run = read_trust, .free = keep, .done = on_trust };
+
+static int start_reading(Reload *l, Reason *reason)
+{
+        Gateway *g = l->gateway;
+        trust_unref(l->before);
+        l->before = trust_ref(trusted_now(g->trusted));
+        l->trust = trust_unref(l->trust);
+        int r = job_start(g->loop, "reload", &work, l, NULL, &l->job);
+        return r < 0 ? reason_set(reason, r, "there is no thread to read with") : 0;
+}
+
+static int take(Reload *l, Reason *reason)
+{
+        int r = l->error < 0 ? l->error : prepare(l->gateway, &l->change, l->trust, reason);
         if (r >= 0)
-                r = reload_check_upstream(g, c.settings, &c.upstream, reason);
-        if (r >= 0)
-                r = prepare(g, &c, reason);
-        if (r >= 0)
-                commit(g, &c);
+                commit(l->gateway, &l->change);
         return r;
 }
 
-int gateway_reload(Gateway *g, Reason *ret)
+static void on_trust(void *data, void *userdata)
 {
-        notify_reloading();
-        int r = reload(g, ret);
-        notify_ready();
+        Reload *l = data;
+        Reason reason = l->reason;
+        l->job = NULL;
+        int r;
+        if (l->error < 0 || trusted_now(l->gateway->trusted) == l->before) {
+                r = take(l, &reason);
+        } else { /* a list was fetched in between, which was read or not */
+                r = start_reading(l, &reason);
+                if (r >= 0)
+                        return;
+        }
+        finish(l, r, &reason);
+}
+
+static int begin(Reload *l, Reason *reason)
+{
+        Gateway *g = l->gateway;
+        Change *c = &l->change;
+        int r = startup_load(g->config, &c->settings);
         if (r < 0)
-                return log_message_errno(LOG_ERR, r, LOG_FIELDS({ "REASON", "reload-refused" }),
-                                         "Nothing was changed, the configuration in force stays: "
-                                         "%s",
-                                         ret->text);
-        log_info("Reloaded: zones %zu, classes %zu, devices %zu", g->settings->n_zones,
-                 g->settings->n_classes, g->settings->n_devices);
-        return 0;
+                return reason_set(reason, r, "the configuration has errors");
+        r = check_restart(g, c->settings, reason);
+        if (r >= 0)
+                r = reload_check_upstream(g, c->settings, &c->upstream, reason);
+        return r < 0 ? r : start_reading(l, reason);
+}
+
+void gateway_reload(Gateway *g, ReloadDone done, void *userdata)
+{
+        Reason reason = { "" };
+        if (g->reload && !done) {
+                g->reload->again = true;
+                return;
+        }
+        Reload *l = g->reload ? NULL : calloc(1, sizeof(*l));
+        if (!l) {
+                int r = g->reload ? -EBUSY : -ENOMEM;
+                reason_set(&reason, r,
+                           g->reload ? "a reload is under way: wait for its end" : "out of memory");
+                tell(g, r, &reason);
+                if (done)
+                        done(r, reason.text, userdata);
+                return;
+        }
+        *l = (Reload){ .gateway = g, .done = done, .userdata = userdata };
+        g->reload = l;
+        notify_reloading();
+        int r = begin(l, &reason);
+        if (r < 0)
+                finish(l, r, &reason);
+}
+
+Reload *reload_free(Reload *l)
+{
+        static const Reason reason = { "the daemon stops" };
+        if (!l)
+                return NULL;
+        l->job = job_join(l->job);
+        l->again = false;
+        finish(l, -ECANCELED, &reason);
+        return NULL;
 }

@@ -6,11 +6,20 @@
 #include "daemon/gateway.h"
 #include "platform/reason.h"
 
-/* Parses and checks everything, loads the reference values and the packet filter, and only then
- * swaps: on any error the settings, devices, reference values and rules in force stay. Devices that
- * are gone, or whom other certificates or addresses tell now, lose their sessions. 0, or a negative
- * errno that was logged, with a sentence for who asked: -EBUSY names keys that take a restart. */
-int gateway_reload(Gateway *g, Reason *ret);
+typedef struct Reload Reload;
+
+/* 0, or a negative errno that was logged, with a sentence for who asked: -EBUSY names keys that
+ * take a restart, or tells that another reload is under way. */
+typedef void (*ReloadDone)(int error, const char *reason, void *userdata);
+
+/* Parses and checks everything, reads whom to let in on a thread, loads the reference values and
+ * the packet filter, and only then swaps: on any error the settings, devices, reference values and
+ * rules in force stay. Devices that are gone, or whom other certificates or addresses tell now,
+ * lose their sessions. `done` is called once, perhaps from inside; without it (NULL) a reload that
+ * is under way is followed by another. */
+void gateway_reload(Gateway *g, ReloadDone done, void *userdata);
+/* Ends one that is under way; blocks until its thread has read. Takes NULL. */
+Reload *reload_free(Reload *l);
 
 /* The keys that differ and that only a restart can change, such as "[Gateway] Name=", with commas
  * between them; false for none. What does not fit is left out. */

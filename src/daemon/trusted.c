@@ -200,11 +200,9 @@ int trusted_take(Trusted *t, Trust *trust, bool tls13, Reason *reason)
         return 0;
 }
 
-int trusted_prepare(Trusted *t, const Settings *s, Reason *reason)
+int trusted_prepare(Trusted *t, const Settings *s, Trust *trust, Reason *reason)
 {
-        _cleanup_(trust_unrefp) Trust *trust = NULL;
-        int r = trusted_load(s, reason, &trust);
-        return r < 0 ? r : trusted_take(t, trust, s->mqtt.minimum_tls == TLS_MINIMUM_1_3, reason);
+        return trusted_take(t, trust, s->mqtt.minimum_tls == TLS_MINIMUM_1_3, reason);
 }
 
 void trusted_commit(Trusted *t)

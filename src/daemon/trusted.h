@@ -40,9 +40,9 @@ Trust *trusted_now(const Trusted *t);
 /* Now and then: tells when a list becomes overdue. */
 void trusted_tick(Trusted *t);
 
-/* What the settings `s` bring, while they may still be refused: trust, and the versions of TLS. A
- * negative errno with the reason. Blocks on the files. */
-int trusted_prepare(Trusted *t, const Settings *s, Reason *reason);
+/* What the settings `s` bring, while they may still be refused: `trust` as trusted_load() gave it
+ * for them, and the versions of TLS. A negative errno with the reason. */
+int trusted_prepare(Trusted *t, const Settings *s, Trust *trust, Reason *reason);
 /* Takes it into force: ends sessions, closes devices. After the registry has its devices. */
 void trusted_commit(Trusted *t);
 void trusted_cancel(Trusted *t);

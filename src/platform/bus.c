@@ -48,6 +48,36 @@ static int reply(sd_bus_message *call, BusResult kind, const json_t *result)
         return r < 0 ? r : sd_bus_send(NULL, m, NULL);
 }
 
+struct BusCall {
+        sd_bus_message *message;
+};
+
+static int answer_later(Bus *b, const BusMethod *method, sd_bus_message *message)
+{
+        BusCall *c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        c->message = sd_bus_message_ref(message);
+        method->later(c, b->userdata);
+        return 1; /* handled */
+}
+
+void bus_answer(BusCall *call, int error, const char *message)
+{
+        int r;
+        if (error >= 0)
+                r = sd_bus_reply_method_return(call->message, "");
+        else if (message)
+                r = sd_bus_reply_method_errorf(call->message, BUS_INTERFACE ".Error.Failed", "%s",
+                                               message);
+        else
+                r = sd_bus_reply_method_errno(call->message, error, NULL);
+        if (r < 0)
+                log_message_errno(LOG_DEBUG, r, NULL, "The answer does not reach its caller");
+        sd_bus_message_unref(call->message);
+        free(call);
+}
+
 /* What fails here fails for the caller alone: sd-bus turns a negative return into an error reply.
  */
 static int on_method(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -58,6 +88,8 @@ static int on_method(sd_bus_message *call, void *userdata, sd_bus_error *error)
         const BusMethod *method = find_method(b, sd_bus_message_get_member(call));
         if (!method)
                 return -EOPNOTSUPP;
+        if (method->later)
+                return answer_later(b, method, call);
         for (unsigned i = 0; i < method->n_args; i++) {
                 int r = sd_bus_message_read_basic(call, SD_BUS_TYPE_STRING, &args[i]);
                 if (r <= 0)

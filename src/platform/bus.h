@@ -25,12 +25,21 @@ typedef enum BusResult {
 typedef int (*BusHandler)(const char *const *args, json_t **ret, const char **ret_message,
                           void *userdata);
 
+/* A call that is answered later. */
+typedef struct BusCall BusCall;
+/* Takes the call over: bus_answer() has to come, from in here or from the loop. */
+typedef void (*BusLater)(BusCall *call, void *userdata);
+/* 0: nothing is the result; or a negative errno with a sentence for the caller, or NULL. Frees the
+ * call, whose caller may be gone. */
+void bus_answer(BusCall *call, int error, const char *message);
+
 typedef struct BusMethod {
         const char *name;
         unsigned n_args;   /* all strings */
         const char *names; /* of arguments and result, each with its NUL: "device\0result\0" */
         BusResult result;
         BusHandler handler;
+        BusLater later; /* instead of the handler: no arguments, no result */
 } BusMethod;
 
 typedef struct BusSignal {

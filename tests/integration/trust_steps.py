@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import time
 
@@ -39,6 +40,26 @@ def revocation_list(lab, *names, authority="devices"):
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build())
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+MANY = 200000
+
+
+def long_list(lab, path):
+    """A list of the devices' authority with MANY serials on it, none of them a device's."""
+    work = os.path.join(lab.dir, "long-list")
+    os.makedirs(work, exist_ok=True)
+    with open(f"{work}/index.txt", "w") as f:
+        f.writelines(f"R\t351231235959Z\t250101000000Z\t{i:08X}\tunknown\t/CN={i}\n"
+                     for i in range(0x7e000000, 0x7e000000 + MANY))
+    with open(f"{work}/ca.conf", "w") as f:
+        f.write(f"[ca]\ndefault_ca=c\n[c]\ndatabase={work}/index.txt\ndefault_md=sha256\n"
+                "default_crl_days=1\n")
+    subprocess.run(["openssl", "ca", "-gencrl", "-config", f"{work}/ca.conf", "-cert",
+                    os.path.join(lab.pki, "devices.pem"), "-keyfile",
+                    os.path.join(lab.pki, "devices.key"), "-out", path],
+                   check=True, capture_output=True, timeout=120)
+    shutil.rmtree(work)
 
 
 @contextlib.contextmanager
@@ -122,6 +143,23 @@ def bad_lists(lab):
             reload(lab, f"/etc/sallyport/devices.crl: not a usable revocation list: {words}")
             p = lab.run("gw", *check_daemon, ok=False, quiet=True)
             check(p.returncode == 2 and words in p.stderr, f"--check says {p.stderr}")
+    reload(lab)
+
+
+def long_one(lab):
+    """CRL=: a list with 200000 entries is read on the side, and devices are served meanwhile"""
+    with revoking(lab):
+        lab.service("stop", "daemon")
+        lab.service("start", "daemon")
+        long_list(lab, os.path.join(lab.dir, "gw/etc/sallyport/devices.crl"))
+        began = time.monotonic()
+        reload(lab)
+        took = time.monotonic() - began
+        loop = status(lab)["loop"]
+        check(status(lab)["trust"]["revoked"] == MANY, "the list is not in force")
+        lab.say(f"in force after {took * 1000:.0f} ms, the longest turn took "
+                f"{loop['max_usec'] / 1000:.0f} ms")
+        check(loop["max_usec"] < took * 1e6 / 3, f"the loop waited: {loop}")
     reload(lab)
 
 
@@ -393,4 +431,4 @@ def fetched_list(lab):
     lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-q", "1", "-t", "t", "-m", "x"))
 
 
-STEPS = [resumption, bad_lists, revocation, fetched_list, authorities, minimum_tls]
+STEPS = [resumption, bad_lists, long_one, revocation, fetched_list, authorities, minimum_tls]

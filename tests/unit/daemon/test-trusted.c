@@ -182,10 +182,17 @@ static void let_in(const char *name, const PkiCertificate *issuer, long serial)
         registry_set_posture(w.gateway.registry, d, POSTURE_AFFIRMING, "good", USEC_INFINITY, 2);
 }
 
+static int prepare(Reason *reason)
+{
+        _cleanup_(trust_unrefp) Trust *trust = NULL;
+        int r = trusted_load(&w.settings, reason, &trust);
+        return r < 0 ? r : trusted_prepare(w.gateway.trusted, &w.settings, trust, reason);
+}
+
 static void change(void)
 {
         Reason reason = { "" };
-        if (trusted_prepare(w.gateway.trusted, &w.settings, &reason) < 0)
+        if (prepare(&reason) < 0)
                 fail_msg("%s", reason.text);
         trusted_commit(w.gateway.trusted);
 }
@@ -257,13 +264,13 @@ static void what_is_cancelled_changes_nothing(void **state)
         Trust *before = trusted_now(w.gateway.trusted);
         let_in("dev1", &w.root, 2);
         name_lists(list_of(&w.root, "crl.pem"), NULL);
-        assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), 0);
+        assert_int_equal(prepare(&reason), 0);
         trusted_cancel(w.gateway.trusted);
         trusted_commit(w.gateway.trusted);
         assert_ptr_equal(trusted_now(w.gateway.trusted), before);
         assert_false(device("dev1")->revoked);
         name_lists("/nonexistent.crl", NULL);
-        assert_int_equal(trusted_prepare(w.gateway.trusted, &w.settings, &reason), -ENOENT);
+        assert_int_equal(prepare(&reason), -ENOENT);
 }
 
 static uint64_t generation; /* of what was restored last */

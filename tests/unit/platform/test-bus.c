@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/str.h"
 #include "platform/bus.h"
 
 static char directory[] = "/tmp/sallyport-bus-XXXXXX";
@@ -48,10 +49,33 @@ static int refuse(const char *const *args, json_t **ret, const char **ret_messag
         return -ENOENT;
 }
 
+/* Two calls are answered by a timer, the first by a refusal. */
+static BusCall *calls[2];
+
+static int answer(void *userdata)
+{
+        BusCall *first = TAKE_PTR(calls[0]);
+        bus_answer(first, -EAGAIN, "it is not the time");
+        if (calls[1])
+                bus_answer(TAKE_PTR(calls[1]), 0, NULL);
+        return 0;
+}
+
+static void later(BusCall *call, void *userdata)
+{
+        static LoopSource *timer;
+        Loop *loop = userdata;
+        calls[calls[0] ? 1 : 0] = call;
+        if (!timer && loop_add_timer(loop, &timer, 0, answer, NULL) < 0)
+                _exit(1);
+        loop_timer_arm_relative(timer, 300 * USEC_PER_MSEC);
+}
+
 static const BusMethod methods[] = {
         { "Echo", 2, "first\0second\0result\0", BUS_RESULT_OBJECT, echo },
         { "Objects", 0, "result\0", BUS_RESULT_OBJECTS, objects },
         { "Refuse", 0, "", BUS_RESULT_NOTHING, refuse },
+        { "Later", 0, "", BUS_RESULT_NOTHING, NULL, later },
         { NULL },
 };
 static const BusSignal signals[] = { { "Changed", 1, "device\0" }, { NULL } };
@@ -67,7 +91,7 @@ static void serve(void)
 {
         Loop *loop;
         Bus *bus;
-        if (loop_new(&loop) < 0 || bus_serve(loop, methods, signals, settled, NULL, &bus) < 0)
+        if (loop_new(&loop) < 0 || bus_serve(loop, methods, signals, settled, loop, &bus) < 0)
                 _exit(1);
         _exit(loop_run(loop) < 0);
 }
@@ -169,6 +193,40 @@ static void test_error_reaches_the_caller_as_a_sentence(void **state)
         free(why);
 }
 
+static void call_later(void)
+{
+        char *why = NULL;
+        int r = bus_call("Later", NULL, 0, NULL, &why);
+        _exit(r == 0 ? 0 : streq(why, "it is not the time") ? 1 : 2);
+}
+
+/* The others are served meanwhile, and each hears what is for him. */
+static void test_answers_later(void **state)
+{
+        char *why = NULL;
+        int status, succeeded = 0, refused = 0;
+        pid_t pids[2] = { child(call_later), child(call_later) };
+        assert_int_equal(bus_call("Objects", NULL, 0, NULL, &why), 0);
+        for (size_t i = 0; i < 2; i++) {
+                assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+                succeeded += WIFEXITED(status) && WEXITSTATUS(status) == 0;
+                refused += WIFEXITED(status) && WEXITSTATUS(status) == 1;
+        }
+        assert_int_equal(succeeded, 1);
+        assert_int_equal(refused, 1);
+}
+
+static void test_caller_goes_away(void **state)
+{
+        char *why = NULL;
+        pid_t pid = child(call_later);
+        poll(NULL, 0, 100);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        poll(NULL, 0, 400);
+        assert_int_equal(bus_call("Objects", NULL, 0, NULL, &why), 0);
+}
+
 static void test_wrong_arguments_are_refused(void **state)
 {
         char *why = NULL;
@@ -197,6 +255,8 @@ int main(void)
                 cmocka_unit_test(test_object),
                 cmocka_unit_test(test_objects),
                 cmocka_unit_test(test_error_reaches_the_caller_as_a_sentence),
+                cmocka_unit_test(test_answers_later),
+                cmocka_unit_test(test_caller_goes_away),
                 cmocka_unit_test(test_wrong_arguments_are_refused),
                 cmocka_unit_test(test_settles_without_a_bus_too),
         };
