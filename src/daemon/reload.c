@@ -176,9 +176,9 @@ struct Reload {
 static void tell(const Gateway *g, int error, const Reason *reason)
 {
         if (error < 0)
-                log_message_errno(LOG_ERR, error, LOG_FIELDS({ "REASON", "reload-refused" }),
-                                  "Nothing was changed, the configuration in force stays: %s",
-                                  reason->text);
+                log_message(LOG_ERR, LOG_FIELDS({ "REASON", "reload-refused" }),
+                            "Nothing was changed, the configuration in force stays: %s",
+                            reason->text);
         else
                 log_info("Reloaded: zones %zu, classes %zu, devices %zu", g->settings->n_zones,
                          g->settings->n_classes, g->settings->n_devices);
