@@ -92,7 +92,9 @@ static int load_one(Identity *id, const char *directory, const char *name, Reaso
         int r = path ? policy_load(path, &p, reason) : reason_set(reason, -ENOMEM, "No memory");
         if (is_of_host(r))
                 return r;
-        if (r == 0)
+        if (r < 0) /* whatever there is in its place */
+                r = -EBADMSG;
+        else
                 r = check_alone(id, &p, reason);
         if (r == 0 && id->n_policies == POLICIES_MAX)
                 r = reason_set(reason, -ENOSPC, "There are more than %d policies", POLICIES_MAX);

@@ -61,7 +61,7 @@ static const struct {
         { TPM2_RC_OBJECT_MEMORY, -ENOSPC, "the TPM has no free slot for another key" },
         { TPM2_RC_SESSION_MEMORY, -ENOSPC, "the TPM has no free slot for another session" },
         { TPM2_RC_INTEGRITY, -EIO,
-          "the key file does not belong to this TPM (another TPM, or it was cleared)" },
+          "the key file is damaged, or not of this TPM (another one, or it was cleared)" },
         { TPM2_RC_FAILURE, -EIO, "the TPM is in failure mode: restart the machine" },
         { TPM2_RC_HIERARCHY, -EIO, "the TPM's owner hierarchy is disabled" },
         { TSS2_ESYS_RC_RSP_AUTH_FAILED, -EPROTO,

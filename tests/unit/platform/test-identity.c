@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -162,6 +163,36 @@ static const char *policy_path(Lab *lab)
                         snprintf(name, sizeof(name), "state/identity/policies/%s", e->d_name);
         closedir(d);
         return lab_path(lab, name);
+}
+
+static int make_file(const char *path, off_t size)
+{
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        int r = fd < 0 ? -1 : ftruncate(fd, size);
+        close(fd);
+        return r;
+}
+
+/* What lies in a policy's place is a bad policy, and the TPM is not what is wrong. */
+static void test_no_policy_file(void **state)
+{
+        Lab *lab = *state;
+        Reason reason;
+        lab_create_identity(lab, true);
+        char *path = strdup(policy_path(lab));
+        for (int i = 0; i < 3; i++) {
+                assert_return_code(remove(path), errno);
+                if (i == 0)
+                        assert_return_code(mkdir(path, 0700), errno);
+                else if (i == 1)
+                        assert_return_code(symlink(path, path), errno);
+                else
+                        assert_return_code(make_file(path, 10 << 20), errno);
+                Identity *id = open_identity(lab);
+                assert_int_equal(identity_check(id, &reason), -EBADMSG);
+                identity_free(id);
+        }
+        free(path);
 }
 
 /* One for now and one for after the update: both stay, whichever holds is used. */
@@ -1326,6 +1357,7 @@ int main(void)
                 cmocka_unit_test(test_bus_recovers),
                 cmocka_unit_test(test_files),
                 cmocka_unit_test(test_no_policy),
+                cmocka_unit_test(test_no_policy_file),
                 cmocka_unit_test(test_exists),
                 cmocka_unit_test(test_pcr_change),
                 cmocka_unit_test(test_retired),
