@@ -99,11 +99,20 @@ Visit visitor_visit(Visitor *v, int version)
         SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
         SSL *ssl = begin(v, ctx, version, fd);
         tls_server_handshakes(v->server, &full, &resumed);
-        for (int i = 0; SSL_connect(ssl) != 1 && i < 60; i++)
+        for (int r, i = 0; (r = SSL_connect(ssl)) != 1 && i < 1000; i++) {
+                if (SSL_get_error(ssl, r) != SSL_ERROR_WANT_READ)
+                        break; /* refused */
                 visitor_turn(v, 2 * USEC_PER_MSEC);
-        visitor_turn(v, 10 * USEC_PER_MSEC);
-        SSL_read(ssl, &byte, 1); /* the tickets of TLS 1.3 come after the handshake */
-        Visit visit = judge(v, ssl, full, resumed);
+        }
+        Visit visit = VISIT_REFUSED;
+        for (int i = 0; visit == VISIT_REFUSED && i < 200; i++) {
+                visitor_turn(v, 10 * USEC_PER_MSEC);
+                visit = judge(v, ssl, full, resumed);
+                /* The tickets of TLS 1.3 come after the handshake. */
+                int r = SSL_read(ssl, &byte, 1);
+                if (r > 0 || SSL_get_error(ssl, r) != SSL_ERROR_WANT_READ)
+                        break;
+        }
         if (visit != VISIT_REFUSED) {
                 visitor_forget(v);
                 v->session = SSL_get1_session(ssl);
