@@ -24,6 +24,12 @@ usec_t now_realtime(void)
         return now(CLOCK_REALTIME);
 }
 
+int64_t usec_days_left(usec_t until, usec_t now)
+{
+        return until >= now ? (int64_t)((until - now) / USEC_PER_DAY)
+                            : -(int64_t)((now - until) / USEC_PER_DAY) - 1;
+}
+
 usec_t usec_add(usec_t a, usec_t b)
 {
         return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;

@@ -22,6 +22,8 @@ usec_t now_boottime(void);
 usec_t now_realtime(void);
 /* `a + b`, USEC_INFINITY when it would overflow or either is infinite. */
 usec_t usec_add(usec_t a, usec_t b);
+/* Whole days from `now` to `until`; negative once it is over. */
+int64_t usec_days_left(usec_t until, usec_t now);
 /* "2h 5min", "850ms", "0", "infinity"; `ret` holds USEC_FORMAT_MAX. Returns `ret`. */
 #define USEC_FORMAT_MAX 64
 char *usec_format_span(usec_t t, char ret[static USEC_FORMAT_MAX]);

@@ -25,18 +25,10 @@ typedef struct Shown {
         Reason why;
 } Shown;
 
-/* Whole days; negative once it is over. */
-static int64_t days_left(const IdentityCertificate *x)
-{
-        usec_t now = now_realtime(), day = 24 * USEC_PER_HOUR;
-        return x->not_after >= now ? (int64_t)((x->not_after - now) / day)
-                                   : -(int64_t)((now - x->not_after) / day) - 1;
-}
-
 static void print_validity(const IdentityCertificate *x)
 {
         char from[USEC_FORMAT_MAX], to[USEC_FORMAT_MAX];
-        int64_t days = days_left(x);
+        int64_t days = usec_days_left(x->not_after, now_realtime());
         printf("  valid       %s to %s: ", usec_format_utc(x->not_before, from),
                usec_format_utc(x->not_after, to));
         if (x->not_before > now_realtime())
@@ -87,8 +79,9 @@ static json_t *certificate_to_json(const Shown *s)
                          "issuer", x->issuer, "not-before",
                          (json_int_t)(x->not_before / USEC_PER_SEC), "not-after",
                          (json_int_t)(x->not_after / USEC_PER_SEC), "days-left",
-                         (json_int_t)days_left(x), "ca", x->is_ca, "path-length",
-                         (json_int_t)x->path_length, "chain-length", (json_int_t)x->chain_length);
+                         (json_int_t)usec_days_left(x->not_after, now_realtime()), "ca", x->is_ca,
+                         "path-length", (json_int_t)x->path_length, "chain-length",
+                         (json_int_t)x->chain_length);
 }
 
 static int show_json(Identity *id, const Shown *s, Reason *reason)

@@ -33,16 +33,10 @@ struct CrlFetch {
         Reason error;   /* of the last attempt, or "" */
 };
 
-static uint32_t random32(void)
-{
-        uint32_t v;
-        return crypto_random(&v, sizeof(v)) < 0 ? UINT32_MAX / 2 : v;
-}
-
 /* A tenth more or less, so that gateways that were started together do not ask together. */
 static usec_t about(usec_t span)
 {
-        return span - span / 10 + (usec_t)random32() % (span / 5 + 1);
+        return span - span / 10 + (usec_t)crypto_jitter() % (span / 5 + 1);
 }
 
 static void arm(CrlFetch *f, usec_t span)
@@ -215,7 +209,7 @@ void crl_fetch_reloaded(CrlFetch *f)
                 f->failures = 0;
         }
         if (s->crl.url)
-                arm(f, (usec_t)random32() % FIRST);
+                arm(f, (usec_t)crypto_jitter() % FIRST);
 }
 
 int crl_fetch_new(Gateway *g, CrlFetch **ret)

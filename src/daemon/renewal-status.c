@@ -118,13 +118,6 @@ static json_t *seconds_until(usec_t at)
                        : json_real((double)(at > now ? at - now : 0) / (double)USEC_PER_SEC);
 }
 
-static json_int_t days_left(const Lifetime *l)
-{
-        usec_t now = now_realtime();
-        return l->not_after >= now ? (json_int_t)((l->not_after - now) / USEC_PER_DAY)
-                                   : -(json_int_t)((now - l->not_after) / USEC_PER_DAY) - 1;
-}
-
 json_t *renewal_status(const Renewal *r)
 {
         char from[USEC_FORMAT_MAX], until[USEC_FORMAT_MAX], due[USEC_FORMAT_MAX];
@@ -139,7 +132,8 @@ json_t *renewal_status(const Renewal *r)
                 validities[validity_of(r, &l)], "renewal",
                 on || r->candidate || r->state == RENEWAL_REFUSED ? states[r->state] : "off",
                 "not_before", usec_format_utc(l.not_before, from), "not_after",
-                usec_format_utc(l.not_after, until), "days_left", days_left(&l), "renew_at",
+                usec_format_utc(l.not_after, until), "days_left",
+                (json_int_t)usec_days_left(l.not_after, now_realtime()), "renew_at",
                 on ? due : NULL, "reason", r->reason, "next_try_seconds",
                 seconds_until(next_try(r)), "candidate", r->candidate != NULL, "problem", problem);
 }

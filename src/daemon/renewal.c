@@ -17,12 +17,6 @@
 /* Ends without a word, while the connection in use goes on, that count as a refusal. */
 #define DOUBTS_MAX 3
 
-static uint32_t random32(void)
-{
-        uint32_t v;
-        return crypto_random(&v, sizeof(v)) < 0 ? UINT32_MAX / 2 : v;
-}
-
 Lifetime renewal_lifetime(const Renewal *r)
 {
         IdentityCertificate c;
@@ -50,14 +44,14 @@ static void rest(Renewal *r)
         usec_t now = now_realtime();
         usec_t left = l.not_after > now ? l.not_after - now : 0;
         r->failures = 0;
-        r->jitter = random32();
+        r->jitter = crypto_jitter();
         r->ask_at = usec_add(now_boottime(), left / 10);
 }
 
 static void put_off(Renewal *r)
 {
         Lifetime l = renewal_lifetime(r);
-        usec_t pause = renewal_pause(&l, now_realtime(), ++r->failures, random32());
+        usec_t pause = renewal_pause(&l, now_realtime(), ++r->failures, crypto_jitter());
         r->ask_at = usec_add(now_boottime(), pause);
 }
 
@@ -432,7 +426,7 @@ int renewal_new(Gateway *g, Renewal **ret)
         if (!r)
                 return -ENOMEM;
         r->gateway = g;
-        r->jitter = random32();
+        r->jitter = crypto_jitter();
         int e = loop_add_timer(g->loop, &r->timer, LOOP_FATAL, on_tick, r);
         if (e == 0)
                 e = renewal_write_init(r);

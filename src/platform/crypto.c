@@ -58,6 +58,12 @@ int crypto_random(void *p, size_t len)
         return RAND_bytes(p, (int)len) == 1 ? 0 : -EIO;
 }
 
+uint32_t crypto_jitter(void)
+{
+        uint32_t v;
+        return crypto_random(&v, sizeof(v)) < 0 ? UINT32_MAX / 2 : v;
+}
+
 int crypto_hkdf(Bytes secret, const char *label, uint8_t ret[static CRYPTO_SHA256_SIZE])
 {
         _cleanup_(EVP_PKEY_CTX_freep) EVP_PKEY_CTX *ctx =

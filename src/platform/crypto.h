@@ -12,6 +12,8 @@
 int crypto_sha256(Bytes data, uint8_t ret[static CRYPTO_SHA256_SIZE]);
 /* From the DRBG that libcrypto seeds; 0 or -EIO, and then nothing may be used. */
 int crypto_random(void *p, size_t len);
+/* So that gateways do not come back together: the middle of the range when there is no random. */
+uint32_t crypto_jitter(void);
 
 /* HKDF-SHA256 (RFC 5869) without salt, `label` as info: a key for one purpose out of `secret`,
  * which is as random as a key. 0 or -EIO. */

@@ -4,10 +4,11 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+
+#include "platform/thread.h"
 
 /* What thread and loop share; whoever is last frees it. */
 typedef struct Shared {
@@ -50,20 +51,11 @@ static void *thread_main(void *userdata)
 
 static int start_thread(Shared *s)
 {
-        sigset_t all, before;
-        pthread_attr_t attr;
-        pthread_t thread;
-        sigfillset(&all);
-        pthread_attr_init(&attr);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
         atomic_fetch_add(&s->refs, 1);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int r = pthread_create(&thread, &attr, thread_main, s);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attr);
-        if (r != 0)
+        int r = thread_start(thread_main, s);
+        if (r < 0)
                 shared_unref(s);
-        return -r;
+        return r;
 }
 
 static int on_finished(int fd, unsigned events, void *userdata)

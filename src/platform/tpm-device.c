@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/reader.h"
+#include "platform/thread.h"
 
 #define MESSAGE_MAX 4096 /* TPM_BUFSIZE of the kernel */
 #define HEADER_SIZE 10   /* tag, size, code: TPM 2.0 Library Part 1, 18.4 */
@@ -113,22 +113,6 @@ static void *thread_main(void *userdata)
         return NULL;
 }
 
-/* With all signals blocked: they are the loop's. */
-static int start_thread(Relay *relay)
-{
-        sigset_t all, before;
-        pthread_attr_t attr;
-        pthread_t thread;
-        sigfillset(&all);
-        pthread_attr_init(&attr);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        int r = pthread_create(&thread, &attr, thread_main, relay);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attr);
-        return -r;
-}
-
 int tpm_device_open(const char *path, int *ret)
 {
         int fds[2];
@@ -144,7 +128,7 @@ int tpm_device_open(const char *path, int *ret)
                 return error;
         }
         relay->socket = fds[1];
-        int r = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : start_thread(relay);
+        int r = fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : thread_start(thread_main, relay);
         if (r < 0) {
                 close(fds[0]);
                 relay_free(relay);

@@ -44,6 +44,17 @@ static void addition_saturates(void **state)
         assert_true(usec_add(USEC_INFINITY - 5, 4) == USEC_INFINITY - 1);
 }
 
+static void days(void **state)
+{
+        const usec_t now = 100 * USEC_PER_DAY;
+        assert_int_equal(usec_days_left(now, now), 0);
+        assert_int_equal(usec_days_left(now + USEC_PER_DAY - 1, now), 0);
+        assert_int_equal(usec_days_left(now + USEC_PER_DAY, now), 1);
+        assert_int_equal(usec_days_left(now - 1, now), -1); /* over, if by a moment */
+        assert_int_equal(usec_days_left(now - USEC_PER_DAY, now), -2);
+        assert_int_equal(usec_days_left(0, now), -101);
+}
+
 static void clocks(void **state)
 {
         usec_t a = now_boottime();
@@ -57,6 +68,7 @@ int main(void)
                 cmocka_unit_test(spans),
                 cmocka_unit_test(utc),
                 cmocka_unit_test(addition_saturates),
+                cmocka_unit_test(days),
                 cmocka_unit_test(clocks),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
