@@ -133,3 +133,25 @@ bool topic_matches(Bytes filter, Bytes name)
         }
         return !name_more;
 }
+
+bool topic_filter_covers(Bytes outer, Bytes inner)
+{
+        bool outer_more = true, inner_more = true;
+        Bytes o, i;
+        /* A name is not empty: here the parent level is none, and one more level has to be. */
+        if (bytes_equal(inner, BYTES_LITERAL("#")))
+                inner = BYTES_LITERAL("+/#");
+        else if (bytes_equal(inner, BYTES_LITERAL("/#")))
+                inner = BYTES_LITERAL("/+/#");
+        if (inner.data[0] == '$' && has_any(BYTES(outer.data, 1), '+', '#'))
+                return false;
+        while (next_level(&outer, &outer_more, &o)) {
+                if (level_is(o, '#'))
+                        return true;
+                if (!next_level(&inner, &inner_more, &i))
+                        return false;
+                if (level_is(i, '#') || (!level_is(o, '+') && !bytes_equal(o, i)))
+                        return false;
+        }
+        return !inner_more;
+}

@@ -26,6 +26,10 @@ bool topic_within_bounds(Bytes topic);
  * not match names that begin with '$' (4.7.2-1). */
 bool topic_matches(Bytes filter, Bytes name);
 
+/* Whether `outer` matches every name that `inner` matches; both are valid and not shared. Linear in
+ * both, like the match itself. */
+bool topic_filter_covers(Bytes outer, Bytes inner);
+
 /* "$share/<name>/<filter>": true, with the filter in `ret_filter` (may be NULL). */
 bool topic_filter_is_shared(Bytes filter, Bytes *ret_filter);
 

@@ -101,6 +101,82 @@ static void matching(void **state)
                         fail_msg("%s against %s", t[i].filter, t[i].name);
 }
 
+static void covering(void **state)
+{
+        static const struct {
+                const char *outer, *inner;
+                bool covers;
+        } t[] = {
+                { "a/b", "a/b", true },   { "a/b", "a/c", false },    { "a/b", "a/+", false },
+                { "a/+", "a/b", true },   { "a/+", "a/#", false },    { "a/#", "a/+/b", true },
+                { "a/#", "a", true },     { "a/#", "a/#", true },     { "a/+/#", "a/#", false },
+                { "a/+/#", "a/+", true }, { "a/#", "+/b", false },    { "#", "#", true },
+                { "+/#", "#", true },     { "#", "+/#", true },       { "+/+/#", "#", false },
+                { "#", "$SYS/#", false }, { "+/x", "$SYS/x", false }, { "$SYS/#", "$SYS/+", true },
+                { "a/+", "a/$b", true },  { "a/+", "a/", true },      { "a/+", "a", false },
+                { "+/+", "/", true },     { "+", "/", false },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++)
+                if (topic_filter_covers(bytes_from_str(t[i].outer), bytes_from_str(t[i].inner)) !=
+                    t[i].covers)
+                        fail_msg("%s over %s", t[i].outer, t[i].inner);
+}
+
+typedef char Text[16];
+
+/* Every sequence of up to `depth` of the words that `valid` takes; returns how many. */
+static size_t all_of(const char *const *words, size_t n_words, unsigned depth, bool (*valid)(Bytes),
+                     Text *ret, size_t max)
+{
+        size_t n = 0, total = 1;
+        for (unsigned levels = 1; levels <= depth; levels++) {
+                total *= n_words;
+                for (size_t which = 0; which < total; which++) {
+                        Text text = "";
+                        size_t rest = which;
+                        for (unsigned l = 0; l < levels; l++, rest /= n_words) {
+                                strcat(text, l > 0 ? "/" : "");
+                                strcat(text, words[rest % n_words]);
+                        }
+                        assert_true(n < max);
+                        if (valid(bytes_from_str(text)))
+                                memcpy(ret[n++], text, sizeof(text));
+                }
+        }
+        return n;
+}
+
+static bool covers_all(const char *outer, const char *inner, const Text *names, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                if (topic_matches(bytes_from_str(inner), bytes_from_str(names[i])) &&
+                    !topic_matches(bytes_from_str(outer), bytes_from_str(names[i])))
+                        return false;
+        return true;
+}
+
+/* Against every name there is of a small world: all filters of up to three levels, and names one
+ * level deeper with a word ("z") that stands in no filter. */
+static void covering_is_what_the_names_say(void **state)
+{
+        static const char *const filter_words[] = { "", "a", "b", "$", "+", "#" };
+        static const char *const name_words[] = { "", "a", "b", "$", "z" };
+        static Text filters[300], names[800];
+        size_t n = all_of(filter_words, 6, 3, topic_filter_valid, filters, ELEMENTSOF(filters));
+        size_t n_names = all_of(name_words, 5, 4, topic_name_valid, names, ELEMENTSOF(names));
+        size_t covered = 0;
+        for (size_t o = 0; o < n; o++) {
+                for (size_t i = 0; i < n; i++) {
+                        bool expected = covers_all(filters[o], filters[i], names, n_names);
+                        if (topic_filter_covers(bytes_from_str(filters[o]),
+                                                bytes_from_str(filters[i])) != expected)
+                                fail_msg("%s over %s: is %d", filters[o], filters[i], expected);
+                        covered += expected;
+                }
+        }
+        assert_in_range(covered, n + 1, n * n / 2); /* both answers were asked for */
+}
+
 static void bounds(void **state)
 {
         char many[2 * TOPIC_LEVELS_MAX], lengthy[TOPIC_BYTES_MAX + 1];
@@ -130,8 +206,12 @@ static void levels(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(strings),  cmocka_unit_test(names_and_filters),
-                cmocka_unit_test(matching), cmocka_unit_test(bounds),
+                cmocka_unit_test(strings),
+                cmocka_unit_test(names_and_filters),
+                cmocka_unit_test(matching),
+                cmocka_unit_test(covering),
+                cmocka_unit_test(covering_is_what_the_names_say),
+                cmocka_unit_test(bounds),
                 cmocka_unit_test(levels),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
