@@ -80,8 +80,8 @@ int attest_appraise(Attest *a, const Device *d, const PsaEvidence *evidence, Ver
                         BYTES(d->instance_id, d->has_instance_id ? sizeof(d->instance_id) : 0),
                 .key = key,
                 .verify = verify,
-                .client_ids = d->client_ids,
-                .n_client_ids = d->n_client_ids,
+                .client_ids = d->psa_client_ids,
+                .n_client_ids = d->n_psa_client_ids,
         };
         return appraisal_psa(evidence, &enrolment, a->references, now_realtime(), ret);
 }

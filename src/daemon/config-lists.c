@@ -298,15 +298,15 @@ static int parse_instance_id(const ConfigKey *k, const char *value, void *field)
         return 0;
 }
 
-static void reset_client_ids(void *field)
+static void reset_psa_client_ids(void *field)
 {
         Device *d = field;
-        d->n_client_ids = 0;
-        memset(d->client_ids, 0, sizeof d->client_ids);
+        d->n_psa_client_ids = 0;
+        memset(d->psa_client_ids, 0, sizeof d->psa_client_ids);
 }
 
 /* RFC 9783 section 4.1.2: a signed 32-bit number, and never 0. */
-static int parse_client_id(const char *word, int32_t *ret)
+static int parse_psa_client_id(const char *word, int32_t *ret)
 {
         bool negative = word[0] == '-';
         uint32_t v;
@@ -316,21 +316,21 @@ static int parse_client_id(const char *word, int32_t *ret)
         return 0;
 }
 
-static int take_client_id(const char *word, void *field)
+static int take_psa_client_id(const char *word, void *field)
 {
         Device *d = field;
-        if (d->n_client_ids >= DEVICE_CLIENT_IDS_MAX)
+        if (d->n_psa_client_ids >= DEVICE_PSA_CLIENT_IDS_MAX)
                 return -ERANGE;
-        int r = parse_client_id(word, &d->client_ids[d->n_client_ids]);
+        int r = parse_psa_client_id(word, &d->psa_client_ids[d->n_psa_client_ids]);
         if (r == 0)
-                d->n_client_ids++;
+                d->n_psa_client_ids++;
         return r;
 }
 
-static int parse_client_ids(const ConfigKey *k, const char *value, void *field)
+static int parse_psa_client_ids(const ConfigKey *k, const char *value, void *field)
 {
         Device *d = field, before = *d;
-        int r = config_each_word(value, take_client_id, d);
+        int r = config_each_word(value, take_psa_client_id, d);
         if (r < 0)
                 *d = before; /* with the unused places, which are compared too */
         return r;
@@ -343,5 +343,5 @@ const ConfigType config_addresses = { "at most 8 IPv4 or IPv6 addresses", parse_
                                       reset_addresses, NULL, true };
 const ConfigType config_instance_id = { "33 bytes in 66 hexadecimal digits, the first of them 01",
                                         parse_instance_id, reset_instance_id };
-const ConfigType config_client_ids = { "at most 8 integers other than 0, of 32 bits",
-                                       parse_client_ids, reset_client_ids, NULL, true };
+const ConfigType config_psa_client_ids = { "at most 8 integers other than 0, of 32 bits",
+                                           parse_psa_client_ids, reset_psa_client_ids, NULL, true };

@@ -175,7 +175,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "PEM file with the public key that its attestation tokens are signed with. Goes\n"
                   "with InstanceID=. Without it the key that the reference values enrol for that\n"
                   "InstanceID= counts." },
-                { "ClientIDs", &config_client_ids, D(device), 0, 0, NULL,
+                { "PSAClientIDs", &config_psa_client_ids, D(device), 0, 0, NULL,
                   "The callers on the device that may ask for a token (its client id claim), at most\n"
                   "8; negative ones are of its less trusted side. Without any all may." },
         } },

@@ -74,7 +74,7 @@ typedef struct Class {
 
 #define DEVICE_ADDRESSES_MAX 8
 
-#define DEVICE_CLIENT_IDS_MAX 8
+#define DEVICE_PSA_CLIENT_IDS_MAX 8
 
 typedef struct DeviceAddress {
         uint8_t family; /* 4 or 6 */
@@ -101,8 +101,8 @@ typedef struct Device {
         bool has_instance_id;
         void *attestation_key;              /* PublicKey of the daemon's binding; NULL without */
         uint8_t attestation_key_sha256[32]; /* of its SubjectPublicKeyInfo: which key that is */
-        int32_t client_ids[DEVICE_CLIENT_IDS_MAX];
-        size_t n_client_ids;
+        int32_t psa_client_ids[DEVICE_PSA_CLIENT_IDS_MAX];
+        size_t n_psa_client_ids;
         char *origin; /* "devices.d/dev1.conf": for messages */
 } Device;
 

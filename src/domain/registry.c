@@ -214,9 +214,9 @@ const char *registry_enrolled_anew(const Device *before, const Device *now)
                 return "enrolled anew: its Instance ID is another";
         if (!same_key(before, now))
                 return "enrolled anew: its attestation key is another";
-        if (before->n_client_ids != now->n_client_ids ||
-            memcmp(before->client_ids, now->client_ids, sizeof before->client_ids) != 0)
-                return "enrolled anew: its client ids are others";
+        if (before->n_psa_client_ids != now->n_psa_client_ids ||
+            memcmp(before->psa_client_ids, now->psa_client_ids, sizeof before->psa_client_ids) != 0)
+                return "enrolled anew: its PSA client ids are others";
         return NULL;
 }
 

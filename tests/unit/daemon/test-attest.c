@@ -291,11 +291,11 @@ static void another_identity(void **state)
 static void client_ids(void **state)
 {
         Bench *b = *state;
-        b->devices[0].client_ids[b->devices[0].n_client_ids++] = 7;
+        b->devices[0].psa_client_ids[b->devices[0].n_psa_client_ids++] = 7;
         bench_attest(b, 0);
         assert_int_equal(bench_device(b, 0)->posture, POSTURE_CONTRAINDICATED);
-        b->devices[1].client_ids[b->devices[1].n_client_ids++] = 7;
-        b->devices[1].client_ids[b->devices[1].n_client_ids++] = -1;
+        b->devices[1].psa_client_ids[b->devices[1].n_psa_client_ids++] = 7;
+        b->devices[1].psa_client_ids[b->devices[1].n_psa_client_ids++] = -1;
         bench_attest(b, 1);
         assert_int_equal(bench_device(b, 1)->posture, POSTURE_AFFIRMING);
 }

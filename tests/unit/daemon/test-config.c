@@ -193,7 +193,7 @@ static void everything(void **state)
             "CertificateSPKI=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
             "HardwareAddress=02:00:5e:10:00:01\nAddress=192.0.2.7 2001:db8::7\n"
             "InstanceID=01ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\n"
-            "AttestationKey=/iak.pem\nClientIDs=-7 1\nClientIDs=-2147483648 2147483647\n");
+            "AttestationKey=/iak.pem\nPSAClientIDs=-7 1\nPSAClientIDs=-2147483648 2147483647\n");
         /* Its key may come with the reference values. */
         put("devices.d/dev2.conf",
             "[Device]\nZone=a\nClass=c\nCertificateName=dev2.example\n"
@@ -253,13 +253,13 @@ static void everything(void **state)
         assert_true(d->has_instance_id);
         assert_string_equal(d->attestation_key, "/iak.pem");
         assert_memory_equal(d->attestation_key_sha256, "/iak.pem", 8);
-        assert_int_equal(d->n_client_ids, 4);
-        assert_int_equal(d->client_ids[0], -7);
-        assert_int_equal(d->client_ids[1], 1);
-        assert_int_equal(d->client_ids[2], INT32_MIN);
-        assert_int_equal(d->client_ids[3], INT32_MAX);
+        assert_int_equal(d->n_psa_client_ids, 4);
+        assert_int_equal(d->psa_client_ids[0], -7);
+        assert_int_equal(d->psa_client_ids[1], 1);
+        assert_int_equal(d->psa_client_ids[2], INT32_MIN);
+        assert_int_equal(d->psa_client_ids[3], INT32_MAX);
         assert_string_equal(d->origin, "devices.d/dev1.conf");
-        assert_int_equal(settings_device(s, "dev2")->n_client_ids, 0);
+        assert_int_equal(settings_device(s, "dev2")->n_psa_client_ids, 0);
 }
 
 static void telemetry_by_default(void **state)
@@ -413,8 +413,10 @@ static void device_errors(void **state)
                                 "AttestationKey=/bad\n");
         put("devices.d/e.conf", "[Zone x]\nInterface=y\n[Device]\nZone=lan\nClass=plain\n"
                                 "CertificateSPKI=00\nHardwareAddress=ff:ff:ff:ff:ff:ff\n"
-                                "Address=224.0.0.1\nClientIDs=1 0\nClientIDs=--1\n"
-                                "ClientIDs=2147483648\nClientIDs=1 2 3 4 5 6 7 8 9\n");
+                                "Address=224.0.0.1\nPSAClientIDs=1 0\nPSAClientIDs=--1\n"
+                                "PSAClientIDs=2147483648\nPSAClientIDs=1 2 3 4 5 6 7 8 9\n");
+        put("devices.d/f.conf", "[Device]\nZone=lan\nClass=plain\nCertificateName=f\n"
+                                "ClientIDs=1\n");
         put("devices.d/rats.conf", "[Device]\n");
         put("devices.d/a b.conf", "[Device]\n");
         static const char name[] = "the file's name is not that of a device: expected 1 to 64 "
@@ -433,14 +435,18 @@ static void device_errors(void **state)
                 "02:00:5e:10:00:01\n"
                 "/devices.d/e.conf:8: Device/Address: not understood: \"224.0.0.1\", expected at "
                 "most 8 IPv4 or IPv6 addresses\n"
-                "/devices.d/e.conf:9: Device/ClientIDs: not understood: \"1 0\", expected at most "
+                "/devices.d/e.conf:9: Device/PSAClientIDs: not understood: \"1 0\", expected at "
+                "most "
                 "8 integers other than 0, of 32 bits\n"
-                "/devices.d/e.conf:10: Device/ClientIDs: not understood: \"--1\", expected at "
+                "/devices.d/e.conf:10: Device/PSAClientIDs: not understood: \"--1\", expected at "
                 "most 8 integers other than 0, of 32 bits\n"
-                "/devices.d/e.conf:11: Device/ClientIDs: not understood: \"2147483648\", expected "
+                "/devices.d/e.conf:11: Device/PSAClientIDs: not understood: \"2147483648\", "
+                "expected "
                 "at most 8 integers other than 0, of 32 bits\n"
-                "/devices.d/e.conf:12: Device/ClientIDs: out of range: \"1 2 3 4 5 6 7 8 9\", "
+                "/devices.d/e.conf:12: Device/PSAClientIDs: out of range: \"1 2 3 4 5 6 7 8 9\", "
                 "expected at most 8 integers other than 0, of 32 bits\n"
+                "/devices.d/f.conf:5: Device: unknown key \"ClientIDs\", did you mean "
+                "PSAClientIDs=?\n"
                 "/devices.d/rats.conf: %s"
                 "/devices.d/a.conf:2: Device/Zone: there is no [Zone wan]\n"
                 "/devices.d/a.conf:3: Device/Class: there is no [Class meter]\n"

@@ -125,7 +125,7 @@ static void another_identity_starts_again(void **state)
                         b = device("a", "a", 8);
                 }
                 if (what == 4)
-                        b.client_ids[b.n_client_ids++] = -1;
+                        b.psa_client_ids[b.n_psa_client_ids++] = -1;
                 if (what == 0)
                         b.class = &cameras;
                 if (what == 1)
