@@ -140,11 +140,18 @@ static void finish_zone(Config *c, ConfigObject *o, Hashmap *interfaces)
                              "%s is an uplink in [Egress] as well", interface);
 }
 
+static void set_bursts(QuotaLimits *l)
+{
+        l->messages_burst = QUOTA_MESSAGES_BURST_SECONDS * l->messages_per_second;
+        l->bytes_burst = QUOTA_BYTES_BURST_SECONDS * l->bytes_per_second;
+}
+
 static void finish_class(Config *c, ConfigObject *o)
 {
         static const unsigned judged = 1U << POSTURE_AFFIRMING | 1U << POSTURE_WARNING;
         Class *class = &o->class;
         bool none = class->attestation == ATTESTATION_NONE;
+        set_bursts(&class->limits.rate);
         if (!config_is_set(o, "Telemetry"))
                 class->telemetry = none ? judged | 1U << POSTURE_UNATTESTED : judged;
         static const char *const keys[] = { "Egress", "EgressWarning" };

@@ -9,10 +9,12 @@
 #include "platform/store.h"
 
 #define S(member) offsetof(Settings, member)
+#define C(member) offsetof(Class, member)
 #define D(member) offsetof(ConfigDevice, member)
 
 #define KIB (UINT64_C(1) << 10)
 #define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
 #define TIB (UINT64_C(1) << 40)
 
 /* The largest keep-alive that CONNECT can ask for (MQTT 5.0 section 3.1.2.10). */
@@ -140,20 +142,32 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         } },
         [SECTION_CLASS] = { "Class", true,
                 "What devices of one kind may do, [Class NAME]; as many as there are.", {
-                { "Attestation", &config_attestation, offsetof(Class, attestation), 0, 0, "none",
+                { "Attestation", &config_attestation, C(attestation), 0, 0, "none",
                   "How they attest: none, or psa for PSA attestation tokens." },
-                { "Telemetry", &config_postures, offsetof(Class, telemetry), 0, 0, NULL,
+                { "Telemetry", &config_postures, C(telemetry), 0, 0, NULL,
                   "The postures in which their telemetry is taken. By default affirming and warning\n"
                   "with Attestation=psa, and all but contraindicated with Attestation=none." },
-                { "VerdictLifetime", &config_span, offsetof(Class, verdict_lifetime), USEC_PER_SEC,
+                { "VerdictLifetime", &config_span, C(verdict_lifetime), USEC_PER_SEC,
                   30 * USEC_PER_DAY, "1h", "How long a verdict holds without a new report." },
-                { "Egress", &config_egress, offsetof(Class, egress[POSTURE_AFFIRMING]), 0, 0, NULL,
+                { "Egress", &config_egress, C(egress[POSTURE_AFFIRMING]), 0, 0, NULL,
                   "What they may reach beyond the gateway once affirmed, such as\n"
                   "tcp:203.0.113.10:443 or udp:[2001:db8::/32]:5000-5100. May be given several times." },
-                { "EgressWarning", &config_egress, offsetof(Class, egress[POSTURE_WARNING]), 0, 0, NULL,
+                { "EgressWarning", &config_egress, C(egress[POSTURE_WARNING]), 0, 0, NULL,
                   "The same with a warning." },
-                { "EgressUnattested", &config_egress, offsetof(Class, egress[POSTURE_UNATTESTED]), 0, 0,
+                { "EgressUnattested", &config_egress, C(egress[POSTURE_UNATTESTED]), 0, 0,
                   NULL, "The same while nothing is known of them." },
+                { "MessagesPerSecond", &config_number, C(limits.rate.messages_per_second), 1, 1000000,
+                  "200", "How many messages one of them may send. Ten seconds' worth may come at once." },
+                { "BytesPerSecond", &config_bytes64, C(limits.rate.bytes_per_second), KIB, GIB, "1M",
+                  "How much that may be. Eight seconds' worth may come at once." },
+                { "MaximumSessions", &config_number, C(limits.sessions), 1, 64, "8",
+                  "MQTT sessions of one of them, whether connected or kept for it." },
+                { "MaximumSubscriptions", &config_number, C(limits.subscriptions), 1, 64, "32",
+                  "Subscriptions of one session." },
+                { "RetainedBytes", &config_bytes64, C(limits.retained_bytes), 0, GIB, "256K",
+                  "Retained messages that one of them may leave on this gateway, topics included." },
+                { "QueueBytes", &config_bytes64, C(limits.queue_bytes), 4 * KIB, GIB, "1M",
+                  "Messages that may wait for one of them, in all of its sessions together." },
         } },
         [SECTION_DEVICE] = { "Device", false, "One device; its name is the file's, without \".conf\".", {
                 { "Zone", &config_name, D(zone), 0, 0, NULL, "The zone that it is in. Must be set." },

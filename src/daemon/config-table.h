@@ -47,7 +47,7 @@ typedef enum ConfigSectionId {
         _SECTION_MAX,
 } ConfigSectionId;
 
-#define CONFIG_KEYS_MAX 9
+#define CONFIG_KEYS_MAX 16
 
 typedef struct ConfigSection {
         const char *name;

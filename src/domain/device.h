@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "domain/quota.h"
 
 /* What attestation has shown of a device (AR4SI's tiers and "nothing known"). */
 typedef enum Posture {
@@ -64,12 +65,22 @@ typedef enum AttestationKind {
         _ATTESTATION_MAX,
 } AttestationKind;
 
+/* What one device of a class may take up. */
+typedef struct ClassLimits {
+        QuotaLimits rate;        /* messages and bytes a second, and their bursts */
+        uint32_t sessions;       /* MQTT sessions of one device, connected or not */
+        uint32_t subscriptions;  /* of one session */
+        uint64_t retained_bytes; /* retained messages that one device published */
+        uint64_t queue_bytes;    /* messages that wait for one device's sessions */
+} ClassLimits;
+
 typedef struct Class {
         char *name;
         AttestationKind attestation;
         unsigned telemetry; /* 1 << Posture: in which its telemetry is taken */
         usec_t verdict_lifetime;
         EgressRules egress[_POSTURE_MAX]; /* POSTURE_CONTRAINDICATED stays empty */
+        ClassLimits limits;
 } Class;
 
 #define DEVICE_ADDRESSES_MAX 8

@@ -83,7 +83,7 @@ static void state_init(DeviceState *state, const Device *d, usec_t now)
                 .expires = USEC_INFINITY,
                 .reason = "never attested",
         };
-        quota_init(&state->quota);
+        quota_init(&state->quota, &d->class->limits.rate);
         state->lines = RATELIMIT_INIT(USEC_PER_MIN, LINES_PER_MINUTE);
 }
 
@@ -232,6 +232,7 @@ static void take_device(Registry *r, Entry *e, const Device *d, usec_t now)
 {
         const char *why = loses_posture(&e->state, d);
         e->state.device = d;
+        quota_set_limits(&e->state.quota, &d->class->limits.rate);
         if (why)
                 change_posture(r, &e->state, POSTURE_UNATTESTED, why, USEC_INFINITY, now);
 }

@@ -273,6 +273,42 @@ static void telemetry_by_default(void **state)
         assert_int_equal(settings_class(s, "mute")->telemetry, 0);
 }
 
+static void class_limits(void **state)
+{
+        put("sallyport.conf", SITE "[Class own]\nMessagesPerSecond=3\nBytesPerSecond=2K\n"
+                                   "MaximumSessions=64\nMaximumSubscriptions=1\n"
+                                   "RetainedBytes=0\nQueueBytes=1G\n");
+        _cleanup_(settings_freep) Settings *s = good();
+        const ClassLimits *l = &settings_class(s, "plain")->limits;
+        assert_int_equal(l->rate.messages_per_second, 200);
+        assert_int_equal(l->rate.messages_burst, 2000);
+        assert_int_equal(l->rate.bytes_per_second, 1024 * 1024);
+        assert_int_equal(l->rate.bytes_burst, 8 * 1024 * 1024);
+        assert_int_equal(l->sessions, 8);
+        assert_int_equal(l->subscriptions, 32);
+        assert_int_equal(l->retained_bytes, 256 * 1024);
+        assert_int_equal(l->queue_bytes, 1024 * 1024);
+        l = &settings_class(s, "own")->limits;
+        assert_int_equal(l->rate.messages_per_second, 3);
+        assert_int_equal(l->rate.messages_burst, 30);
+        assert_int_equal(l->rate.bytes_per_second, 2048);
+        assert_int_equal(l->rate.bytes_burst, 8 * 2048);
+        assert_int_equal(l->sessions, 64);
+        assert_int_equal(l->subscriptions, 1);
+        assert_int_equal(l->retained_bytes, 0);
+        assert_int_equal(l->queue_bytes, 1u << 30);
+        put("sallyport.conf", MINIMAL "[Class c]\nMessagesPerSecond=0\nBytesPerSecond=1023\n"
+                                      "MaximumSessions=65\nMaximumSubscriptions=0\n");
+        assert_errors("/sallyport.conf:4: Class c/MessagesPerSecond: out of range: \"0\", expected "
+                      "a number, 1 to 1000000\n"
+                      "/sallyport.conf:5: Class c/BytesPerSecond: out of range: \"1023\", expected "
+                      "a size such as 4096, 64K or 16M, 1K to 1G\n"
+                      "/sallyport.conf:6: Class c/MaximumSessions: out of range: \"65\", expected "
+                      "a number, 1 to 64\n"
+                      "/sallyport.conf:7: Class c/MaximumSubscriptions: out of range: \"0\", "
+                      "expected a number, 1 to 64\n");
+}
+
 static void dropins(void **state)
 {
         put("sallyport.conf",
@@ -684,6 +720,7 @@ int main(void)
                 TEST(defaults),
                 TEST(everything),
                 TEST(telemetry_by_default),
+                TEST(class_limits),
                 TEST(dropins),
                 TEST(enrollment),
                 TEST(all_errors_at_once),

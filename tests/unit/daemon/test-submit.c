@@ -11,6 +11,7 @@
 
 #define LINES_MAX   256
 #define MESSAGE_MAX 200000
+#define BURST       300
 
 typedef struct Fixture {
         char directory[32];
@@ -50,7 +51,9 @@ static int setup(void **state)
         strcpy(f->directory, "/tmp/test-submit.XXXXXX");
         assert_non_null(mkdtemp(f->directory));
         f->zone = (Zone){ .name = (char *)"field", .interface = (char *)"eth1" };
-        f->class = (Class){ .name = (char *)"sensor", .telemetry = 1U << POSTURE_AFFIRMING };
+        f->class = (Class){ .name = (char *)"sensor",
+                            .telemetry = 1U << POSTURE_AFFIRMING,
+                            .limits.rate = { 30, BURST, 1024 * 1024, 8 * 1024 * 1024 } };
         f->device = (Device){ .name = (char *)"pump", .zone = &f->zone, .class = &f->class };
         assert_int_equal(loop_new(&g->loop), 0);
         assert_int_equal(store_open(g->loop, f->directory, STORE_BYTES_MIN, &g->store), 0);
@@ -164,10 +167,10 @@ static void quota_decides(void **state)
 {
         Fixture *f = *state;
         set_posture(f, POSTURE_AFFIRMING);
-        for (size_t i = 0; i < 2 * QUOTA_MESSAGES_BURST; i++)
+        for (size_t i = 0; i < 2 * BURST; i++)
                 submit(f, 1, NULL);
-        wait_for(f, 2 * QUOTA_MESSAGES_BURST);
-        assert_true(f->answers[SUBMIT_STORED] + f->answers[SUBMIT_FULL] >= QUOTA_MESSAGES_BURST);
+        wait_for(f, 2 * BURST);
+        assert_true(f->answers[SUBMIT_STORED] + f->answers[SUBMIT_FULL] >= BURST);
         assert_true(f->answers[SUBMIT_QUOTA] > 0);
         assert_int_equal(f->state->messages_in, f->answers[SUBMIT_STORED]);
         assert_string_equal(f->reasons[0], "quota-exceeded");

@@ -145,6 +145,28 @@ static void another_identity_starts_again(void **state)
         }
 }
 
+/* What a device may send is its class's, of the configuration in force. */
+static void limits_follow_the_class(void **state)
+{
+        static const Class narrow = { .name = (char *)"meters", .limits.rate = { 1, 2, 1, 100 } };
+        static const Class wide = { .name = (char *)"meters", .limits.rate = { 5, 50, 1, 100 } };
+        Heard h;
+        _cleanup_(registry_freep) Registry *r = new_registry(&h);
+        Device before = device("a", "a", 0), after = before;
+        before.class = &narrow;
+        after.class = &wide;
+        assert_int_equal(registry_apply(r, &before, 1, 1, NULL, NULL), 0);
+        DeviceState *a = registry_get(r, "a");
+        usec_t t = USEC_PER_HOUR;
+        assert_true(quota_charge(&a->quota, 1, t) && quota_charge(&a->quota, 1, t));
+        assert_false(quota_charge(&a->quota, 1, t));
+        assert_int_equal(registry_apply(r, &after, 1, t, NULL, NULL), 0);
+        assert_false(quota_charge(&a->quota, 1, t));
+        for (unsigned i = 0; i < 5; i++)
+                assert_true(quota_charge(&a->quota, 1, t + USEC_PER_SEC));
+        assert_false(quota_charge(&a->quota, 1, t + USEC_PER_SEC));
+}
+
 static void duplicates_change_nothing(void **state)
 {
         Heard h;
@@ -446,6 +468,7 @@ int main(void)
                 cmocka_unit_test(order_and_lookup),
                 cmocka_unit_test(reload_keeps_state),
                 cmocka_unit_test(another_identity_starts_again),
+                cmocka_unit_test(limits_follow_the_class),
                 cmocka_unit_test(duplicates_change_nothing),
                 cmocka_unit_test(prepared_and_foreseen),
                 cmocka_unit_test(identification),
