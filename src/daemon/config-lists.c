@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "daemon/config-table.h"
+#include "domain/pattern.h"
 
 #define LIST_MAX 256 /* words, addresses or rules of one key */
 
@@ -45,17 +46,20 @@ static int append_word(Words *w, const char *word)
 typedef struct Appending {
         Words *words;
         bool (*valid)(const char *word);
+        size_t max;
 } Appending;
 
 static int take_word(const char *word, void *field)
 {
         Appending *a = field;
-        return a->valid(word) ? append_word(a->words, word) : -EINVAL;
+        if (!a->valid(word))
+                return -EINVAL;
+        return a->words->n < a->max ? append_word(a->words, word) : -ERANGE;
 }
 
-static int append_words(const char *value, bool (*valid)(const char *word), Words *ret)
+static int append_words(const char *value, bool (*valid)(const char *word), size_t max, Words *ret)
 {
-        Appending a = { .words = ret, .valid = valid };
+        Appending a = { .words = ret, .valid = valid, .max = max };
         size_t before = ret->n;
         int r = config_each_word(value, take_word, &a);
         while (r < 0 && ret->n > before) {
@@ -78,19 +82,34 @@ static bool absolute_path(const char *word)
 
 static int parse_words(const ConfigKey *k, const char *value, void *field)
 {
-        return append_words(value, name_or_address, field);
+        return append_words(value, name_or_address, LIST_MAX, field);
 }
 
 static int parse_paths(const ConfigKey *k, const char *value, void *field)
 {
-        return append_words(value, absolute_path, field);
+        return append_words(value, absolute_path, LIST_MAX, field);
 }
 
 static int parse_interfaces(const ConfigKey *k, const char *value, void *field)
 {
-        return append_words(value, config_interface_valid, field);
+        return append_words(value, config_interface_valid, LIST_MAX, field);
 }
 
+static int parse_topic_filters(const ConfigKey *k, const char *value, void *field)
+{
+        return append_words(value, pattern_filter_valid, PATTERNS_MAX, field);
+}
+
+static int parse_client_ids(const ConfigKey *k, const char *value, void *field)
+{
+        return append_words(value, pattern_client_id_valid, PATTERNS_MAX, field);
+}
+
+const ConfigType config_topic_filters = { "at most 16 topic filters such as hall/+/temp or "
+                                          "%z/%d/#, none below cmd, gateway, rats or $",
+                                          parse_topic_filters, reset_words, NULL, true };
+const ConfigType config_client_ids = { "at most 16 patterns such as %d or %d-*", parse_client_ids,
+                                       reset_words, NULL, true };
 const ConfigType config_words = { "host names and addresses", parse_words, reset_words, NULL,
                                   true };
 const ConfigType config_paths = { "absolute paths", parse_paths, reset_words, NULL, true };

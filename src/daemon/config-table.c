@@ -147,6 +147,14 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "Telemetry", &config_postures, C(telemetry), 0, 0, NULL,
                   "The postures in which their telemetry is taken. By default affirming and warning\n"
                   "with Attestation=psa, and all but contraindicated with Attestation=none." },
+                { "Publish", &config_topic_filters, C(publish), 0, 0, NULL,
+                  "Where they may publish besides their own namespace. %d is the device's name,\n"
+                  "%z its zone's, %c its class's. May be given several times." },
+                { "Subscribe", &config_topic_filters, C(subscribe), 0, 0, NULL,
+                  "Where they may subscribe besides their own namespace, likewise." },
+                { "ClientIds", &config_client_ids, C(client_ids), 0, 0, "%d",
+                  "What their MQTT clients may be called. * stands for any characters, ? for one,\n"
+                  "%d, %z and %c as above." },
                 { "VerdictLifetime", &config_span, C(verdict_lifetime), USEC_PER_SEC,
                   30 * USEC_PER_DAY, "1h", "How long a verdict holds without a new report." },
                 { "Egress", &config_egress, C(egress[POSTURE_AFFIRMING]), 0, 0, NULL,

@@ -80,4 +80,4 @@ extern const ConfigType config_text, config_path, config_server, config_url, con
         config_bytes64, config_span, config_seconds, config_pcrs, config_words, config_paths,
         config_interface, config_interfaces, config_listens, config_services, config_attestation,
         config_postures, config_egress, config_pin, config_mac, config_addresses,
-        config_instance_id, config_psa_client_ids;
+        config_instance_id, config_psa_client_ids, config_topic_filters, config_client_ids;

@@ -17,6 +17,9 @@ static void zone_free(Zone *z)
 static void class_free(Class *c)
 {
         free(c->name);
+        words_free(&c->publish);
+        words_free(&c->subscribe);
+        words_free(&c->client_ids);
         for (int p = 0; p < _POSTURE_MAX; p++)
                 free(c->egress[p].rules);
 }

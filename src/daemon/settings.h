@@ -20,12 +20,6 @@ typedef enum TlsMinimum {
         _TLS_MINIMUM_MAX,
 } TlsMinimum;
 
-/* NULL-terminated words; `words` is NULL for none. */
-typedef struct Words {
-        char **words;
-        size_t n;
-} Words;
-
 typedef struct ListenAddress {
         struct sockaddr_storage address; /* [::] takes IPv4 as well when only a port was given */
         bool any;                        /* only a port was given */

@@ -28,19 +28,23 @@ int posture_from_string(const char *s)
         return -EINVAL;
 }
 
-bool device_name_valid(const char *s)
+bool device_name_reserved(Bytes s)
 {
         static const char *const reserved[] = { "gateway", "rats", "cmd" };
+        for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
+                if (bytes_equal(s, bytes_from_str(reserved[i])))
+                        return true;
+        return false;
+}
+
+bool device_name_valid(const char *s)
+{
         static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                       "0123456789._-";
         size_t len = strlen(s);
-        if (len == 0 || len > DEVICE_NAME_MAX || strspn(s, allowed) != len || strchr("._-", *s))
-                return false;
-        for (size_t i = 0; i < ELEMENTSOF(reserved); i++)
-                if (streq(s, reserved[i]))
-                        return false;
-        return true;
+        return len > 0 && len <= DEVICE_NAME_MAX && strspn(s, allowed) == len &&
+               !strchr("._-", *s) && !device_name_reserved(BYTES(s, len));
 }
 
 static DeviceAddress unmapped(const DeviceAddress *a)

@@ -21,10 +21,18 @@ const char *posture_to_string(Posture p);
 /* -EINVAL for an unknown word. */
 int posture_from_string(const char *s);
 
+/* NULL-terminated words; `words` is NULL for none. */
+typedef struct Words {
+        char **words;
+        size_t n;
+} Words;
+
 #define DEVICE_NAME_MAX 64
 /* A device's, zone's or class's name: 1 to 64 of [A-Za-z0-9._-], the first a letter or digit, and
  * none of the reserved "gateway", "rats", "cmd". It stands in topics, files, rules and labels. */
 bool device_name_valid(const char *s);
+/* One of these reserved names. */
+bool device_name_reserved(Bytes s);
 
 /* One allowance: a destination that a device may open connections to. */
 typedef struct EgressRule {
@@ -81,6 +89,9 @@ typedef struct Class {
         usec_t verdict_lifetime;
         EgressRules egress[_POSTURE_MAX]; /* POSTURE_CONTRAINDICATED stays empty */
         ClassLimits limits;
+        /* Patterns (domain/pattern.h): topics outside of a device's own namespace, and what its
+         * MQTT clients may be called. */
+        Words publish, subscribe, client_ids;
 } Class;
 
 #define DEVICE_ADDRESSES_MAX 8

@@ -68,6 +68,14 @@ static bool filter_levels_valid(Bytes filter)
         return true;
 }
 
+Bytes topic_first_level(Bytes topic)
+{
+        bool more = true;
+        Bytes level = topic;
+        next_level(&topic, &more, &level);
+        return level;
+}
+
 bool topic_strip_level(Bytes topic, Bytes level, Bytes *ret_rest)
 {
         if (topic.len <= level.len || topic.data[level.len] != '/' ||

@@ -33,5 +33,7 @@ bool topic_filter_covers(Bytes outer, Bytes inner);
 /* "$share/<name>/<filter>": true, with the filter in `ret_filter` (may be NULL). */
 bool topic_filter_is_shared(Bytes filter, Bytes *ret_filter);
 
+/* What stands in front of the first slash: all of it where there is none. */
+Bytes topic_first_level(Bytes topic);
 /* True when `topic` begins with the level `level`; `ret_rest` is what follows the slash. */
 bool topic_strip_level(Bytes topic, Bytes level, Bytes *ret_rest);

@@ -309,6 +309,65 @@ static void class_limits(void **state)
                       "expected a number, 1 to 64\n");
 }
 
+static void class_lists(void **state)
+{
+        put("sallyport.conf", SITE "[Class own]\nPublish=hall/%d/# +/temp\nPublish=dev2/cmd/#\n"
+                                   "Subscribe=#\nClientIds=%d %z:*\n[Class none]\n"
+                                   "Publish=a\nPublish=\nClientIds=\n");
+        put("sallyport.conf.d/a.conf", "[Class own]\nSubscribe=\nSubscribe=b\n");
+        _cleanup_(settings_freep) Settings *s = good();
+        const Class *c = settings_class(s, "plain");
+        assert_int_equal(c->publish.n + c->subscribe.n, 0);
+        assert_int_equal(c->client_ids.n, 1);
+        assert_string_equal(c->client_ids.words[0], "%d");
+        c = settings_class(s, "own");
+        assert_int_equal(c->publish.n, 3);
+        assert_string_equal(c->publish.words[1], "+/temp");
+        assert_string_equal(c->publish.words[2], "dev2/cmd/#");
+        assert_int_equal(c->subscribe.n, 1);
+        assert_string_equal(c->subscribe.words[0], "b");
+        assert_int_equal(c->client_ids.n, 2);
+        assert_string_equal(c->client_ids.words[1], "%z:*");
+        c = settings_class(s, "none");
+        assert_int_equal(c->publish.n + c->client_ids.n, 0);
+}
+
+#define FILTERS                                                                                    \
+        "expected at most 16 topic filters such as hall/+/temp or %z/%d/#, none below cmd, "       \
+        "gateway, rats or $\n"
+
+static void class_lists_that_are_wrong(void **state)
+{
+        static const char *const wrong[] = { "a/#/b",      "$share/g/a", "rats/#", "gateway/x",
+                                             "cmd/reboot", "$SYS/#",     "a/%x",   "fine a+" };
+        Buf text = BUF_INIT(16384), expected = BUF_INIT(16384);
+        assert_int_equal(buf_append_str(&text, MINIMAL "[Class c]\n"), 0);
+        for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+                const char *key = i % 2 ? "Publish" : "Subscribe";
+                assert_int_equal(buf_printf(&text, "%s=%s\n", key, wrong[i]), 0);
+                assert_int_equal(buf_printf(&expected,
+                                            "/sallyport.conf:%zu: Class c/%s: not understood: "
+                                            "\"%s\", %s",
+                                            i + 4, key, wrong[i], FILTERS),
+                                 0);
+        }
+        assert_int_equal(buf_append_str(&text, "Publish=1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n"
+                                               "Publish=17\nClientIds=%d %x\n"),
+                         0);
+        assert_int_equal(buf_append_str(&expected,
+                                        "/sallyport.conf:13: Class c/Publish: out of range: "
+                                        "\"17\", " FILTERS
+                                        "/sallyport.conf:14: Class c/ClientIds: not understood: "
+                                        "\"%d %x\", expected at most 16 patterns such as %d or "
+                                        "%d-*\n"),
+                         0);
+        assert_int_equal(buf_append_u8(&expected, 0), 0);
+        put_bytes("sallyport.conf", buf_view(&text));
+        assert_errors((const char *)buf_view(&expected).data);
+        buf_done(&text);
+        buf_done(&expected);
+}
+
 static void dropins(void **state)
 {
         put("sallyport.conf",
@@ -721,6 +780,8 @@ int main(void)
                 TEST(everything),
                 TEST(telemetry_by_default),
                 TEST(class_limits),
+                TEST(class_lists),
+                TEST(class_lists_that_are_wrong),
                 TEST(dropins),
                 TEST(enrollment),
                 TEST(all_errors_at_once),
