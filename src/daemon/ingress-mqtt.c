@@ -66,10 +66,12 @@ static MqttDecision decide(MqttAccess access, const char *topic, void *userdata)
         Peer *p = userdata;
         const Registry *r = gateway_registry(p->in->gateway);
         MqttDecision d = { .space = MQTT_SPACE_DEVICE };
-        PolicyOutcome o = access == MQTT_ACCESS_PUBLISH
-                                  ? policy_publish(r, p->device, topic, &d.topic)
-                                  : policy_subscribe(r, p->device, topic, &d.topic);
-        d.allowed = o == POLICY_TELEMETRY;
+        PolicyTopic t;
+        PolicyOutcome o = access == MQTT_ACCESS_PUBLISH ? policy_publish(r, p->device, topic, &t)
+                                                        : policy_subscribe(r, p->device, topic, &t);
+        d.allowed = o == POLICY_OWN;
+        if (d.allowed)
+                d.topic = topic + (t.below - t.left_out); /* as it was written */
         d.reason =
                 o == POLICY_ATTESTATION ? "attestation-is-over-coap" : policy_outcome_to_string(o);
         return d;

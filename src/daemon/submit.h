@@ -20,7 +20,8 @@ const char *submit_outcome_to_string(SubmitOutcome o);
 
 typedef struct Submission {
         DeviceState *device;
-        const char *topic; /* below the device: "temperature"; valid UTF-8, no wildcards, no NUL */
+        const char *topic; /* below the device: "temperature"; or a granted one, all of it; valid
+                              UTF-8, no wildcards, no NUL */
         Bytes payload;
         const char *content_type; /* media type, or NULL */
         bool durable;             /* false: QoS 0 or non-confirmable, nobody waits for `done` */

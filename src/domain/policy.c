@@ -2,13 +2,18 @@
 #include "domain/policy.h"
 
 #include "base/str.h"
+#include "domain/pattern.h"
 
 const char *policy_outcome_to_string(PolicyOutcome o)
 {
         static const char *const words[_POLICY_MAX] = {
-                [POLICY_TELEMETRY] = "telemetry",   [POLICY_ATTESTATION] = "attestation",
-                [POLICY_BAD_TOPIC] = "bad-topic",   [POLICY_RESERVED] = "reserved-topic",
-                [POLICY_FOREIGN] = "foreign-topic", [POLICY_POSTURE] = "posture",
+                [POLICY_OWN] = "own",
+                [POLICY_GRANTED] = "granted",
+                [POLICY_ATTESTATION] = "attestation",
+                [POLICY_BAD_TOPIC] = "bad-topic",
+                [POLICY_RESERVED] = "reserved-topic",
+                [POLICY_FOREIGN] = "foreign-topic",
+                [POLICY_POSTURE] = "posture",
         };
         return words[o];
 }
@@ -35,30 +40,79 @@ static bool names_a_device(const Registry *r, const char *topic)
         return registry_get(r, name) != NULL;
 }
 
-/* What publishing and subscribing have in common: whose topic is it, and what is below. */
-static PolicyOutcome resolve(const Registry *r, const DeviceState *d, const char *topic,
-                             const char **ret)
+typedef bool (*Match)(Bytes filter, Bytes topic);
+
+static bool in_list(const Words *list, const Device *d, Bytes text, Match match)
 {
-        const char *own = d->device->name, *rest;
-        if (*topic == '\0')
-                return POLICY_BAD_TOPIC;
-        if ((rest = behind(topic, "rats"))) {
-                rest = behind(rest, own);
-                if (!rest || *rest == '\0')
-                        return POLICY_RESERVED;
-                *ret = rest;
-                return POLICY_ATTESTATION;
+        char buf[TOPIC_BYTES_MAX];
+        for (size_t i = 0; i < list->n; i++) {
+                Bytes pattern = pattern_expand(list->words[i], d, buf);
+                if (pattern.len > 0 && match(pattern, text))
+                        return true;
         }
-        if ((rest = behind(topic, own)))
-                topic = rest;
-        else if (names_a_device(r, topic))
-                return POLICY_FOREIGN;
-        if (*topic == '\0')
-                return POLICY_BAD_TOPIC;
-        if (*topic == '$' || behind(topic, "rats"))
-                return POLICY_RESERVED;
-        *ret = topic;
-        return POLICY_TELEMETRY;
+        return false;
+}
+
+static bool is_granted(const Words *grants, const Device *d, const char *topic, Match match)
+{
+        Bytes t = bytes_from_str(topic);
+        return grants->n > 0 && t.len > 0 && !device_name_reserved(topic_first_level(t)) &&
+               in_list(grants, d, t, match);
+}
+
+/* Whose a topic is, in the words of the device. */
+typedef struct Place {
+        PolicyOutcome outcome;
+        const char *below; /* the part below the device; NULL: granted */
+        bool relative;     /* its name was left out */
+} Place;
+
+static Place attestation(const char *behind_rats, const char *name)
+{
+        const char *rest = behind(behind_rats, name);
+        bool own = rest && *rest != '\0';
+        return (Place){ own ? POLICY_ATTESTATION : POLICY_RESERVED, rest, false };
+}
+
+static Place own(const char *below, bool relative)
+{
+        PolicyOutcome o = POLICY_OWN;
+        if (*below == '\0')
+                o = POLICY_BAD_TOPIC;
+        else if (*below == '$' || behind(below, "rats"))
+                o = POLICY_RESERVED;
+        return (Place){ o, below, relative };
+}
+
+/* What publishing and subscribing have in common. */
+static Place find_place(const Registry *r, const Device *d, const char *topic, const Words *grants,
+                        Match match)
+{
+        const char *rest;
+        if (strlen(topic) > TOPIC_BYTES_MAX)
+                return (Place){ .outcome = POLICY_BAD_TOPIC };
+        if ((rest = behind(topic, "rats")))
+                return attestation(rest, d->name);
+        if ((rest = behind(topic, d->name)))
+                return own(rest, false);
+        if (is_granted(grants, d, topic, match))
+                return (Place){ .outcome = POLICY_GRANTED };
+        if (names_a_device(r, topic))
+                return (Place){ .outcome = POLICY_FOREIGN };
+        return own(topic, true);
+}
+
+static void write_topic(const Device *d, const char *topic, const Place *p, PolicyTopic *ret)
+{
+        size_t front = 0, len = strlen(topic);
+        if (p->relative) {
+                front = strlen(d->name);
+                memcpy(ret->absolute, d->name, front);
+                ret->absolute[front++] = '/';
+        }
+        memcpy(ret->absolute + front, topic, len + 1);
+        ret->left_out = front;
+        ret->below = p->below ? front + (size_t)(p->below - topic) : 0;
 }
 
 bool policy_may_receive(const DeviceState *d)
@@ -67,24 +121,69 @@ bool policy_may_receive(const DeviceState *d)
 }
 
 PolicyOutcome policy_publish(const Registry *r, const DeviceState *d, const char *topic,
-                             const char **ret_topic)
+                             PolicyTopic *ret)
 {
-        const char *below;
         if (strpbrk(topic, "+#"))
                 return POLICY_BAD_TOPIC;
-        PolicyOutcome o = resolve(r, d, topic, &below);
-        if (!policy_allows(o))
-                return o;
-        if (o == POLICY_TELEMETRY && behind(below, "cmd"))
+        Place p = find_place(r, d->device, topic, &d->device->class->publish, topic_matches);
+        if (!policy_allows(p.outcome))
+                return p.outcome;
+        if (p.outcome == POLICY_OWN && behind(p.below, "cmd"))
                 return POLICY_RESERVED;
-        if (o == POLICY_TELEMETRY && !policy_may_receive(d))
+        if (p.outcome != POLICY_ATTESTATION && !policy_may_receive(d))
                 return POLICY_POSTURE;
-        *ret_topic = below;
-        return o;
+        write_topic(d->device, topic, &p, ret);
+        return p.outcome;
 }
 
 PolicyOutcome policy_subscribe(const Registry *r, const DeviceState *d, const char *filter,
-                               const char **ret_filter)
+                               PolicyTopic *ret)
 {
-        return resolve(r, d, filter, ret_filter);
+        Place p =
+                find_place(r, d->device, filter, &d->device->class->subscribe, topic_filter_covers);
+        if (policy_allows(p.outcome))
+                write_topic(d->device, filter, &p, ret);
+        return p.outcome;
+}
+
+/* As the server makes them for clients that come without one. */
+static bool is_assigned(const Device *d, Bytes id)
+{
+        static const char digits[] = "0123456789abcdefABCDEF";
+        Bytes rest;
+        if (!topic_strip_level(id, bytes_from_str(d->name), &rest) || rest.len < 5 + 8 ||
+            rest.len > 5 + 32 || memcmp(rest.data, "auto-", 5) != 0)
+                return false;
+        for (size_t i = 5; i < rest.len; i++)
+                if (!memchr(digits, rest.data[i], sizeof digits - 1))
+                        return false;
+        return true;
+}
+
+bool policy_client_id(const DeviceState *d, Bytes id)
+{
+        if (id.len == 0 || id.len > POLICY_CLIENT_ID_MAX || !mqtt_string_valid(id))
+                return false;
+        return is_assigned(d->device, id) ||
+               in_list(&d->device->class->client_ids, d->device, id, pattern_matches);
+}
+
+static bool same_list(const Words *x, const Device *a, const Words *y, const Device *b)
+{
+        char bufs[2][TOPIC_BYTES_MAX];
+        if (x->n != y->n)
+                return false;
+        for (size_t i = 0; i < x->n; i++)
+                if (!bytes_equal(pattern_expand(x->words[i], a, bufs[0]),
+                                 pattern_expand(y->words[i], b, bufs[1])))
+                        return false;
+        return true;
+}
+
+bool policy_same_grants(const Device *a, const Device *b)
+{
+        const Class *x = a->class, *y = b->class;
+        return same_list(&x->publish, a, &y->publish, b) &&
+               same_list(&x->subscribe, a, &y->subscribe, b) &&
+               same_list(&x->client_ids, a, &y->client_ids, b);
 }
