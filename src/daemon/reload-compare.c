@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "daemon/reload.h"
+#include "domain/policy.h"
 
 static bool same_word(const char *a, const char *b)
 {
@@ -86,4 +87,12 @@ bool reload_ends_sessions(const Device *a, const Device *b)
                 if (!device_address_equal(&a->addresses[i], &b->addresses[i]))
                         return true;
         return false;
+}
+
+bool reload_changes_rules(const Device *a, const Device *b)
+{
+        const ClassLimits *x = &a->class->limits, *y = &b->class->limits;
+        return x->sessions != y->sessions || x->subscriptions != y->subscriptions ||
+               x->retained_bytes != y->retained_bytes || x->queue_bytes != y->queue_bytes ||
+               !policy_same_grants(a, b);
 }

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/crl-fetch.h"
 #include "daemon/evidence.h"
+#include "daemon/ingress-mqtt.h"
 #include "daemon/references.h"
 #include "daemon/renewal.h"
 #include "daemon/startup.h"
@@ -22,11 +23,17 @@ typedef struct Renewed {
         bool loses; /* a verdict was in force */
 } Renewed;
 
+/* A device that has to connect anew. */
+typedef struct Disconnected {
+        DeviceState *device;
+        bool known_otherwise; /* false: other rules hold for it */
+} Disconnected;
+
 /* Everything that a new configuration brings, while it may still be refused. */
 typedef struct Change {
         Settings *settings;
         ReferenceSet *references;
-        DeviceState **disconnect; /* still configured, but known by something else */
+        Disconnected *disconnect;
         size_t n_disconnect;
         Renewed *renewed;
         size_t n_renewed;
@@ -61,8 +68,9 @@ static int find_changed(const Gateway *g, Change *c)
                 DeviceState *d = registry_at(g->registry, i);
                 const Device *fresh = settings_device(c->settings, d->device->name);
                 const char *why = fresh ? registry_enrolled_anew(d->device, fresh) : NULL;
-                if (fresh && reload_ends_sessions(d->device, fresh))
-                        c->disconnect[c->n_disconnect++] = d;
+                bool otherwise = fresh && reload_ends_sessions(d->device, fresh);
+                if (otherwise || (fresh && reload_changes_rules(d->device, fresh)))
+                        c->disconnect[c->n_disconnect++] = (Disconnected){ d, otherwise };
                 if (why)
                         c->renewed[c->n_renewed++] =
                                 (Renewed){ d, why, d->posture != POSTURE_UNATTESTED };
@@ -119,6 +127,24 @@ static void device_renewed(Gateway *g, const Renewed *r)
         attest_forget(g->attest, r->device);
 }
 
+/* Who is held to other rules stays who it is: what it has shown counts. */
+static void disconnect(Gateway *g, const Disconnected *c)
+{
+        DeviceState *d = c->device;
+        if (c->known_otherwise)
+                trusted_forget(g->trusted, d);
+        if (d->sessions > 0)
+                log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
+                            c->known_otherwise
+                                    ? "%s is known by something else now: its sessions end"
+                                    : "Other rules hold for %s now: its MQTT sessions end",
+                            d->device->name);
+        if (c->known_otherwise)
+                trusted_end_sessions(g, d);
+        else
+                ingress_mqtt_forget(g->mqtt, d);
+}
+
 static void take_policies(void *userdata)
 {
         Reason reason;
@@ -138,15 +164,8 @@ static void commit(Gateway *g, Change *c)
         for (size_t i = 0; i < c->n_renewed; i++)
                 device_renewed(g, &c->renewed[i]);
         attest_review(g->attest);
-        for (size_t i = 0; i < c->n_disconnect; i++) {
-                DeviceState *d = c->disconnect[i];
-                trusted_forget(g->trusted, d);
-                if (d->sessions == 0)
-                        continue;
-                log_message(LOG_NOTICE, LOG_FIELDS({ "DEVICE", d->device->name }),
-                            "%s is known by something else now: its sessions end", d->device->name);
-                trusted_end_sessions(g, d);
-        }
+        for (size_t i = 0; i < c->n_disconnect; i++)
+                disconnect(g, &c->disconnect[i]);
         trusted_commit(g->trusted);
         settings_free(old);
         if (c->upstream)

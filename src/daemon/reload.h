@@ -15,8 +15,9 @@ typedef void (*ReloadDone)(int error, const char *reason, void *userdata);
 /* Parses and checks everything, reads whom to let in on a thread, loads the reference values and
  * the packet filter, and only then swaps: on any error the settings, devices, reference values and
  * rules in force stay. Devices that are gone, or whom other certificates or addresses tell now,
- * lose their sessions. `done` is called once, perhaps from inside; without it (NULL) a reload that
- * is under way is followed by another. */
+ * lose their sessions, and those for which other rules hold their MQTT sessions. `done` is called
+ * once, perhaps from inside; without it (NULL) a reload that is under way is followed by another.
+ */
 void gateway_reload(Gateway *g, ReloadDone done, void *userdata);
 /* Ends one that is under way; blocks until its thread has read. Takes NULL. */
 Reload *reload_free(Reload *l);
@@ -33,3 +34,6 @@ int reload_check_upstream(const Gateway *g, const Settings *fresh, bool *ret_dif
 void reload_upstream(Gateway *g);
 /* Would the gateway let in other peers as this device than before? */
 bool reload_ends_sessions(const Device *now, const Device *fresh);
+/* Do other grants, client identifiers or limits hold for its MQTT sessions? How much it may send is
+ * not among them: the registry takes that over in place. */
+bool reload_changes_rules(const Device *now, const Device *fresh);

@@ -130,6 +130,39 @@ static void device_that_is_another(void **state)
         }
 }
 
+static void other_rules(void **state)
+{
+        char *grant[] = { (char *)"hall/#" };
+        const Zone zone = { (char *)"z", (char *)"eth1", 0 };
+        const Class was = { .name = (char *)"c", .limits = { { 1, 2, 3, 4 }, 8, 32, 256, 1024 } };
+        for (unsigned what = 0; what < 9; what++) {
+                Class is = was;
+                const Device a = { .name = (char *)"d", .zone = &zone, .class = &was };
+                const Device b = { .name = (char *)"d", .zone = &zone, .class = &is };
+                if (what == 0)
+                        is.publish = (Words){ grant, 1 };
+                if (what == 1)
+                        is.subscribe = (Words){ grant, 1 };
+                if (what == 2)
+                        is.client_ids = (Words){ grant, 1 };
+                if (what == 3)
+                        is.limits.sessions++;
+                if (what == 4)
+                        is.limits.subscriptions++;
+                if (what == 5)
+                        is.limits.retained_bytes++;
+                if (what == 6)
+                        is.limits.queue_bytes++;
+                if (what == 7) /* without any session's end */
+                        is.limits.rate = (QuotaLimits){ 5, 6, 7, 8 };
+                if (what == 8)
+                        is.name = (char *)"other";
+                assert_int_equal(reload_changes_rules(&a, &b), what < 7);
+                assert_int_equal(reload_changes_rules(&b, &a), what < 7);
+                assert_false(reload_ends_sessions(&a, &b));
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -137,6 +170,7 @@ int main(void)
                 cmocka_unit_test(key_that_reload_changes),
                 cmocka_unit_test(every_key_that_takes_a_restart),
                 cmocka_unit_test(device_that_is_another),
+                cmocka_unit_test(other_rules),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
