@@ -315,6 +315,29 @@ def telemetry(lab):
         check(told(a["heard"]) == [OK, code] and got == answer, f"{words}: {a} {got}")
 
 
+def rules(lab):
+    """Limits of a class: a rate is other in place, other rules end the MQTT session"""
+    open_ = "[Class sensor]\nTelemetry=unattested affirming\n"
+    ends = {}
+    with configured(lab, open_):
+        for change in ("MessagesPerSecond=1", "MaximumSubscriptions=5", "Subscribe=hall/#",
+                       "ClientIds=%d %d/*"):
+            before = device(lab, "dev1")["sessions"]
+            p = begin(lab, "dev1", gateway_tls({"send": [connect().hex()], "wait": 3}))
+            check(wait_until(lambda: device(lab, "dev1")["sessions"] > before, 10), "no session")
+            with configured(lab, f"{open_}{change}\n"):
+                ends[change] = told(end(p)["heard"])[1:]
+                if change == "MessagesPerSecond=1":
+                    heard = told(raw(lab, "dev1", gateway_tls({"wait": 1, "send": [
+                        (connect() + b"".join(publish("t", number=i) for i in range(1, 31))).hex()]}))
+                        [0]["heard"])
+    good = heard.count("PUBACK 0x00")
+    lab.say(f"{ends}; of 30 messages at once {good} are taken with one a second")
+    gone = ["DISCONNECT 0x98"]
+    check(list(ends.values()) == [[], gone, gone, gone], f"{ends}")
+    check(9 <= good <= 13 and heard.count("PUBACK 0x97") == 30 - good, f"{heard}")
+
+
 def pin(lab):
     """CertificateSPKI= of a device: its own key, and no other"""
     with open(os.path.join(lab.pki, "dev1.pem"), "rb") as f:
@@ -395,5 +418,5 @@ def nonces(lab):
         lab.say("late: 4.09; in time: 2.04")
 
 
-STEPS = [listen, limits, leaf, uplink, store, log_level, services, telemetry, pin, egress, nonces,
+STEPS = [listen, limits, leaf, uplink, store, log_level, services, telemetry, rules, pin, egress, nonces,
          *renewal_steps.STEPS]
