@@ -18,7 +18,7 @@
 
 static bool usable;
 
-/* As in platform/mqtt-connection.c: SSL_write() raises SIGPIPE where the server is gone. */
+/* As in platform/mqtt-client-connection.c: SSL_write() raises SIGPIPE where the server is gone. */
 static void init_library(void)
 {
         signal(SIGPIPE, SIG_IGN);

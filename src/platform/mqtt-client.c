@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "platform/crypto.h"
-#include "platform/mqtt-connection.h"
+#include "platform/mqtt-client-connection.h"
 #include "platform/resolve.h"
 
 #define CONNECT_TIMEOUT (30 * USEC_PER_SEC)
@@ -26,7 +26,7 @@ struct MqttClient {
         Resolve *resolve;
         struct sockaddr_storage addresses[RESOLVE_ADDRESSES];
         size_t n_addresses, next_address;
-        MqttConnection *connection;
+        MqttClientConnection *connection;
         LoopSource *timer; /* the next attempt, or the deadline of this one */
         bool up, attempting;
         usec_t backoff, up_since;
@@ -51,7 +51,7 @@ static void lost(MqttClient *c, MqttEnd end, const char *why)
         char reason[512]; /* `why` may belong to what ends here */
         snprintf(reason, sizeof(reason), "%s", why);
         c->resolve = resolve_cancel(c->resolve);
-        c->connection = mqtt_connection_free(c->connection);
+        c->connection = mqtt_client_connection_free(c->connection);
         if (c->up && loop_now(c->loop) - c->up_since >= MIN(STABLE_AFTER, c->config.backoff_max))
                 c->backoff = 0;
         c->up = c->attempting = false;
@@ -90,7 +90,7 @@ static void on_message(const MqttClientMessage *message, void *userdata)
 
 static void connect_next(MqttClient *c)
 {
-        static const MqttConnectionEvents events = {
+        static const MqttClientConnectionEvents events = {
                 .up = on_up,
                 .down = on_down,
                 .acknowledged = on_acknowledged,
@@ -98,8 +98,8 @@ static void connect_next(MqttClient *c)
         };
         const struct sockaddr_storage *address = &c->addresses[c->next_address % c->n_addresses];
         c->next_address++;
-        int r = mqtt_connection_new(c->loop, &c->config, c->credential, address, &events, c,
-                                    &c->connection);
+        int r = mqtt_client_connection_new(c->loop, &c->config, c->credential, address, &events, c,
+                                           &c->connection);
         if (r < 0)
                 lost(c, MQTT_END_LINK, strerror(-r));
 }
@@ -185,7 +185,7 @@ MqttClient *mqtt_client_free(MqttClient *c)
         if (!c)
                 return NULL;
         resolve_cancel(c->resolve);
-        mqtt_connection_free(c->connection);
+        mqtt_client_connection_free(c->connection);
         loop_source_free(c->timer);
         credential_unref(c->credential);
         free((char *)c->config.host);
@@ -225,10 +225,10 @@ uint64_t mqtt_client_attempts(const MqttClient *c)
 
 int mqtt_client_publish(MqttClient *c, const MqttClientPublish *publish, int *ret_mid)
 {
-        return c->up ? mqtt_connection_publish(c->connection, publish, ret_mid) : -ENOTCONN;
+        return c->up ? mqtt_client_connection_publish(c->connection, publish, ret_mid) : -ENOTCONN;
 }
 
 int mqtt_client_subscribe(MqttClient *c, const char *filter)
 {
-        return c->up ? mqtt_connection_subscribe(c->connection, filter) : -ENOTCONN;
+        return c->up ? mqtt_client_connection_subscribe(c->connection, filter) : -ENOTCONN;
 }

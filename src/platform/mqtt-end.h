@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the codes say with which an upstream ends or refuses a connection. For
- * platform/mqtt-connection alone. */
+ * platform/mqtt-client-connection alone. */
 
 #include <stdbool.h>
 

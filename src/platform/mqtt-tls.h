@@ -2,7 +2,7 @@
 #pragma once
 
 /* The TLS side of an upstream connection: whom we trust, what the other end must be called, and
- * in words why a handshake failed. For platform/mqtt-connection alone. */
+ * in words why a handshake failed. For platform/mqtt-client-connection alone. */
 
 #include <openssl/ssl.h>
 

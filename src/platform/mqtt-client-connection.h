@@ -10,23 +10,25 @@
 
 #include "platform/mqtt-client.h"
 
-typedef struct MqttConnection MqttConnection;
+typedef struct MqttClientConnection MqttClientConnection;
 
 /* All are called from the loop, none from inside a call into the connection. `down` comes once,
  * also when `up` never came; nothing comes after it. */
-typedef struct MqttConnectionEvents {
+typedef struct MqttClientConnectionEvents {
         void (*up)(const MqttLimits *limits, void *userdata);
         void (*down)(MqttEnd end, const char *reason, void *userdata);
         void (*acknowledged)(int mid, uint8_t reason_code, void *userdata);
         void (*message)(const MqttClientMessage *message, void *userdata);
-} MqttConnectionEvents;
+} MqttClientConnectionEvents;
 
 /* `config` is read during the call only. */
-int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *credential,
-                        const struct sockaddr_storage *address, const MqttConnectionEvents *events,
-                        void *userdata, MqttConnection **ret);
+int mqtt_client_connection_new(Loop *l, const MqttClientConfig *config, Credential *credential,
+                               const struct sockaddr_storage *address,
+                               const MqttClientConnectionEvents *events, void *userdata,
+                               MqttClientConnection **ret);
 /* May be called from the callbacks `up` and `down`. Says DISCONNECT when it is up. */
-MqttConnection *mqtt_connection_free(MqttConnection *c);
+MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c);
 
-int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *publish, int *ret_mid);
-int mqtt_connection_subscribe(MqttConnection *c, const char *filter);
+int mqtt_client_connection_publish(MqttClientConnection *c, const MqttClientPublish *publish,
+                                   int *ret_mid);
+int mqtt_client_connection_subscribe(MqttClientConnection *c, const char *filter);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "platform/mqtt-connection.h"
+#include "platform/mqtt-client-connection.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +28,9 @@ typedef enum Call {
         CALL_MISC,
 } Call;
 
-struct MqttConnection {
+struct MqttClientConnection {
         Loop *loop;
-        MqttConnectionEvents events;
+        MqttClientConnectionEvents events;
         void *userdata;
 
         struct mosquitto *mosq;
@@ -56,7 +56,7 @@ struct MqttConnection {
         char reason[512];
 };
 
-static void destroy(MqttConnection *c)
+static void destroy(MqttClientConnection *c)
 {
         mosquitto_destroy(c->mosq);
         mqtt_tls_done(&c->tls);
@@ -64,7 +64,7 @@ static void destroy(MqttConnection *c)
         free(c);
 }
 
-static void unwatch(MqttConnection *c)
+static void unwatch(MqttClientConnection *c)
 {
         c->io = loop_source_free(c->io);
         if (c->fd >= 0)
@@ -75,7 +75,7 @@ static void unwatch(MqttConnection *c)
 /* `code` is the library's error or, from 0x80, the reason of a DISCONNECT; `error` the socket's.
  * 2.0.21 takes a PUBACK with some reasons (0x95, packet too large) for a protocol error: which
  * message it was about is lost then. */
-static void note_end(MqttConnection *c, int code, int error)
+static void note_end(MqttClientConnection *c, int code, int error)
 {
         bool network = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH ||
                        error == ENETDOWN || error == EHOSTDOWN;
@@ -92,7 +92,7 @@ static void note_end(MqttConnection *c, int code, int error)
 }
 
 /* The first reason is the one that counts. */
-static void set_down(MqttConnection *c, const char *reason)
+static void set_down(MqttClientConnection *c, const char *reason)
 {
         if (c->down)
                 return;
@@ -102,7 +102,7 @@ static void set_down(MqttConnection *c, const char *reason)
 
 /* In TLS 1.3 a server refuses our certificate after the handshake is complete for us, and its
  * alert may be lost in the reset that follows. */
-static void set_down_loss(MqttConnection *c, const char *what)
+static void set_down_loss(MqttClientConnection *c, const char *what)
 {
         char text[256];
         snprintf(text, sizeof(text),
@@ -113,7 +113,7 @@ static void set_down_loss(MqttConnection *c, const char *what)
         set_down(c, c->silent ? text : what);
 }
 
-static void set_down_errno(MqttConnection *c, int error)
+static void set_down_errno(MqttClientConnection *c, int error)
 {
         char text[128];
         note_end(c, MOSQ_ERR_ERRNO, error);
@@ -121,21 +121,21 @@ static void set_down_errno(MqttConnection *c, int error)
         set_down_loss(c, error > 0 ? text : "connection lost");
 }
 
-static void set_down_library(MqttConnection *c, int code)
+static void set_down_library(MqttClientConnection *c, int code)
 {
         note_end(c, code, 0);
         set_down_loss(c, mosquitto_strerror(code));
 }
 
 /* What the socket said, or 0: an error of the socket below TLS is a TLS error to 2.0.21. */
-static int socket_error(const MqttConnection *c, int code, int error)
+static int socket_error(const MqttClientConnection *c, int code, int error)
 {
         if (code == MOSQ_ERR_TLS)
                 return c->tls.socket_error;
         return code == MOSQ_ERR_ERRNO ? error : 0;
 }
 
-static MqttEnd end_of(const MqttConnection *c)
+static MqttEnd end_of(const MqttClientConnection *c)
 {
         if (c->up)
                 return c->end;
@@ -148,7 +148,7 @@ static MqttEnd end_of(const MqttConnection *c)
 static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                        const mosquitto_property *properties)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         uint8_t maximum_qos = 2;
         if (code != 0) {
                 char text[128];
@@ -174,7 +174,7 @@ static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
 static void on_disconnect(struct mosquitto *m, void *userdata, int code,
                           const mosquitto_property *properties)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         char text[128];
         int error = socket_error(c, code, errno);
         note_end(c, code, error);
@@ -192,7 +192,7 @@ static void on_disconnect(struct mosquitto *m, void *userdata, int code,
 static void on_publish(struct mosquitto *m, void *userdata, int mid, int code,
                        const mosquitto_property *properties)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         if (!c->abandoned)
                 c->events.acknowledged(mid, (uint8_t)code, c->userdata);
 }
@@ -200,7 +200,7 @@ static void on_publish(struct mosquitto *m, void *userdata, int mid, int code,
 static void on_message(struct mosquitto *m, void *userdata, const struct mosquitto_message *message,
                        const mosquitto_property *properties)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         if (c->abandoned)
                 return;
         char *type = NULL;
@@ -218,7 +218,7 @@ static void on_message(struct mosquitto *m, void *userdata, const struct mosquit
 static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, const int *granted,
                           const mosquitto_property *properties)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         for (int i = 0; i < n; i++)
                 if (granted[i] >= 0x80 && ratelimit_take(&c->refusals, now_boottime()))
                         log_warning("The upstream broker refused a subscription: %s",
@@ -229,7 +229,7 @@ static void on_subscribed(struct mosquitto *m, void *userdata, int mid, int n, c
  * the socket said is not one of them. */
 static void on_log(struct mosquitto *m, void *userdata, int level, const char *text)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         const char *last = strrchr(text, ':');
         unsigned long code = 0; /* "OpenSSL Error[0]: error:80000068:system library::..." */
         sscanf(text, "OpenSSL Error[%*d]: error:%lx", &code);
@@ -239,7 +239,7 @@ static void on_log(struct mosquitto *m, void *userdata, int level, const char *t
         log_debug("libmosquitto: %s", text);
 }
 
-static int read_all(MqttConnection *c)
+static int read_all(MqttClientConnection *c)
 {
         int r = mosquitto_loop_read(c->mosq, 1);
         for (unsigned i = 0; i < READS_MAX && r == MOSQ_ERR_SUCCESS; i++) {
@@ -253,7 +253,7 @@ static int read_all(MqttConnection *c)
 
 /* A server that refuses our certificate says so and resets: the alert may still be there to be
  * read, after the reason of the socket was noted. */
-static int broken(MqttConnection *c)
+static int broken(MqttClientConnection *c)
 {
         int error = 0;
         socklen_t len = sizeof(error);
@@ -265,7 +265,7 @@ static int broken(MqttConnection *c)
 }
 
 /* The library swallows what the socket says of a connect that fails at once. */
-static int do_connect(MqttConnection *c)
+static int do_connect(MqttClientConnection *c)
 {
         errno = 0;
         int r = mosquitto_connect_async(c->mosq, c->address, c->port, c->keep_alive);
@@ -276,7 +276,7 @@ static int do_connect(MqttConnection *c)
 
 /* libmosquitto 2.0.11 takes no notice of a refused connect and is called for ever: an error or a
  * hang-up after which nothing more was read ends the connection. */
-static int do_io(MqttConnection *c)
+static int do_io(MqttClientConnection *c)
 {
         if (c->ready & LOOP_ERROR)
                 return broken(c);
@@ -290,7 +290,7 @@ static int do_io(MqttConnection *c)
         return r;
 }
 
-static int do_call(MqttConnection *c)
+static int do_call(MqttClientConnection *c)
 {
         switch (c->call) {
         case CALL_CONNECT:
@@ -306,14 +306,14 @@ static int do_call(MqttConnection *c)
 static int on_io(int fd, unsigned events, void *userdata);
 
 /* 2.0.21 wants to write as long as a packet waits, also where the handshake has to read first. */
-static bool wants_write(MqttConnection *c)
+static bool wants_write(MqttClientConnection *c)
 {
         SSL *ssl = mosquitto_ssl_get(c->mosq);
         bool handshake_reads = ssl && SSL_in_init(ssl) && SSL_want_read(ssl);
         return !handshake_reads && mosquitto_want_write(c->mosq);
 }
 
-static int watch(MqttConnection *c)
+static int watch(MqttClientConnection *c)
 {
         int fd = mosquitto_socket(c->mosq);
         unsigned want = LOOP_READ | (wants_write(c) ? LOOP_WRITE : 0U);
@@ -329,7 +329,7 @@ static int watch(MqttConnection *c)
 }
 
 /* After each call: is it still there, what does it wait for, is there something to report? */
-static void settle(MqttConnection *c)
+static void settle(MqttClientConnection *c)
 {
         if (!c->down && mosquitto_socket(c->mosq) < 0)
                 set_down(c, "connection lost");
@@ -344,7 +344,7 @@ static void settle(MqttConnection *c)
 /* The connection may be freed while a call waits: then this is the last to see it. */
 static void run_call(void *userdata)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         int r = do_call(c);
         int error = socket_error(c, r, errno);
         c->busy = false;
@@ -359,7 +359,7 @@ static void run_call(void *userdata)
         settle(c);
 }
 
-static void call(MqttConnection *c, Call which)
+static void call(MqttClientConnection *c, Call which)
 {
         if (c->busy || c->down)
                 return;
@@ -383,7 +383,7 @@ static void call(MqttConnection *c, Call which)
 
 static int on_io(int fd, unsigned events, void *userdata)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         c->ready = events;
         call(c, CALL_IO);
         return 0;
@@ -391,7 +391,7 @@ static int on_io(int fd, unsigned events, void *userdata)
 
 static int on_misc(void *userdata)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         if (c->up)
                 call(c, CALL_MISC);
         return loop_timer_arm_relative(c->misc, MISC_INTERVAL);
@@ -400,7 +400,7 @@ static int on_misc(void *userdata)
 /* Each of the two callbacks may free the connection: nothing is touched after them. */
 static int on_report(void *userdata)
 {
-        MqttConnection *c = userdata;
+        MqttClientConnection *c = userdata;
         if (c->report_up) {
                 c->report_up = false;
                 if (c->down)
@@ -422,7 +422,7 @@ static void init_library(void)
         mosquitto_lib_init();
 }
 
-static int set_up_library(MqttConnection *c, const MqttClientConfig *config)
+static int set_up_library(MqttClientConnection *c, const MqttClientConfig *config)
 {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         pthread_once(&once, init_library);
@@ -443,7 +443,7 @@ static int set_up_library(MqttConnection *c, const MqttClientConfig *config)
         return 0;
 }
 
-static int set_address(MqttConnection *c, const struct sockaddr_storage *address)
+static int set_address(MqttClientConnection *c, const struct sockaddr_storage *address)
 {
         char port[NI_MAXSERV];
         socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
@@ -455,7 +455,7 @@ static int set_address(MqttConnection *c, const struct sockaddr_storage *address
         return 0;
 }
 
-static int add_sources(MqttConnection *c)
+static int add_sources(MqttClientConnection *c)
 {
         int r = loop_add_timer(c->loop, &c->misc, LOOP_PEER, on_misc, c);
         if (r == 0)
@@ -465,11 +465,12 @@ static int add_sources(MqttConnection *c)
         return r;
 }
 
-int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *credential,
-                        const struct sockaddr_storage *address, const MqttConnectionEvents *events,
-                        void *userdata, MqttConnection **ret)
+int mqtt_client_connection_new(Loop *l, const MqttClientConfig *config, Credential *credential,
+                               const struct sockaddr_storage *address,
+                               const MqttClientConnectionEvents *events, void *userdata,
+                               MqttClientConnection **ret)
 {
-        MqttConnection *c = calloc(1, sizeof(*c));
+        MqttClientConnection *c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
         c->loop = l;
@@ -487,7 +488,7 @@ int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *cre
         if (usable)
                 r = set_up_library(c, config);
         if (r < 0) {
-                mqtt_connection_free(c);
+                mqtt_client_connection_free(c);
                 return r;
         }
         *ret = c;
@@ -500,7 +501,7 @@ int mqtt_connection_new(Loop *l, const MqttClientConfig *config, Credential *cre
         return 0;
 }
 
-MqttConnection *mqtt_connection_free(MqttConnection *c)
+MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
 {
         if (!c)
                 return NULL;
@@ -551,7 +552,8 @@ static int to_errno(int r)
         }
 }
 
-int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *p, int *ret_mid)
+int mqtt_client_connection_publish(MqttClientConnection *c, const MqttClientPublish *p,
+                                   int *ret_mid)
 {
         if (!c->up || c->down || c->busy)
                 return -ENOTCONN;
@@ -570,7 +572,7 @@ int mqtt_connection_publish(MqttConnection *c, const MqttClientPublish *p, int *
         return to_errno(r);
 }
 
-int mqtt_connection_subscribe(MqttConnection *c, const char *filter)
+int mqtt_client_connection_subscribe(MqttClientConnection *c, const char *filter)
 {
         if (!c->up || c->down || c->busy)
                 return -ENOTCONN;
