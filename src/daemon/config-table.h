@@ -76,8 +76,9 @@ bool config_host_valid(const char *host, size_t len);
 /* The types of the table: daemon/config-types.c and daemon/config-lists.c. */
 extern const ConfigType config_text, config_path, config_server, config_url, config_label,
         config_topic, config_topic_level, config_host_port, config_name, config_level,
-        config_tls_key, config_tls_minimum, config_boolean, config_number, config_bytes32,
-        config_bytes64, config_span, config_seconds, config_pcrs, config_words, config_paths,
-        config_interface, config_interfaces, config_listens, config_services, config_attestation,
-        config_postures, config_egress, config_pin, config_mac, config_addresses,
-        config_instance_id, config_psa_client_ids, config_topic_filters, config_client_ids;
+        config_tls_key, config_tls_minimum, config_passwords, config_boolean, config_number,
+        config_bytes32, config_bytes64, config_span, config_seconds, config_pcrs, config_words,
+        config_paths, config_interface, config_interfaces, config_listens, config_services,
+        config_attestation, config_postures, config_egress, config_pin, config_mac,
+        config_addresses, config_instance_id, config_psa_client_ids, config_topic_filters,
+        config_client_ids;

@@ -230,6 +230,15 @@ static int parse_tls_minimum(const ConfigKey *k, const char *value, void *field)
         return set_word(value, words, ELEMENTSOF(words), field);
 }
 
+static int parse_passwords(const ConfigKey *k, const char *value, void *field)
+{
+        static const char *const words[_PASSWORDS_MAX] = {
+                [PASSWORDS_REFUSE] = "refuse",
+                [PASSWORDS_IGNORE] = "ignore",
+        };
+        return set_word(value, words, ELEMENTSOF(words), field);
+}
+
 static int parse_attestation(const ConfigKey *k, const char *value, void *field)
 {
         static const char *const words[_ATTESTATION_MAX] = {
@@ -240,7 +249,8 @@ static int parse_attestation(const ConfigKey *k, const char *value, void *field)
 }
 
 _Static_assert(sizeof(TlsKeyMode) == sizeof(int) && sizeof(TlsMinimum) == sizeof(int) &&
-                       sizeof(AttestationKind) == sizeof(int),
+                       sizeof(AttestationKind) == sizeof(int) &&
+                       sizeof(PasswordMode) == sizeof(int),
                "set_word() and reset_int() write an int");
 
 static int parse_boolean(const ConfigKey *k, const char *value, void *field)
@@ -257,6 +267,7 @@ const ConfigType config_level = { "one of debug, info, notice, warning and err",
                                   reset_int };
 const ConfigType config_tls_key = { "one of auto, minted and tpm", parse_tls_key, reset_int };
 const ConfigType config_tls_minimum = { "1.2 or 1.3", parse_tls_minimum, reset_int };
+const ConfigType config_passwords = { "refuse or ignore", parse_passwords, reset_int };
 const ConfigType config_attestation = { "none or psa", parse_attestation, reset_int };
 const ConfigType config_boolean = { "yes or no", parse_boolean, reset_bool };
 

@@ -20,6 +20,13 @@ typedef enum TlsMinimum {
         _TLS_MINIMUM_MAX,
 } TlsMinimum;
 
+/* What becomes of user name and password in CONNECT: the certificate says who a device is. */
+typedef enum PasswordMode {
+        PASSWORDS_REFUSE,
+        PASSWORDS_IGNORE, /* let in, and never looked at */
+        _PASSWORDS_MAX,
+} PasswordMode;
+
 typedef struct ListenAddress {
         struct sockaddr_storage address; /* [::] takes IPv4 as well when only a port was given */
         bool any;                        /* only a port was given */
@@ -56,6 +63,7 @@ typedef struct Settings {
                 uint32_t maximum_packet_size; /* bytes */
                 uint32_t maximum_connections;
                 usec_t keep_alive; /* the longest that a device may ask for; whole seconds */
+                PasswordMode passwords;
         } mqtt;
 
         struct {

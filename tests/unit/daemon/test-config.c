@@ -146,6 +146,7 @@ static void defaults(void **state)
         assert_int_equal(s->mqtt.maximum_packet_size, 256 * 1024);
         assert_int_equal(s->mqtt.maximum_connections, 2048);
         assert_true(s->mqtt.keep_alive == 20 * USEC_PER_MIN);
+        assert_int_equal(s->mqtt.passwords, PASSWORDS_REFUSE);
         assert_int_equal(s->mqtt.listen.n, 1);
         assert_true(s->mqtt.listen.addresses[0].any);
         const struct sockaddr_in6 *in6 =
@@ -176,7 +177,7 @@ static void everything(void **state)
             "UserFile=/est.user\nRenewAt=50\n"
             "[MQTT]\nListen=192.0.2.1:8883\nListen=[2001:db8::1]:1\nMinimumTLS=1.2\n"
             "MaximumPacketSize=1M\nMaximumConnections=5\nKeepAlive=1min 30s\n"
-            "[CoAP]\nListen=\nMaximumSessions=7\n"
+            "Passwords=ignore\n[CoAP]\nListen=\nMaximumSessions=7\n"
             "[Devices]\nCA=/ca.pem\nCRL=/a.crl /b.crl\nCRL=/c.der\n"
             "[Upstream]\nAddress=up.example:1883\nCA=/up.pem\nTopicPrefix=site/hall\nKeepAlive=30\n"
             "Window=3\n"
@@ -218,6 +219,7 @@ static void everything(void **state)
         assert_false(s->mqtt.listen.addresses[0].any);
         assert_int_equal(s->mqtt.minimum_tls, TLS_MINIMUM_1_2);
         assert_true(s->mqtt.keep_alive == 90 * USEC_PER_SEC);
+        assert_int_equal(s->mqtt.passwords, PASSWORDS_IGNORE);
         assert_int_equal(s->coap.listen.n, 0);
         assert_int_equal(s->devices_crl.n, 3);
         assert_string_equal(s->devices_crl.words[2], "/c.der");
@@ -307,6 +309,13 @@ static void class_limits(void **state)
                       "a number, 1 to 64\n"
                       "/sallyport.conf:7: Class c/MaximumSubscriptions: out of range: \"0\", "
                       "expected a number, 1 to 64\n");
+}
+
+static void passwords(void **state)
+{
+        put("sallyport.conf", MINIMAL "[MQTT]\nPasswords=accept\n");
+        assert_errors("/sallyport.conf:4: MQTT/Passwords: not understood: \"accept\", expected "
+                      "refuse or ignore\n");
 }
 
 static void class_lists(void **state)
@@ -780,6 +789,7 @@ int main(void)
                 TEST(everything),
                 TEST(telemetry_by_default),
                 TEST(class_limits),
+                TEST(passwords),
                 TEST(class_lists),
                 TEST(class_lists_that_are_wrong),
                 TEST(dropins),

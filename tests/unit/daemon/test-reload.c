@@ -44,7 +44,7 @@ static void every_key_that_takes_a_restart(void **state)
         char *words[] = { (char *)"gw", NULL };
         ListenAddress address = { 0 };
         const Settings a = { 0 };
-        Settings b[17];
+        Settings b[18];
         static const char *const keys[ELEMENTSOF(b)] = {
                 "[Gateway] Name=",
                 "[Gateway] StateDirectory=",
@@ -63,6 +63,7 @@ static void every_key_that_takes_a_restart(void **state)
                 "[Upstream] TopicPrefix=",
                 "[Upstream] Window=",
                 "[Store] MaximumSize=",
+                "[MQTT] Passwords=",
         };
         for (size_t i = 0; i < ELEMENTSOF(b); i++)
                 b[i] = a;
@@ -79,6 +80,7 @@ static void every_key_that_takes_a_restart(void **state)
         b[13].upstream.host = b[14].upstream.topic_prefix = words[0];
         b[15].upstream.window = 1;
         b[16].store_maximum_size = 1;
+        b[17].mqtt.passwords = PASSWORDS_IGNORE;
         for (size_t i = 0; i < ELEMENTSOF(b); i++) {
                 char said[400];
                 assert_true(reload_needs_restart(&a, &b[i], said, sizeof(said)));
