@@ -1,159 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "platform/store.h"
+#include "store-bench.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <sqlite3.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <systemd/sd-event.h>
 
-#include <cmocka.h>
-
-#include "base/log.h"
-
-#define MAX_BYTES (STORE_BYTES_MIN * 8)
-
 static const char *self;
-
-typedef struct Fixture {
-        char directory[64];
-        Loop *loop;
-        Store *store;
-} Fixture;
-
-static void remove_tree(const char *path)
-{
-        char command[256];
-        snprintf(command, sizeof(command), "rm -rf -- '%s'", path);
-        assert_int_equal(system(command), 0);
-}
-
-static void open_store(Fixture *f, uint64_t max_bytes)
-{
-        assert_int_equal(store_open(f->loop, f->directory, max_bytes, &f->store), 0);
-}
-
-static int setup(void **state)
-{
-        Fixture *f = calloc(1, sizeof(*f));
-        strcpy(f->directory, "/tmp/test-store.XXXXXX");
-        assert_non_null(mkdtemp(f->directory));
-        assert_int_equal(loop_new(&f->loop), 0);
-        *state = f;
-        return 0;
-}
-
-static int teardown(void **state)
-{
-        Fixture *f = *state;
-        store_free(f->store);
-        loop_free(f->loop);
-        remove_tree(f->directory);
-        free(f);
-        return 0;
-}
-
-/* Runs the loop until `*counter` has reached `target`. */
-static void pump(Fixture *f, const size_t *counter, size_t target)
-{
-        usec_t deadline = now_boottime() + 2 * USEC_PER_MIN;
-        while (*counter < target) {
-                assert_true(sd_event_run(loop_sd_event(f->loop), USEC_PER_SEC) >= 0);
-                assert_true(now_boottime() < deadline);
-        }
-}
-
-typedef struct Result {
-        size_t calls, stored, full;
-        int error;
-        uint64_t last_id;
-} Result;
-
-static void on_done(int error, uint64_t id, void *userdata)
-{
-        Result *r = userdata;
-        r->calls++;
-        if (error == 0) {
-                assert_true(id > r->last_id);
-                r->last_id = id;
-                r->stored++;
-        } else if (error == -ENOSPC) {
-                r->full++;
-        } else {
-                r->error = error;
-        }
-}
-
-static StoreRecord record(const char *device, Bytes payload)
-{
-        return (StoreRecord){
-                .kind = STORE_TELEMETRY,
-                .device = device,
-                .topic = "temperature",
-                .content_type = "text/plain",
-                .posture = "affirming",
-                .received = 1700000000 * USEC_PER_SEC,
-                .payload = payload,
-        };
-}
-
-static void append(Fixture *f, const StoreRecord *r, Result *result)
-{
-        assert_int_equal(store_append(f->store, r, on_done, result, NULL), 0);
-}
-
-#define READ_MAX 20000
-typedef struct Answer {
-        size_t calls, n;
-        int error;
-        uint64_t ids[READ_MAX], sequences[READ_MAX], epoch;
-        char payload[READ_MAX][24], device[READ_MAX][8];
-} Answer;
-
-static void on_read(int error, const StoreRecord *records, size_t n, void *userdata)
-{
-        Answer *a = userdata;
-        a->calls++;
-        a->error = error;
-        a->n = n;
-        for (size_t i = 0; i < n; i++) {
-                a->ids[i] = records[i].id;
-                a->sequences[i] = records[i].device_sequence;
-                a->epoch = records[i].epoch;
-                snprintf(a->payload[i], sizeof(a->payload[i]), "%.*s", (int)records[i].payload.len,
-                         (const char *)records[i].payload.data);
-                snprintf(a->device[i], sizeof(a->device[i]), "%s", records[i].device);
-                assert_string_equal(records[i].topic, "temperature");
-                assert_string_equal(records[i].posture, "affirming");
-                assert_true(!records[i].content_type ||
-                            strcmp(records[i].content_type, "text/plain") == 0);
-        }
-}
-
-static Answer *read_all(Fixture *f, uint8_t kind, uint64_t after, size_t max_bytes)
-{
-        static Answer a;
-        memset(&a, 0, sizeof(a));
-        assert_int_equal(store_read(f->store, kind, after, READ_MAX, max_bytes, on_read, &a, NULL),
-                         0);
-        pump(f, &a.calls, 1);
-        assert_int_equal(a.error, 0);
-        return &a;
-}
-
-static void reopen(Fixture *f)
-{
-        f->store = store_free(f->store);
-        open_store(f, MAX_BYTES);
-}
 
 static void test_round_trip(void **state)
 {
@@ -282,13 +139,6 @@ static void test_push_back(void **state)
         static uint8_t large[8 << 20];
         a.payload = BYTES(large, sizeof(large));
         assert_int_equal(store_append(f->store, &a, on_done, &result, NULL), -EMSGSIZE);
-}
-
-static uint64_t disk_use(Fixture *f)
-{
-        StoreStats stats;
-        store_stats(f->store, &stats);
-        return stats.disk_bytes;
 }
 
 static uint64_t records(Fixture *f)
@@ -515,56 +365,6 @@ static void test_sync_before_done(void **state)
         check_trace(trace, 320);
 }
 
-static void overwrite(Fixture *f, off_t offset, size_t len)
-{
-        char path[128], junk[65536];
-        snprintf(path, sizeof(path), "%s/store.db", f->directory);
-        memset(junk, 0xa5, sizeof(junk));
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        assert_true(fd >= 0);
-        assert_true(len <= sizeof(junk));
-        assert_int_equal(pwrite(fd, junk, len, offset), len);
-        close(fd);
-}
-
-static void run_sql(Fixture *f, const char *text)
-{
-        char path[128];
-        sqlite3 *sql;
-        snprintf(path, sizeof(path), "%s/store.db", f->directory);
-        assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
-        assert_int_equal(sqlite3_exec(sql, text, NULL, NULL, NULL), SQLITE_OK);
-        sqlite3_close(sql);
-}
-
-static int64_t root_page(Fixture *f, const char *table)
-{
-        char path[128], query[128];
-        sqlite3 *sql;
-        sqlite3_stmt *st;
-        snprintf(path, sizeof(path), "%s/store.db", f->directory);
-        snprintf(query, sizeof(query), "SELECT rootpage FROM sqlite_schema WHERE name = '%s'",
-                 table);
-        assert_int_equal(sqlite3_open(path, &sql), SQLITE_OK);
-        assert_int_equal(sqlite3_prepare_v2(sql, query, -1, &st, NULL), SQLITE_OK);
-        assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-        int64_t page = sqlite3_column_int64(st, 0);
-        sqlite3_finalize(st);
-        sqlite3_close(sql);
-        return page;
-}
-
-static size_t count_set_aside(Fixture *f)
-{
-        char pattern[128];
-        glob_t g;
-        snprintf(pattern, sizeof(pattern), "%s/store.db.damaged-*Z", f->directory);
-        int r = glob(pattern, 0, NULL, &g);
-        size_t n = r == 0 ? g.gl_pathc : 0;
-        globfree(&g);
-        return n;
-}
-
 static void store_many(Fixture *f, size_t n)
 {
         Result result = { 0 };
@@ -760,7 +560,6 @@ int main(int argc, char **argv)
                 work(argv[2], fd, 320);
                 return 0;
         }
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 TEST(test_round_trip),
                 TEST(test_delete),
