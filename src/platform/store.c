@@ -98,10 +98,9 @@ int store_open(Loop *loop, const char *directory, uint64_t max_bytes, Store **re
         if (r < 0)
                 return r;
         s->record_max = store_db_batch_bytes(db);
-        r = store_thread_new(db, s->event_fd, &s->thread);
+        r = store_thread_new(TAKE_PTR(db), s->event_fd, &s->thread);
         if (r < 0)
                 return log_error_errno(r, "Cannot start the store's thread");
-        TAKE_PTR(db);
         *ret = TAKE_PTR(s);
         return 0;
 }
