@@ -151,19 +151,11 @@ static int count_pages(StoreDb *db)
         return 0;
 }
 
-static int run(StoreDb *db, StoreStatement which)
-{
-        int r = store_sql_step(db, which);
-        sqlite3_reset(db->statements[which]);
-        return MIN(r, 0);
-}
-
 int store_db_begin(StoreDb *db)
 {
-        db->saved_records = db->records;
-        db->saved_bytes = db->bytes;
+        db->saved = db->now;
         db->growth = 0;
-        int r = run(db, SQL_BEGIN);
+        int r = store_sql_run(db, SQL_BEGIN);
         return r < 0 ? r : count_pages(db);
 }
 
@@ -178,19 +170,20 @@ static int find_oldest(StoreDb *db)
 int store_db_commit(StoreDb *db)
 {
         sqlite3_stmt *state = db->statements[SQL_STATE_WRITE];
-        sqlite3_bind_int64(state, 1, (sqlite3_int64)db->records);
-        sqlite3_bind_int64(state, 2, (sqlite3_int64)db->bytes);
-        int r = run(db, SQL_STATE_WRITE);
+        sqlite3_bind_int64(state, 1, (sqlite3_int64)db->now.records);
+        sqlite3_bind_int64(state, 2, (sqlite3_int64)db->now.bytes);
+        sqlite3_bind_int64(state, 3, (sqlite3_int64)db->now.kept);
+        sqlite3_bind_int64(state, 4, (sqlite3_int64)db->now.kept_bytes);
+        int r = store_sql_run(db, SQL_STATE_WRITE);
         if (r == 0)
                 r = find_oldest(db);
         if (r == 0)
-                r = run(db, SQL_COMMIT);
+                r = store_sql_run(db, SQL_COMMIT);
         if (r < 0) {
                 store_db_rollback(db);
                 return r;
         }
-        db->saved_records = db->records;
-        db->saved_bytes = db->bytes;
+        db->saved = db->now;
         return 0;
 }
 
@@ -198,9 +191,8 @@ void store_db_rollback(StoreDb *db)
 {
         /* After some errors (a full disk is one) SQLite has rolled back by itself. */
         if (!sqlite3_get_autocommit(db->sql))
-                run(db, SQL_ROLLBACK);
-        db->records = db->saved_records;
-        db->bytes = db->saved_bytes;
+                store_sql_run(db, SQL_ROLLBACK);
+        db->now = db->saved;
 }
 
 static int next_sequence(StoreDb *db, const char *device, int64_t *ret_device, int64_t *ret)
@@ -235,7 +227,7 @@ static int insert(StoreDb *db, const StoreRecord *rec, int64_t device, int64_t s
         /* A NULL pointer would bind NULL where an empty payload is meant. */
         sqlite3_bind_blob64(st, 9, rec->payload.len > 0 ? (const void *)rec->payload.data : "",
                             rec->payload.len, SQLITE_STATIC);
-        int r = run(db, SQL_INSERT);
+        int r = store_sql_run(db, SQL_INSERT);
         sqlite3_clear_bindings(st);
         return r;
 }
@@ -248,11 +240,18 @@ static uint64_t page_cost(const StoreDb *db, const StoreRecord *record)
                                         : size + size / 4;
 }
 
+/* What values may come to need is left to them: they belong to what was acknowledged already. */
+static bool has_room(const StoreDb *db, uint64_t cost)
+{
+        uint64_t bytes = db->growth + cost + store_db_kept_reserve(db);
+        return db->pages + bytes / db->page_size + SPARE_PAGES <= db->max_pages;
+}
+
 /* An id that is given (by the salvage) is kept. */
 int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
 {
         uint64_t cost = page_cost(db, record);
-        if (db->pages + (db->growth + cost) / db->page_size + SPARE_PAGES > db->max_pages)
+        if (!has_room(db, cost))
                 return -ENOSPC;
         int64_t device, sequence;
         int r = next_sequence(db, record->device, &device, &sequence);
@@ -261,8 +260,8 @@ int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
         if (r < 0)
                 return r == -ENOSPC ? -EDQUOT : r;
         db->growth += cost;
-        db->records++;
-        db->bytes += strlen(record->topic) + record->payload.len;
+        db->now.records++;
+        db->now.bytes += strlen(record->topic) + record->payload.len;
         *ret_id = db->last_id = (uint64_t)sqlite3_last_insert_rowid(db->sql);
         return 0;
 }
@@ -279,8 +278,8 @@ int store_db_delete(StoreDb *db, const uint64_t *ids, size_t n)
                         return r;
                 if (r == 0)
                         continue;
-                db->records -= MIN(db->records, 1U);
-                db->bytes -= MIN(db->bytes, size);
+                db->now.records -= MIN(db->now.records, 1U);
+                db->now.bytes -= MIN(db->now.bytes, size);
         }
         return 0;
 }
@@ -366,8 +365,10 @@ static uint64_t file_size(const char *path, const char *suffix)
 
 void store_db_stats(StoreDb *db, StoreStats *ret)
 {
-        ret->records = db->records;
-        ret->bytes = db->bytes;
+        ret->records = db->now.records;
+        ret->bytes = db->now.bytes;
+        ret->kept = db->now.kept;
+        ret->kept_bytes = db->now.kept_bytes + db->now.kept * STORE_VALUE_OVERHEAD;
         ret->oldest = db->oldest;
         ret->last_id = db->last_id;
         ret->disk_bytes = file_size(db->path, "") + file_size(db->path, "-wal");

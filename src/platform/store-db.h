@@ -6,6 +6,9 @@
 
 #include "platform/store.h"
 
+/* The part of the bound that is promised to values. */
+#define STORE_KEPT_SHARE 4
+
 typedef struct StoreDb StoreDb;
 
 /* As store_open(); reasons are logged. */
@@ -16,7 +19,7 @@ DEFINE_CLEANUP(StoreDb, store_db_free)
  * NULL. */
 int store_db_replace(StoreDb **db);
 
-/* Bytes of records that one transaction may take. */
+/* Bytes that one transaction may take. */
 size_t store_db_batch_bytes(const StoreDb *db);
 uint64_t store_db_epoch(const StoreDb *db);
 
@@ -31,11 +34,20 @@ int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id);
 /* Within a transaction. Ids that are not there are ignored. */
 int store_db_delete(StoreDb *db, const uint64_t *ids, size_t n);
 
+/* Within a transaction: 1 when something changed, 0 otherwise. After an error (as above) it has to
+ * be rolled back. */
+int store_db_put(StoreDb *db, const StoreKey *key, Bytes value);
+int store_db_remove(StoreDb *db, const StoreKey *key);
+/* As store_each(). */
+int store_db_each(StoreDb *db, uint8_t kind, StoreEach each, void *userdata);
+/* Bytes of the bound that values may yet come to need. */
+uint64_t store_db_kept_reserve(const StoreDb *db);
+
 /* As store_read(); the records belong to the caller. */
 int store_db_read(StoreDb *db, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
                   StoreRecord **ret, size_t *ret_n);
 
-/* Fills in `records`, `bytes`, `disk_bytes` and `oldest`. */
+/* Fills in what stands in the file: `records` to `oldest`, and `last_id`. */
 void store_db_stats(StoreDb *db, StoreStats *ret);
 
 /* A copy whose texts and payload live in one block. -ENOMEM. */

@@ -10,18 +10,32 @@
 
 #include "base/log.h"
 
+/* Values apart from their keys: a tree by key that holds them too takes four pages for three
+ * values of 1.1 KB, and a third longer for those of 256 bytes. */
+#define KEPT_TABLE                                                                                 \
+        "CREATE TABLE kept(kind INTEGER NOT NULL, a INTEGER NOT NULL, b INTEGER NOT NULL,"         \
+        " value BLOB NOT NULL, PRIMARY KEY(kind, a, b)) STRICT;"
+
 /* Reports and audit records are few and are looked for ahead of telemetry: they alone carry an
  * index entry, so that telemetry costs one b-tree insertion. */
 static const char schema[] =
         "CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL,"
-        " records INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;"
+        " records INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+        " kept INTEGER NOT NULL DEFAULT 0, kept_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
         "CREATE TABLE device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
         " sequence INTEGER NOT NULL) STRICT;"
         "CREATE TABLE record(id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"
         " device INTEGER NOT NULL, sequence INTEGER NOT NULL, received INTEGER NOT NULL,"
         " topic TEXT NOT NULL, content_type TEXT, posture TEXT NOT NULL,"
         " payload BLOB NOT NULL) STRICT;"
-        "CREATE INDEX record_special ON record(kind, id) WHERE kind <> 1;";
+        "CREATE INDEX record_special ON record(kind, id) WHERE kind <> 1;" KEPT_TABLE;
+
+/* From version 1, which had no values. */
+static const char migration[] =
+        "BEGIN IMMEDIATE;"
+        "ALTER TABLE state ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE state ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;" KEPT_TABLE
+        "PRAGMA user_version = 2; COMMIT;";
 
 #define READ_COLUMNS                                                                               \
         "SELECT r.id, r.kind, d.name, r.sequence, r.received, r.topic, r.content_type,"            \
@@ -43,7 +57,14 @@ static const char *const queries[_SQL_MAX] = {
         [SQL_READ_SPECIAL] =
                 READ_COLUMNS "r.kind <> 1 AND r.kind = ?3 AND r.id > ?1 ORDER BY r.id LIMIT ?2",
         [SQL_OLDEST] = "SELECT received FROM record ORDER BY id LIMIT 1",
-        [SQL_STATE_WRITE] = "UPDATE state SET records = ?1, bytes = ?2",
+        [SQL_KEPT_SIZE] = "SELECT length(value) FROM kept WHERE kind = ?1 AND a = ?2 AND b = ?3",
+        [SQL_KEPT_PUT] = "INSERT INTO kept(kind, a, b, value) VALUES(?1, ?2, ?3, ?4)"
+                         " ON CONFLICT DO UPDATE SET value = excluded.value",
+        [SQL_KEPT_REMOVE] = "DELETE FROM kept WHERE kind = ?1 AND a = ?2 AND b = ?3"
+                            " RETURNING length(value)",
+        [SQL_KEPT_EACH] = "SELECT a, b, value FROM kept WHERE kind = ?1 AND a >= 0 AND b >= 0"
+                          " ORDER BY a, b",
+        [SQL_STATE_WRITE] = "UPDATE state SET records = ?1, bytes = ?2, kept = ?3, kept_bytes = ?4",
         [SQL_PAGES] = "PRAGMA page_count",
         [SQL_FREE_PAGES] = "PRAGMA freelist_count",
 };
@@ -86,6 +107,13 @@ int store_sql_step(StoreDb *db, StoreStatement which)
         if (rc == SQLITE_ROW)
                 return 1;
         return store_sql_errno(db->sql, rc);
+}
+
+int store_sql_run(StoreDb *db, StoreStatement which)
+{
+        int r = store_sql_step(db, which);
+        sqlite3_reset(db->statements[which]);
+        return MIN(r, 0);
 }
 
 int store_sql_integer(sqlite3 *sql, const char *query, int64_t *ret)
@@ -146,10 +174,19 @@ static int create_tables(StoreDb *db)
         epoch >>= 1; /* SQLite's integers are signed */
         char text[sizeof(schema) + 256];
         snprintf(text, sizeof(text),
-                 "BEGIN IMMEDIATE; %s INSERT INTO state VALUES(1, %llu, 0, 0);"
+                 "BEGIN IMMEDIATE; %s INSERT INTO state VALUES(1, %llu, 0, 0, 0, 0);"
                  "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
                  schema, (unsigned long long)epoch, STORE_APPLICATION_ID, STORE_VERSION);
         return execute(db->sql, text);
+}
+
+static int migrate(StoreDb *db)
+{
+        int rc = sqlite3_exec(db->sql, migration, NULL, NULL, NULL);
+        /* The tables have version 1 on them, but are not ours. */
+        if ((rc & 0xff) == SQLITE_ERROR)
+                return -EUCLEAN;
+        return store_sql_errno(db->sql, rc);
 }
 
 /* Ours, of this version? A file without any content is new. */
@@ -177,15 +214,18 @@ static int check_identity(StoreDb *db)
                           db->path, (long long)version, STORE_VERSION);
                 return -EBADMSG;
         }
+        if (version == 1)
+                return migrate(db);
         return version == STORE_VERSION ? 0 : -EUCLEAN;
 }
 
 static int check_integrity(StoreDb *db)
 {
-        if (db->pages * db->page_size > STORE_CHECK_MAX)
-                return 0;
+        bool all = db->pages * db->page_size <= STORE_CHECK_MAX;
         sqlite3_stmt *statement = NULL;
-        int rc = sqlite3_prepare_v2(db->sql, "PRAGMA quick_check(1)", -1, &statement, NULL);
+        int rc = sqlite3_prepare_v2(db->sql,
+                                    all ? "PRAGMA quick_check(1)" : "PRAGMA quick_check(kept)", -1,
+                                    &statement, NULL);
         if (rc == SQLITE_OK)
                 rc = sqlite3_step(statement);
         int r = store_sql_errno(db->sql, rc);
@@ -234,39 +274,60 @@ static int prepare_statements(StoreDb *db)
         return 0;
 }
 
+enum {
+        EPOCH,
+        RECORDS,
+        COUNTED,
+        KEPT,
+        KEPT_COUNTED,
+        OLDEST,
+        LAST_ID,
+        PAGES,
+        FREE_PAGES,
+        _STATE_MAX
+};
+
+static int read_state(StoreDb *db, int64_t ret[static _STATE_MAX])
+{
+        static const char *const state[_STATE_MAX] = {
+                [EPOCH] = "SELECT epoch FROM state",
+                [RECORDS] = "SELECT records FROM state",
+                [COUNTED] = "SELECT bytes FROM state",
+                [KEPT] = "SELECT kept FROM state",
+                [KEPT_COUNTED] = "SELECT kept_bytes FROM state",
+                [OLDEST] = "SELECT coalesce((SELECT received FROM record ORDER BY id LIMIT 1), 0)",
+                [LAST_ID] = "SELECT coalesce((SELECT seq FROM sqlite_sequence"
+                            " WHERE name = 'record'), 0)",
+                [PAGES] = "PRAGMA page_count",
+                [FREE_PAGES] = "PRAGMA freelist_count",
+        };
+        for (size_t i = 0; i < _STATE_MAX; i++) {
+                int r = store_sql_integer(db->sql, state[i], &ret[i]);
+                if (r < 0)
+                        return r == -ENOENT ? -EUCLEAN : r;
+        }
+        return 0;
+}
+
 static int load_state(StoreDb *db)
 {
-        int64_t epoch, records, bytes, oldest, pages, free_pages, last_id;
-        int r = store_sql_integer(db->sql, "SELECT epoch FROM state", &epoch);
-        if (r == 0)
-                r = store_sql_integer(db->sql, "SELECT records FROM state", &records);
-        if (r == 0)
-                r = store_sql_integer(db->sql, "SELECT bytes FROM state", &bytes);
-        if (r == 0)
-                r = store_sql_integer(db->sql,
-                                      "SELECT coalesce((SELECT received FROM record"
-                                      " ORDER BY id LIMIT 1), 0)",
-                                      &oldest);
-        if (r == 0)
-                r = store_sql_integer(db->sql,
-                                      "SELECT coalesce((SELECT seq FROM sqlite_sequence"
-                                      " WHERE name = 'record'), 0)",
-                                      &last_id);
-        if (r == 0)
-                r = store_sql_integer(db->sql, "PRAGMA page_count", &pages);
-        if (r == 0)
-                r = store_sql_integer(db->sql, "PRAGMA freelist_count", &free_pages);
-        if (r == -ENOENT ||
-            (r == 0 && (records < 0 || bytes < 0 || last_id < 0 || free_pages > pages)))
-                return -EUCLEAN;
+        int64_t v[_STATE_MAX];
+        int r = read_state(db, v);
         if (r < 0)
                 return r;
-        db->epoch = (uint64_t)epoch;
-        db->records = (uint64_t)records;
-        db->bytes = (uint64_t)bytes;
-        db->oldest = (usec_t)oldest;
-        db->last_id = (uint64_t)last_id;
-        db->pages = (uint64_t)(pages - free_pages);
+        if (v[RECORDS] < 0 || v[COUNTED] < 0 || v[KEPT] < 0 || v[KEPT_COUNTED] < 0 ||
+            v[LAST_ID] < 0 || v[FREE_PAGES] > v[PAGES])
+                return -EUCLEAN;
+        db->epoch = (uint64_t)v[EPOCH];
+        db->now = (StoreCounts){
+                .records = (uint64_t)v[RECORDS],
+                .bytes = (uint64_t)v[COUNTED],
+                .kept = (uint64_t)v[KEPT],
+                .kept_bytes = (uint64_t)v[KEPT_COUNTED],
+        };
+        db->oldest = (usec_t)v[OLDEST];
+        db->last_id = (uint64_t)v[LAST_ID];
+        db->pages = (uint64_t)(v[PAGES] - v[FREE_PAGES]);
         return 0;
 }
 

@@ -8,10 +8,11 @@
 #include "platform/store-db.h"
 
 #define STORE_APPLICATION_ID 0x53505354 /* "SPST" */
-#define STORE_VERSION        1
+#define STORE_VERSION        2
 /* Ids are given from 1 on: no store ever comes this far. */
 #define STORE_ID_MAX (INT64_MAX / 2)
-/* A larger file is not checked as a whole at start: damage shows when it is read. */
+/* Of a larger file only the values are checked at start, which are all read then: other damage
+ * shows when it is read. */
 #define STORE_CHECK_MAX ((uint64_t)64 << 20)
 
 typedef enum StoreStatement {
@@ -25,11 +26,21 @@ typedef enum StoreStatement {
         SQL_READ_TELEMETRY,
         SQL_READ_SPECIAL,
         SQL_OLDEST,
+        SQL_KEPT_SIZE,
+        SQL_KEPT_PUT,
+        SQL_KEPT_REMOVE,
+        SQL_KEPT_EACH,
         SQL_STATE_WRITE,
         SQL_PAGES,
         SQL_FREE_PAGES,
         _SQL_MAX,
 } StoreStatement;
+
+/* What the file holds; the row `state` has them as well. */
+typedef struct StoreCounts {
+        uint64_t records, bytes;
+        uint64_t kept, kept_bytes; /* of the values alone */
+} StoreCounts;
 
 struct StoreDb {
         char *directory, *path;
@@ -40,9 +51,9 @@ struct StoreDb {
         uint64_t pages;  /* in use when the transaction began */
         uint64_t growth; /* bytes that the transaction may add, estimated */
         uint64_t epoch;
-        uint64_t last_id;                    /* the last that was given, or 0 */
-        uint64_t records, bytes;             /* with the open transaction */
-        uint64_t saved_records, saved_bytes; /* what a rollback goes back to */
+        uint64_t last_id;  /* the last that was given, or 0 */
+        StoreCounts now;   /* with the open transaction */
+        StoreCounts saved; /* what a rollback goes back to */
         usec_t oldest;
 };
 
@@ -54,6 +65,8 @@ void store_sql_close(StoreDb *db);
 int store_sql_errno(sqlite3 *sql, int rc);
 /* Runs a statement to its first row: 1 row, 0 done, negative errno. Reset it afterwards. */
 int store_sql_step(StoreDb *db, StoreStatement which);
+/* Runs a statement whose rows do not matter: 0 or negative errno. */
+int store_sql_run(StoreDb *db, StoreStatement which);
 /* One integer from a query that has no parameters. */
 int store_sql_integer(sqlite3 *sql, const char *query, int64_t *ret);
 

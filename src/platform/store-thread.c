@@ -29,6 +29,7 @@ struct StoreThread {
 static void publish(StoreThread *t, List *ops)
 {
         StoreStats stats;
+        store_writer_release(t->writer, ops);
         store_writer_stats(t->writer, &stats);
         pthread_mutex_lock(&t->lock);
         bool any = list_first(ops) != NULL;
@@ -47,30 +48,54 @@ static void flush(StoreThread *t)
         publish(t, &none);
 }
 
-/* Consecutive appends make one transaction. Deletions between them wait for the next. */
-static void run_appends(StoreThread *t, List *work)
+/* What the first group of `work` adds to a transaction. */
+static size_t group_cost(const List *work)
 {
-        List batch = LIST_INIT(batch);
-        size_t bytes = 0;
+        size_t cost = 0;
+        LIST_FOREACH (i, work) {
+                const StoreOp *op = LIST_ENTRY(i, StoreOp, link);
+                if (op->request == STORE_READ || (op->begins && i != work->next))
+                        break;
+                cost += store_op_cost(op);
+        }
+        return cost;
+}
+
+/* Moves groups from `work` to `batch`, as many as one transaction takes. Deletions between them
+ * wait for the next. True when somebody wants to hear that they are on disk. */
+static bool take_groups(StoreThread *t, List *work, List *batch)
+{
+        size_t cost = 0;
+        bool awaited = false;
         for (List *i; (i = list_first(work));) {
                 StoreOp *op = LIST_ENTRY(i, StoreOp, link);
                 if (op->request == STORE_READ)
                         break;
-                if (op->request == STORE_APPEND) {
-                        bytes += store_record_size(&op->record);
-                        if (bytes > store_writer_batch_bytes(t->writer) && list_first(&batch))
-                                break;
-                        list_remove(i);
-                        list_append(&batch, i);
+                cost += op->begins ? group_cost(work) : 0;
+                if (op->begins && !list_empty(batch) && cost > store_writer_batch_bytes(t->writer))
+                        break;
+                list_remove(i);
+                if (op->request == STORE_DELETE) {
+                        store_writer_delete(t->writer, op);
+                        store_op_free(op);
                         continue;
                 }
-                store_writer_delete(t->writer, op);
-                list_remove(i);
-                store_op_free(op);
+                list_append(batch, i);
+                awaited = awaited || !store_op_is_value(op);
         }
+        return awaited;
+}
+
+static void run_groups(StoreThread *t, List *work)
+{
+        List batch = LIST_INIT(batch);
+        bool awaited = take_groups(t, work, &batch);
         if (list_empty(&batch))
                 return;
-        store_writer_run(t->writer, &batch);
+        if (awaited)
+                store_writer_run(t->writer, &batch);
+        else
+                store_writer_hold(t->writer, &batch);
         publish(t, &batch);
 }
 
@@ -79,7 +104,7 @@ static void run_work(StoreThread *t, List *work)
         for (List *i; (i = list_first(work));) {
                 StoreOp *op = LIST_ENTRY(i, StoreOp, link);
                 if (op->request != STORE_READ) {
-                        run_appends(t, work);
+                        run_groups(t, work);
                         continue;
                 }
                 List answer = LIST_INIT(answer);
@@ -194,6 +219,11 @@ StoreThread *store_thread_free(StoreThread *t)
         pthread_mutex_destroy(&t->lock);
         free(t);
         return NULL;
+}
+
+int store_thread_each(StoreThread *t, uint8_t kind, StoreEach each, void *userdata)
+{
+        return store_writer_each(t->writer, kind, each, userdata);
 }
 
 void store_thread_submit(StoreThread *t, List *ops)

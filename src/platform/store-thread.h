@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* The store's thread: takes requests in order, groups appends into transactions, hands requests
- * back when what they ask for is on disk. */
+/* The store's thread: takes requests in order, puts groups of them into transactions, hands
+ * requests back when what they ask for is on disk. */
 
 #include "platform/store-op.h"
 
@@ -14,6 +14,8 @@ int store_thread_new(StoreDb *db, int event_fd, StoreThread **ret);
 StoreThread *store_thread_free(StoreThread *t);
 DEFINE_CLEANUP(StoreThread, store_thread_free)
 
+/* As store_each(), in the caller's thread: before anything is submitted, while this one sleeps. */
+int store_thread_each(StoreThread *t, uint8_t kind, StoreEach each, void *userdata);
 /* Moves all of `ops` to the thread. */
 void store_thread_submit(StoreThread *t, List *ops);
 /* Appends what is finished to `ret`. */

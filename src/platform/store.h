@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* What waits for the upstream, on disk. SQLite in a thread of its own: the loop never waits for
- * fsync. Everything appended in one turn of the loop is one transaction (large turns: a few);
- * `done` is called after the commit is on disk and not before. Results come back on the loop in
- * the order asked for. */
+/* What waits for the upstream, on disk, and state that belongs to it. SQLite in a thread of its
+ * own: the loop never waits for fsync. Everything appended in one turn of the loop is one
+ * transaction (large turns: a few); `done` is called after the commit is on disk and not before.
+ * Results come back on the loop in the order asked for. */
 
 #include "base/bytes.h"
 #include "base/time.h"
@@ -33,6 +33,7 @@ typedef struct StoreRecord {
 
 typedef struct StoreStats {
         uint64_t records, bytes;             /* waiting; bytes of payload and topic */
+        uint64_t kept, kept_bytes;           /* values on disk; bytes as for store_kept_max() */
         uint64_t disk_bytes;                 /* of the files */
         uint64_t appended, deleted, refused; /* since start */
         usec_t oldest;                       /* received time of the first record, 0 when empty */
@@ -72,7 +73,8 @@ DEFINE_CLEANUP(Store, store_free)
 
 /* Copies the record; its id, device_sequence and epoch are ignored. `done` and `ret` may be NULL.
  * -ENOBUFS when too much waits for the thread already: push back on the peer. -EMSGSIZE for a
- * record beyond store_record_max(). */
+ * record beyond store_record_max(). `done` says -ENOSPC, too, where records would take the room
+ * that values may come to need (store_kept_max()). */
 int store_append(Store *s, const StoreRecord *record, StoreDone done, void *userdata,
                  StoreOp **ret);
 /* `done` will not be called; a record is stored all the same. Not after `done` was called. */
@@ -92,3 +94,39 @@ int store_delete(Store *s, const uint64_t *ids, size_t n);
 void store_stats(Store *s, StoreStats *ret);
 /* A random number chosen when this store's file was created: sequences are unique within it. */
 uint64_t store_epoch(Store *s);
+
+/* Besides records the store keeps small values: state of the loop's that must survive with the
+ * records that it belongs to. */
+typedef struct StoreKey {
+        uint8_t kind;  /* the caller's, from 1 */
+        uint64_t a, b; /* at most INT64_MAX */
+} StoreKey;
+
+/* What a value takes beside its own bytes, about: its key, and what trees of pages leave empty.
+ * Values between half a page and a page (2 to 4 KiB) take up to a page each. */
+#define STORE_VALUE_OVERHEAD 256
+
+/* Begins a group: what is asked for until the next call comes into one transaction. At most one
+ * append is in a group, first: an append begins a group by itself as well. When that append is
+ * not taken (no room), nothing of its group is done: the caller has been told by the append's
+ * `done`. A barrier, a read, an append that was refused at once and the end of the loop's turn
+ * end a group too. A group is one transaction however large: the log grows by each page that it
+ * touches, beyond the bound where that is more than twice store_record_max(). */
+void store_group(Store *s);
+/* Sets or replaces; copies. Durable with the next append or barrier, or some time (1 s) later.
+ * What cannot be written (the disk is full) is kept in memory and tried again, unless it is in
+ * the group of an append. -ENOMEM, -EMSGSIZE beyond store_record_max(), -ERANGE for a bad key. */
+int store_put(Store *s, const StoreKey *key, Bytes value);
+/* Harmless when there is none. Lazy like store_put(). */
+int store_remove(Store *s, const StoreKey *key);
+/* `done` (id 0) when everything asked for before is on disk, or could not be written: values that
+ * are tried again may get there yet. */
+int store_barrier(Store *s, StoreDone done, void *userdata, StoreOp **ret);
+/* All values of a kind, in the order of their keys. Blocks: at start only, before anything else
+ * is asked for (-EBUSY). Stops at the first negative return of `each` and returns it. `value`
+ * holds during the call, in which the store must not be called. */
+typedef int (*StoreEach)(const StoreKey *key, Bytes value, void *userdata);
+int store_each(Store *s, uint8_t kind, StoreEach each, void *userdata);
+/* Bytes that values may take together, each with STORE_VALUE_OVERHEAD: a quarter of the bound,
+ * which records leave free. The caller keeps within it. */
+uint64_t store_kept_max(const Store *s);

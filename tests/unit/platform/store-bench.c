@@ -6,6 +6,7 @@
 #include <glob.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <systemd/sd-event.h>
 
 static void remove_tree(const char *path)
@@ -35,6 +36,7 @@ int teardown(void **state)
         Fixture *f = *state;
         store_free(f->store);
         loop_free(f->loop);
+        umount(f->directory); /* where a test that mounts failed */
         remove_tree(f->directory);
         free(f);
         return 0;

@@ -168,8 +168,9 @@ static void full(Fixture *f, size_t size)
         open_store(f, STORE_BYTES_MIN);
         fill(f, size, &result);
         assert_int_equal(result.error, 0);
-        /* The bound is used, not just kept: at least half of it holds payload. */
-        assert_true(result.stored * size > STORE_BYTES_MIN / 2);
+        /* The bound is used, not just kept: at least a third of it holds payload. A quarter is the
+         * log's, another is left to values. */
+        assert_true(result.stored * size > STORE_BYTES_MIN / 3);
         /* Room comes back, also after a restart. */
         Answer *got = read_all(f, 0, 0, SIZE_MAX);
         assert_true(got->n >= 4);
@@ -498,9 +499,9 @@ static void test_foreign(void **state)
         open_store(f, MAX_BYTES);
         store_many(f, 1);
         f->store = store_free(f->store);
-        run_sql(f, "PRAGMA user_version = 2");
+        run_sql(f, "PRAGMA user_version = 3");
         assert_int_equal(store_open(f->loop, f->directory, MAX_BYTES, &f->store), -EBADMSG);
-        run_sql(f, "PRAGMA user_version = 1; PRAGMA application_id = 1");
+        run_sql(f, "PRAGMA user_version = 2; PRAGMA application_id = 1");
         assert_int_equal(store_open(f->loop, f->directory, MAX_BYTES, &f->store), -EBADMSG);
         run_sql(f, "PRAGMA application_id = 0x53505354");
         open_store(f, MAX_BYTES);
