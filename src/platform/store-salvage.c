@@ -87,7 +87,7 @@ static sqlite3 *open_damaged(const char *path)
 
 /* What a hostile file could say instead is refused: the new store takes only what it would have
  * written itself. */
-static bool view_row(sqlite3_stmt *st, StoreRecord *ret)
+static bool view_record(sqlite3_stmt *st, StoreRecord *ret)
 {
         int64_t id = sqlite3_column_int64(st, 0), kind = sqlite3_column_int64(st, 1);
         *ret = (StoreRecord){
@@ -105,20 +105,63 @@ static bool view_row(sqlite3_stmt *st, StoreRecord *ret)
                ret->topic && ret->posture;
 }
 
+static int take_record(StoreDb *db, sqlite3_stmt *row)
+{
+        StoreRecord rec;
+        uint64_t id;
+        return view_record(row, &rec) ? store_db_append(db, &rec, &id) : -EEXIST;
+}
+
+static bool view_value(sqlite3_stmt *st, StoreKey *ret_key, Bytes *ret_value)
+{
+        for (int i = 1; i <= 3; i++)
+                if (sqlite3_column_type(st, i) != SQLITE_INTEGER || sqlite3_column_int64(st, i) < 0)
+                        return false;
+        int64_t kind = sqlite3_column_int64(st, 1);
+        if (kind == 0 || kind > UINT8_MAX || sqlite3_column_type(st, 4) != SQLITE_BLOB)
+                return false;
+        *ret_key = (StoreKey){
+                .kind = (uint8_t)kind,
+                .a = (uint64_t)sqlite3_column_int64(st, 2),
+                .b = (uint64_t)sqlite3_column_int64(st, 3),
+        };
+        const void *value = sqlite3_column_blob(st, 4);
+        *ret_value = BYTES(value, (size_t)sqlite3_column_bytes(st, 4));
+        return value || ret_value->len == 0;
+}
+
+/* No more of them than were promised room: the file could claim any number. */
+static int take_value(StoreDb *db, sqlite3_stmt *row)
+{
+        StoreKey key;
+        Bytes value;
+        if (!view_value(row, &key, &value) || value.len > store_db_batch_bytes(db))
+                return -EEXIST;
+        if (value.len + STORE_VALUE_OVERHEAD > store_db_kept_reserve(db))
+                return -ENOSPC;
+        int r = store_db_put(db, &key, value);
+        return MIN(r, 0);
+}
+
+/* 0, -EEXIST for a row that makes no sense, others as the new store's. */
+typedef int (*TakeRow)(StoreDb *db, sqlite3_stmt *row);
+
 typedef struct Salvage {
-        sqlite3_stmt *rows;
+        sqlite3_stmt *rows; /* above id ?1, in the order of their ids, which are column 0 */
+        TakeRow take;
         int64_t after; /* the scan's place: where the next batch begins */
         uint64_t taken;
         bool lost; /* some rows made no sense */
 } Salvage;
 
-/* Takes rows above `s->after` until the end or damage: 0 at the end, 1 when there are more,
+/* Takes some rows above `s->after`, to the end or damage: 0 at the end, 1 when there are more,
  * -EUCLEAN at damage, others when the new store cannot take more. */
 static int take_rows(StoreDb *db, Salvage *s, uint64_t *taken)
 {
         sqlite3_reset(s->rows);
         sqlite3_bind_int64(s->rows, 1, s->after);
-        for (size_t i = 0; i < SALVAGE_BATCH; i++) {
+        /* One transaction has its share of the log. */
+        for (size_t i = 0; i < SALVAGE_BATCH && db->growth < store_db_batch_bytes(db); i++) {
                 int rc = sqlite3_step(s->rows);
                 if (rc == SQLITE_DONE)
                         return 0;
@@ -126,9 +169,7 @@ static int take_rows(StoreDb *db, Salvage *s, uint64_t *taken)
                 if (seen > STORE_ID_MAX)
                         return -EUCLEAN;
                 s->after = MAX(s->after + 1, seen);
-                StoreRecord rec;
-                uint64_t id;
-                int r = view_row(s->rows, &rec) ? store_db_append(db, &rec, &id) : -EEXIST;
+                int r = s->take(db, s->rows);
                 if (r < 0 && r != -EEXIST)
                         return r;
                 *taken += r == 0;
@@ -196,23 +237,47 @@ static void continue_ids(StoreDb *db, sqlite3 *old)
                             sqlite3_errmsg(db->sql));
 }
 
+static int salvage_table(StoreDb *db, sqlite3 *old, const char *query, TakeRow take,
+                         uint64_t *ret_taken)
+{
+        Salvage s = { .take = take };
+        if (!old || sqlite3_prepare_v2(old, query, -1, &s.rows, NULL) != SQLITE_OK)
+                return -EUCLEAN;
+        int r = take_all(db, &s);
+        sqlite3_finalize(s.rows);
+        *ret_taken = s.taken;
+        return r;
+}
+
+/* A file of version 1 has no values; one whose schema cannot be read has no records either, and
+ * that is told with them. */
+static bool has_values(sqlite3 *old)
+{
+        int64_t tables = 0;
+        return old &&
+               store_sql_integer(old, "SELECT count(*) FROM sqlite_schema WHERE name = 'kept'",
+                                 &tables) == 0 &&
+               tables > 0;
+}
+
 void store_salvage(StoreDb *db, const char *path)
 {
-        static const char query[] =
+        static const char records[] =
                 "SELECT r.id, r.kind, d.name, r.received, r.topic, r.content_type, r.posture,"
                 " r.payload FROM record r JOIN device d ON d.id = r.device"
                 " WHERE r.id > ?1 ORDER BY r.id";
+        static const char values[] = "SELECT rowid, kind, a, b, value FROM kept NOT INDEXED"
+                                     " WHERE rowid > ?1 ORDER BY rowid";
         sqlite3 *old = open_damaged(path);
-        Salvage s = { 0 };
-        int r = -EUCLEAN;
+        uint64_t n_records = 0, n_values = 0;
         continue_ids(db, old);
-        if (old && sqlite3_prepare_v2(old, query, -1, &s.rows, NULL) == SQLITE_OK)
-                r = take_all(db, &s);
-        sqlite3_finalize(s.rows);
+        int r = salvage_table(db, old, records, take_record, &n_records);
+        int k = has_values(old) ? salvage_table(db, old, values, take_value, &n_values) : 0;
         sqlite3_close(old);
+        r = r == 0 || k == -EIO ? k : r;
         log_message(r == 0 ? LOG_WARNING : LOG_CRIT, NULL,
-                    "%llu records of the damaged store were taken over%s",
-                    (unsigned long long)s.taken,
+                    "%llu records and %llu values of the damaged store were taken over%s",
+                    (unsigned long long)n_records, (unsigned long long)n_values,
                     r == 0          ? ", all that it held"
                     : r == -ENOSPC  ? "; there was no room for more"
                     : r == -EUCLEAN ? "; others could not be read and stay in the file set aside"
