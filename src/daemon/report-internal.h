@@ -11,7 +11,6 @@
 #include "domain/relay.h"
 #include "platform/reason.h"
 
-#define REPORT_BOOT_ID_SIZE 16
 
 typedef struct ReportNonce {
         uint8_t bytes[NONCE_MAX];

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "daemon/gateway.h"
 #include "daemon/report-internal.h"
+#include "platform/boot-id.h"
 #include "platform/crypto.h"
 #include "platform/fiber.h"
 #include "sallyport/attestation.h"
@@ -29,7 +30,7 @@ struct Reports {
         bool wanted;       /* a report is due even if no device is */
         usec_t pause;      /* 0: the last report did not fail */
         usec_t retry_at;   /* CLOCK_BOOTTIME */
-        uint8_t boot_id[REPORT_BOOT_ID_SIZE];
+        uint8_t boot_id[BOOT_ID_SIZE];
 };
 
 static AttestRecord *record_at(const Gateway *g, size_t i)
@@ -248,22 +249,6 @@ static void on_nonce(const char *topic, const MqttClientMessage *message, void *
                 loop_defer(r->deferred);
 }
 
-/* "xxxxxxxx-xxxx-...": hex with dashes. */
-static void read_boot_id(uint8_t ret[static REPORT_BOOT_ID_SIZE])
-{
-        char text[64] = "", hex[2 * REPORT_BOOT_ID_SIZE + 1] = "";
-        size_t n = 0;
-        FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
-        if (f && fgets(text, sizeof(text), f))
-                for (const char *p = text; *p && n < sizeof(hex) - 1; p++)
-                        if (*p != '-' && *p != '\n')
-                                hex[n++] = *p;
-        if (f)
-                fclose(f);
-        if (hex_decode(hex, ret, REPORT_BOOT_ID_SIZE) < 0)
-                log_warning("Cannot read the boot id, ignoring");
-}
-
 int reports_new(Gateway *g, Reports **ret)
 {
         _cleanup_(reports_freep) Reports *r = calloc(1, sizeof(*r));
@@ -271,7 +256,7 @@ int reports_new(Gateway *g, Reports **ret)
                 return -ENOMEM;
         r->gateway = g;
         report_nonces_init(&r->nonces);
-        read_boot_id(r->boot_id);
+        boot_id_read(r->boot_id);
         int k = loop_add_deferred(g->loop, &r->deferred, LOOP_FATAL, on_turn, r);
         if (k >= 0)
                 k = loop_add_timer(g->loop, &r->retry, LOOP_FATAL, on_turn, r);
