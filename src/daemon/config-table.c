@@ -76,6 +76,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "2048", "Connections at once, of all devices together." },
                 { "KeepAlive", &config_seconds, S(mqtt.keep_alive), 10 * USEC_PER_SEC, KEEP_ALIVE_MAX,
                   "20min", "The longest keep-alive that a device may ask for." },
+                { "SessionExpiry", &config_seconds, S(mqtt.session_expiry), 0, 3650 * USEC_PER_DAY, "7d",
+                  "How long a session of a client that is away is kept at most. 0: none is." },
                 { "Passwords", &config_passwords, S(mqtt.passwords), 0, 0, "refuse",
                   "User names and passwords of devices are refused, or ignored for those that cannot\n"
                   "help sending them. In neither case do they say who a device is: its certificate does." },

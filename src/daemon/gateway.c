@@ -56,6 +56,8 @@ static void posture_changed(DeviceState *d, Posture old, void *userdata)
                 log_message_errno(LOG_ERR, r, LOG_FIELDS({ "DEVICE", d->device->name }),
                                   "Cannot take the posture of %s to the packet filter",
                                   d->device->name);
+        if (g->mqtt)
+                ingress_mqtt_device_changed(g->mqtt, d);
         log_loss(d, old, now);
         if (old != now && g->bus)
                 bus_emit(g->bus, "PostureChanged", args);
@@ -285,6 +287,9 @@ static int open_doors(Gateway *g, bool minted)
                 .maximum_packet_size = s->mqtt.maximum_packet_size,
                 .maximum_connections = s->mqtt.maximum_connections,
                 .keep_alive = s->mqtt.keep_alive,
+                .session_expiry = s->mqtt.session_expiry,
+                .ignore_passwords = s->mqtt.passwords == PASSWORDS_IGNORE,
+                .store = g->store,
         };
         int r = ingress_mqtt_new(g, g->loop, &mqtt, &g->mqtt);
         if (r < 0)

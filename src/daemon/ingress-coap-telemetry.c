@@ -54,9 +54,12 @@ void ingress_coap_telemetry(CoapSession *s, CoapTicket *t, const CoapRequest *r,
                                   .content_type = type,
                                   .durable = r->confirmable };
         CoapOperation *operation = coap_operation_new(s, t);
-        if (operation && gateway_submit(s->in->gateway, &submission, on_submitted, operation,
-                                        &operation->submit) == 0)
+        SubmitOutcome outcome = SUBMIT_FAILED;
+        if (operation)
+                outcome = gateway_submit(s->in->gateway, &submission, on_submitted, operation,
+                                         &operation->submit);
+        if (outcome == SUBMIT_STORED)
                 return;
         coap_operation_free(operation);
-        answer(t, SUBMIT_FAILED);
+        answer(t, outcome);
 }

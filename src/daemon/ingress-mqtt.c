@@ -9,38 +9,24 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "daemon/admission.h"
-#include "daemon/submit.h"
-#include "domain/mqtt-session.h"
-#include "domain/policy.h"
-#include "platform/tls.h"
+#include "daemon/ingress-mqtt-internal.h"
+#include "domain/mqtt-connection.h"
+#include "platform/boot-id.h"
 
 #define PACKETS_TURN        25 /* of one peer, then the others */
-#define SESSIONS_PER_DEVICE 8
-#define PEERS_PER_DEVICE    (2 * SESSIONS_PER_DEVICE) /* before CONNECT, and old ones after it */
 #define HANDSHAKES_MAX      256
 #define HANDSHAKES_PER_PEER 16
 #define HANDSHAKE_TIMEOUT   (10 * USEC_PER_SEC)
 #define TICK                USEC_PER_SEC
 
-struct IngressMqtt {
-        Gateway *gateway;
-        Loop *loop;
-        TlsServer *server;
-        MqttRouter *router;
-        MqttSessionConfig config;
-        TlsServerConfig tls; /* without its trust */
-        List peers, woken;
-        LoopSource *turn; /* for the peers in `woken` */
-        LoopSource *tick; /* deadlines of all sessions */
-};
-
 /* A connection that was let in. */
 typedef struct Peer {
         IngressMqtt *in;
-        List node, woken;
+        List node, woken, throttled;
+        usec_t resume;      /* when it is to go on, CLOCK_BOOTTIME */
         TlsConnection *tls; /* NULL: lost */
         DeviceState *device;
-        MqttSession *session;
+        MqttConnection *connection;
         PeerChain chain; /* of its certificate */
         bool leaving;
         char address[80];
@@ -58,81 +44,7 @@ static void format_address(const struct sockaddr_storage *a, char *ret, size_t s
                 snprintf(ret, size, a->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
-/* ---- the session's port ---- */
-
-/* Attestation has its door in CoAP: its topics are known here, but closed. */
-static MqttDecision decide(MqttAccess access, const char *topic, void *userdata)
-{
-        Peer *p = userdata;
-        const Registry *r = gateway_registry(p->in->gateway);
-        MqttDecision d = { .space = MQTT_SPACE_DEVICE };
-        PolicyTopic t;
-        PolicyOutcome o = access == MQTT_ACCESS_PUBLISH ? policy_publish(r, p->device, topic, &t)
-                                                        : policy_subscribe(r, p->device, topic, &t);
-        d.allowed = o == POLICY_OWN;
-        if (d.allowed)
-                d.topic = topic + (t.below - t.left_out); /* as it was written */
-        d.reason =
-                o == POLICY_ATTESTATION ? "attestation-is-over-coap" : policy_outcome_to_string(o);
-        return d;
-}
-
-static bool may_receive(MqttSpace space, void *userdata)
-{
-        return policy_may_receive(((Peer *)userdata)->device);
-}
-
-static MqttReason reason_of(SubmitOutcome outcome)
-{
-        switch (outcome) {
-        case SUBMIT_STORED:
-                return MQTT_SUCCESS;
-        case SUBMIT_DENIED:
-                return MQTT_NOT_AUTHORIZED;
-        case SUBMIT_QUOTA:
-        case SUBMIT_FULL:
-                return MQTT_QUOTA_EXCEEDED;
-        case SUBMIT_FAILED:
-        case _SUBMIT_MAX:
-                break;
-        }
-        return MQTT_UNSPECIFIED_ERROR;
-}
-
-static void on_submitted(SubmitOutcome outcome, void *userdata)
-{
-        mqtt_session_submitted(userdata, reason_of(outcome),
-                               outcome == SUBMIT_STORED ? NULL : submit_outcome_to_string(outcome));
-}
-
-static int submit(MqttInbound *in, const MqttSubmission *m, void *userdata)
-{
-        Peer *p = userdata;
-        _cleanup_free_ char *content_type = NULL;
-        if (m->content_type.len > 0) {
-                content_type = bytes_to_str(m->content_type);
-                if (!content_type)
-                        return -ENOMEM;
-        }
-        const Submission s = {
-                .device = p->device,
-                .topic = m->topic,
-                .payload = m->payload,
-                .content_type = content_type,
-                .durable = m->qos > 0,
-        };
-        SubmitTicket *ticket = NULL;
-        int r = gateway_submit(p->in->gateway, &s, in ? on_submitted : NULL, in,
-                               in ? &ticket : NULL);
-        if (r >= 0 && in)
-                in->ticket = ticket;
-        return r;
-}
-
-static void abandon(MqttInbound *in, void *userdata)
-{
-        submit_ticket_cancel(in->ticket);
-}
+/* ---- the connection's port ---- */
 
 static void connected(void *userdata)
 {
@@ -141,21 +53,7 @@ static void connected(void *userdata)
         log_message(LOG_DEBUG,
                     LOG_FIELDS({ "DEVICE", p->device->device->name }, { "PEER", p->address }),
                     "%s is the MQTT client \"%s\"", p->device->device->name,
-                    mqtt_session_client_id(p->session));
-}
-
-static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
-{
-        Peer *p = userdata;
-        if (!gateway_may_log(p->in->gateway, p->device))
-                return;
-        _cleanup_free_ char *escaped = str_escape(topic, 128);
-        log_message(LOG_WARNING,
-                    LOG_FIELDS({ "DEVICE", p->device->device->name }, { "PEER", p->address },
-                               { "REASON", reason }, { "TRANSPORT", "mqtt" }),
-                    "%s may not %s \"%s\": %s", p->device->device->name,
-                    access == MQTT_ACCESS_PUBLISH ? "publish to" : "subscribe to",
-                    strempty(escaped), reason);
+                    mqtt_connection_client_id(p->connection));
 }
 
 static void wake(void *userdata)
@@ -166,13 +64,8 @@ static void wake(void *userdata)
         loop_defer(p->in->turn);
 }
 
-static const MqttSessionPort session_port = {
-        .decide = decide,
-        .may_receive = may_receive,
-        .submit = submit,
-        .abandon = abandon,
+static const MqttConnectionPort connection_port = {
         .connected = connected,
-        .denied = denied,
         .wake = wake,
 };
 
@@ -183,11 +76,11 @@ static void log_end(const Peer *p)
         const char *text = "the peer is gone", *name = p->device->device->name;
         const char *word = "connection-lost";
         MqttReason reason = MQTT_UNSPECIFIED_ERROR;
-        bool ended = mqtt_session_has_ended(p->session);
+        bool ended = mqtt_connection_has_ended(p->connection);
         if (!gateway_may_log(p->in->gateway, p->device))
                 return;
         if (ended) {
-                reason = mqtt_session_end_reason(p->session, &text);
+                reason = mqtt_connection_end_reason(p->connection, &text);
                 word = reason == MQTT_SUCCESS ? NULL : mqtt_reason_to_string(reason);
         }
         log_message(ended && reason != MQTT_SUCCESS ? LOG_WARNING : LOG_INFO,
@@ -200,10 +93,12 @@ static void peer_free(Peer *p)
 {
         list_remove(&p->node);
         log_end(p);
-        mqtt_session_free(p->session);
+        mqtt_connection_free(p->connection);
         list_remove(&p->woken);
+        list_remove(&p->throttled);
         if (p->tls)
                 tls_connection_close(p->tls);
+        p->device->mqtt_connections--;
         gateway_session_closed(p->in->gateway, p->device);
         free(p);
 }
@@ -217,7 +112,7 @@ static int on_turn(void *userdata)
         while (!list_empty(&now)) {
                 Peer *p = LIST_ENTRY(list_first(&now), Peer, woken);
                 list_remove(&p->woken);
-                if (mqtt_session_has_ended(p->session)) {
+                if (mqtt_connection_has_ended(p->connection)) {
                         peer_free(p);
                         continue;
                 }
@@ -232,8 +127,37 @@ static int on_tick(void *userdata)
         IngressMqtt *in = userdata;
         usec_t now = now_boottime();
         LIST_FOREACH (i, &in->peers)
-                mqtt_session_tick(LIST_ENTRY(i, Peer, node)->session, now);
+                mqtt_connection_tick(LIST_ENTRY(i, Peer, node)->connection, now);
+        mqtt_server_tick(in->mqtt_server, now, now_realtime());
         return loop_timer_arm_relative(in->tick, TICK);
+}
+
+/* ---- back-pressure: who has used up the device's allowance is not read from for a while ---- */
+
+static void throttle(Peer *p, usec_t wait)
+{
+        IngressMqtt *in = p->in;
+        p->resume = usec_add(loop_now(in->loop), wait);
+        if (list_empty(&p->throttled))
+                list_append(&in->throttled, &p->throttled);
+        loop_timer_arm_relative(in->resume, 0);
+}
+
+static int on_resume(void *userdata)
+{
+        IngressMqtt *in = userdata;
+        usec_t now = loop_now(in->loop), next = USEC_INFINITY;
+        LIST_FOREACH_SAFE (i, &in->throttled) {
+                Peer *p = LIST_ENTRY(i, Peer, throttled);
+                if (p->resume > now) {
+                        next = MIN(next, p->resume);
+                        continue;
+                }
+                list_remove(&p->throttled);
+                if (!mqtt_connection_has_ended(p->connection))
+                        tls_connection_resume(p->tls);
+        }
+        return next == USEC_INFINITY ? 0 : loop_timer_arm(in->resume, next);
 }
 
 /* ---- the connection's handler ---- */
@@ -243,11 +167,14 @@ static TlsInput on_input(TlsConnection *c, void *userdata)
         Peer *p = userdata;
         Buf *in = tls_connection_input(c);
         size_t consumed;
-        MqttInput r = mqtt_session_input(p->session, buf_view(in), PACKETS_TURN,
-                                         loop_now(p->in->loop), &consumed);
+        usec_t wait;
+        MqttInput r = mqtt_connection_input(p->connection, buf_view(in), PACKETS_TURN,
+                                            loop_now(p->in->loop), &consumed, &wait);
         buf_consume(in, consumed);
         if (buf_len(tls_connection_output(c)) > 0)
                 tls_connection_flush(c);
+        if (wait > 0)
+                throttle(p, wait);
         switch (r) {
         case MQTT_INPUT_MORE:
                 return TLS_INPUT_MORE;
@@ -263,7 +190,7 @@ static TlsInput on_input(TlsConnection *c, void *userdata)
 static void on_drained(TlsConnection *c, void *userdata)
 {
         Peer *p = userdata;
-        mqtt_session_drained(p->session, loop_now(p->in->loop));
+        mqtt_connection_drained(p->connection, loop_now(p->in->loop));
 }
 
 static void on_closed(TlsConnection *c, void *userdata)
@@ -293,24 +220,24 @@ static int peer_new(IngressMqtt *in, TlsConnection *c, DeviceState *d, const Pee
         format_address(tls_connection_peer(c), p->address, sizeof(p->address));
         list_init(&p->node);
         list_init(&p->woken);
-        int r = mqtt_session_new(&in->config, &session_port, p, in->router, d->device->name,
-                                 tls_connection_output(c), now_boottime(), &p->session);
+        list_init(&p->throttled);
+        int r = mqtt_connection_new(in->mqtt_server, d->device->name, tls_connection_output(c),
+                                    &connection_port, p, now_boottime(), &p->connection);
         if (r < 0)
                 return r;
         list_append(&in->peers, &p->node);
+        d->mqtt_connections++;
         gateway_session_opened(in->gateway, d);
         tls_connection_set_handler(c, &handler, p);
         TAKE_PTR(p);
         return 0;
 }
 
-/* One device cannot take the places of all. */
-static bool has_too_many(const IngressMqtt *in, const DeviceState *d)
+/* One device cannot take the places of all. Beyond its sessions there are connections before
+ * CONNECT, and old ones after it. */
+static bool has_too_many(const DeviceState *d)
 {
-        unsigned n = 0;
-        LIST_FOREACH (i, &in->peers)
-                n += LIST_ENTRY(i, Peer, node)->device == d;
-        return n >= PEERS_PER_DEVICE;
+        return d->mqtt_connections >= 2 * d->device->class->limits.sessions;
 }
 
 static void on_established(TlsConnection *c, const PeerCertificate *certificate, void *userdata)
@@ -319,7 +246,7 @@ static void on_established(TlsConnection *c, const PeerCertificate *certificate,
         const char *reason;
         DeviceState *d =
                 gateway_admit(in->gateway, certificate, tls_connection_peer(c), "mqtt", &reason);
-        if (d && has_too_many(in, d)) {
+        if (d && has_too_many(d)) {
                 gateway_refused(in->gateway, tls_connection_peer(c), "mqtt", "too-many-connections",
                                 "the device has too many");
                 d = NULL;
@@ -363,7 +290,7 @@ static int start_server(IngressMqtt *in, const IngressMqttSettings *settings)
         };
         in->tls = config;
         in->tls.trust = NULL;
-        int r = tls_server_new(in->loop, &config, &server_port, in, &reason, &in->server);
+        int r = tls_server_new(in->loop, &config, &server_port, in, &reason, &in->tls_server);
         return r < 0 ? log_error_errno(r, "%s", reason.text) : 0;
 }
 
@@ -372,7 +299,34 @@ static int start_sources(IngressMqtt *in)
         int r = loop_add_deferred(in->loop, &in->turn, LOOP_FATAL, on_turn, in);
         if (r >= 0)
                 r = loop_add_timer(in->loop, &in->tick, LOOP_FATAL, on_tick, in);
+        if (r >= 0)
+                r = loop_add_timer(in->loop, &in->resume, LOOP_FATAL, on_resume, in);
         return r < 0 ? r : loop_timer_arm_relative(in->tick, TICK);
+}
+
+static MqttServerConfig server_config(const IngressMqttSettings *settings)
+{
+        uint8_t boot[BOOT_ID_SIZE];
+        MqttServerConfig c = MQTT_SERVER_CONFIG_DEFAULT;
+        c.maximum_packet_size = settings->maximum_packet_size;
+        c.keep_alive = (uint16_t)MIN(settings->keep_alive / USEC_PER_SEC, UINT16_MAX);
+        c.session_expiry = (uint32_t)MIN(settings->session_expiry / USEC_PER_SEC, UINT32_MAX);
+        c.ignore_passwords = settings->ignore_passwords;
+        c.kept_bytes = store_kept_max(settings->store);
+        boot_id_read(boot);
+        memcpy(&c.boot, boot, sizeof(c.boot));
+        return c;
+}
+
+static int start(IngressMqtt *in, const IngressMqttSettings *settings)
+{
+        const MqttServerConfig config = server_config(settings);
+        int r = mqtt_server_new(&config, &ingress_mqtt_port, in, &in->mqtt_server);
+        if (r >= 0)
+                r = start_sources(in);
+        if (r >= 0)
+                r = ingress_mqtt_restore(in);
+        return r < 0 ? r : start_server(in, settings);
 }
 
 int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings, IngressMqtt **ret)
@@ -382,18 +336,12 @@ int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings
                 return -ENOMEM;
         in->gateway = g;
         in->loop = loop;
+        in->store = settings->store;
         list_init(&in->peers);
         list_init(&in->woken);
-        in->config = MQTT_SESSION_CONFIG_DEFAULT;
-        in->config.maximum_packet_size = settings->maximum_packet_size;
-        /* A message of any size that is taken can wait for its receiver. */
-        in->config.delivery_bytes += settings->maximum_packet_size;
-        in->config.keep_alive = (uint16_t)MIN(settings->keep_alive / USEC_PER_SEC, UINT16_MAX);
-        int r = mqtt_router_new(SESSIONS_PER_DEVICE, &in->router);
-        if (r >= 0)
-                r = start_sources(in);
-        if (r >= 0)
-                r = start_server(in, settings);
+        list_init(&in->throttled);
+        list_init(&in->rats);
+        int r = start(in, settings);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(in);
@@ -405,26 +353,28 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
         if (!in)
                 return NULL;
         LIST_FOREACH (i, &in->peers)
-                mqtt_session_end(LIST_ENTRY(i, Peer, node)->session, MQTT_SERVER_SHUTTING_DOWN,
-                                 "the gateway stops");
+                mqtt_connection_end(LIST_ENTRY(i, Peer, node)->connection,
+                                    MQTT_SERVER_SHUTTING_DOWN, "the gateway stops");
         LIST_FOREACH_SAFE (i, &in->peers)
                 peer_free(LIST_ENTRY(i, Peer, node));
-        tls_server_free(in->server);
-        mqtt_router_free(in->router);
+        ingress_mqtt_rats_cancel(in);
+        tls_server_free(in->tls_server);
+        mqtt_server_free(in->mqtt_server);
         loop_source_free(in->turn);
         loop_source_free(in->tick);
+        loop_source_free(in->resume);
         free(in);
         return NULL;
 }
 
 void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed)
 {
-        tls_server_handshakes(in->server, ret_full, ret_resumed);
+        tls_server_handshakes(in->tls_server, ret_full, ret_resumed);
 }
 
 int ingress_mqtt_set_credential(IngressMqtt *in, Credential *c)
 {
-        return tls_server_set_credential(in->server, c);
+        return tls_server_set_credential(in->tls_server, c);
 }
 
 int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *address,
@@ -432,7 +382,7 @@ int ingress_mqtt_listen_any(IngressMqtt *in, const struct sockaddr_storage *addr
 {
         socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                                        : sizeof(struct sockaddr_in);
-        return tls_server_listen(in->server, (const struct sockaddr *)address, len, ret_port);
+        return tls_server_listen(in->tls_server, (const struct sockaddr *)address, len, ret_port);
 }
 
 int ingress_mqtt_listen(IngressMqtt *in, const struct sockaddr_storage *address)
@@ -445,23 +395,23 @@ int ingress_mqtt_prepare(IngressMqtt *in, Trust *trust, bool minimum_tls_1_3, Re
         TlsServerConfig config = in->tls;
         config.trust = trust;
         config.tls12 = !minimum_tls_1_3;
-        return tls_server_prepare(in->server, &config, reason);
+        return tls_server_prepare(in->tls_server, &config, reason);
 }
 
 void ingress_mqtt_commit(IngressMqtt *in)
 {
-        tls_server_commit(in->server);
+        tls_server_commit(in->tls_server);
 }
 
 void ingress_mqtt_cancel(IngressMqtt *in)
 {
-        tls_server_cancel(in->server);
+        tls_server_cancel(in->tls_server);
 }
 
 static void send_away(Peer *p, const char *why)
 {
         p->leaving = true;
-        mqtt_session_end(p->session, MQTT_ADMINISTRATIVE_ACTION, why);
+        mqtt_connection_end(p->connection, MQTT_ADMINISTRATIVE_ACTION, why);
 }
 
 /* All that are to go end before the first is freed: its will is for none of them. */
@@ -494,7 +444,17 @@ void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
         free_leaving(in);
 }
 
-size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m)
+void ingress_mqtt_reconfigured(IngressMqtt *in)
 {
-        return mqtt_router_publish(in->router, device, m, NULL, loop_now(in->loop));
+        mqtt_server_review(in->mqtt_server);
+}
+
+void ingress_mqtt_device_changed(IngressMqtt *in, const DeviceState *d)
+{
+        mqtt_server_device_changed(in->mqtt_server, d->device->name, loop_now(in->loop));
+}
+
+int ingress_mqtt_publish(IngressMqtt *in, MqttMessage *m)
+{
+        return mqtt_server_publish(in->mqtt_server, m, loop_now(in->loop));
 }

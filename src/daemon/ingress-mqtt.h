@@ -10,6 +10,7 @@
 #include "domain/registry.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
+#include "platform/store.h"
 #include "platform/trust.h"
 
 typedef struct Gateway Gateway;
@@ -17,14 +18,17 @@ typedef struct IngressMqtt IngressMqtt;
 
 typedef struct IngressMqttSettings {
         Trust *trust; /* in devices */
+        Store *store; /* has the sessions, and outlives this */
         bool minimum_tls_1_3;
         uint32_t maximum_packet_size; /* bytes */
         uint32_t maximum_connections;
-        usec_t keep_alive; /* the longest, whole seconds */
+        usec_t keep_alive;     /* the longest, whole seconds */
+        usec_t session_expiry; /* the longest; 0: no session outlives its connection */
+        bool ignore_passwords;
 } IngressMqttSettings;
 
-/* Does not listen yet, and refuses handshakes until it has a credential. 0, or a negative errno
- * with the reason logged. */
+/* Takes up the sessions that the store has. Does not listen yet, and refuses handshakes until it
+ * has a credential. 0, or a negative errno with the reason logged. */
 int ingress_mqtt_new(Gateway *g, Loop *loop, const IngressMqttSettings *settings,
                      IngressMqtt **ret);
 /* Ends all sessions. Takes NULL. */
@@ -52,5 +56,11 @@ void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t
 /* Ends the device's sessions and looks at `d` no more: before its state is freed. */
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d);
 
-/* A command from upstream for `device`: to its sessions that subscribed to it. Returns how many. */
-size_t ingress_mqtt_publish(IngressMqtt *in, const char *device, MqttMessage *m);
+/* Other rules or limits are in force, or devices are gone. */
+void ingress_mqtt_reconfigured(IngressMqtt *in);
+/* The posture of `d` is another: what waited for it may go now. */
+void ingress_mqtt_device_changed(IngressMqtt *in, const DeviceState *d);
+
+/* To all sessions that subscribed to it; kept ones get it once it is durable. Returns how many, or
+ * -ENOMEM. */
+int ingress_mqtt_publish(IngressMqtt *in, MqttMessage *m);

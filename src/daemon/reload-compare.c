@@ -57,6 +57,7 @@ bool reload_needs_restart(const Settings *a, const Settings *b, char *ret, size_
                 { "[MQTT] MaximumConnections=",
                   a->mqtt.maximum_connections == b->mqtt.maximum_connections },
                 { "[MQTT] KeepAlive=", a->mqtt.keep_alive == b->mqtt.keep_alive },
+                { "[MQTT] SessionExpiry=", a->mqtt.session_expiry == b->mqtt.session_expiry },
                 { "[MQTT] Passwords=", a->mqtt.passwords == b->mqtt.passwords },
                 { "[CoAP] Listen=", same_listens(&a->coap.listen, &b->coap.listen) },
                 { "[CoAP] MaximumSessions=", a->coap.maximum_sessions == b->coap.maximum_sessions },

@@ -166,6 +166,7 @@ static void commit(Gateway *g, Change *c)
         attest_review(g->attest);
         for (size_t i = 0; i < c->n_disconnect; i++)
                 disconnect(g, &c->disconnect[i]);
+        ingress_mqtt_reconfigured(g->mqtt);
         trusted_commit(g->trusted);
         settings_free(old);
         if (c->upstream)

@@ -62,7 +62,8 @@ typedef struct Settings {
                 TlsMinimum minimum_tls;
                 uint32_t maximum_packet_size; /* bytes */
                 uint32_t maximum_connections;
-                usec_t keep_alive; /* the longest that a device may ask for; whole seconds */
+                usec_t keep_alive;     /* the longest that a device may ask for; whole seconds */
+                usec_t session_expiry; /* the longest; whole seconds */
                 PasswordMode passwords;
         } mqtt;
 

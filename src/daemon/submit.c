@@ -12,17 +12,14 @@
 
 struct Submissions {
         Gateway *gateway;
-        List decided; /* tickets whose outcome is known without the disk */
         List storing; /* tickets that the store has */
-        LoopSource *deferred;
 };
 
 struct SubmitTicket {
         Gateway *gateway;
         char device[DEVICE_NAME_MAX + 1]; /* it may be gone before the disk has answered */
         size_t len;
-        List link;             /* in one of the two */
-        SubmitOutcome outcome; /* once decided */
+        List link;
         SubmitDone done;
         void *userdata;
 };
@@ -46,30 +43,13 @@ const char *submit_outcome_to_string(SubmitOutcome o)
         return "unknown";
 }
 
-static int answer_decided(void *userdata)
-{
-        Submissions *s = userdata;
-        for (List *node; (node = list_first(&s->decided));) {
-                SubmitTicket *t = LIST_ENTRY(node, SubmitTicket, link);
-                list_remove(&t->link);
-                if (t->done)
-                        t->done(t->outcome, t->userdata);
-                free(t);
-        }
-        return 0;
-}
-
 int submissions_new(Gateway *g, Submissions **ret)
 {
         _cleanup_(submissions_freep) Submissions *s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
         s->gateway = g;
-        list_init(&s->decided);
         list_init(&s->storing);
-        int r = loop_add_deferred(g->loop, &s->deferred, LOOP_FATAL, answer_decided, s);
-        if (r < 0)
-                return r;
         *ret = TAKE_PTR(s);
         return 0;
 }
@@ -86,9 +66,7 @@ Submissions *submissions_free(Submissions *s)
 {
         if (!s)
                 return NULL;
-        free_tickets(&s->decided);
         free_tickets(&s->storing);
-        loop_source_free(s->deferred);
         free(s);
         return NULL;
 }
@@ -113,7 +91,7 @@ static SubmitOutcome judge(Gateway *g, const Submission *s)
         DeviceState *d = s->device;
         if (!(d->device->class->telemetry & 1U << device_state_effective(d)))
                 return SUBMIT_DENIED;
-        if (!quota_charge(&d->quota, s->payload.len, loop_now(g->loop)))
+        if (!s->charged && !quota_charge(&d->quota, s->payload.len, loop_now(g->loop)))
                 return SUBMIT_QUOTA;
         return SUBMIT_STORED;
 }
@@ -158,13 +136,6 @@ static void on_stored(int error, uint64_t id, void *userdata)
         free(t);
 }
 
-static void decide_later(Submissions *s, SubmitTicket *t, SubmitOutcome outcome)
-{
-        t->outcome = outcome;
-        list_append(&s->decided, &t->link);
-        loop_defer(s->deferred);
-}
-
 static int hand_to_store(Gateway *g, const Submission *s, SubmitTicket *t)
 {
         StoreRecord record = {
@@ -182,29 +153,43 @@ static int hand_to_store(Gateway *g, const Submission *s, SubmitTicket *t)
         return r;
 }
 
-int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
-                   SubmitTicket **ret_ticket)
+static SubmitTicket *ticket_new(Gateway *g, const Submission *s, SubmitDone done, void *userdata)
 {
         SubmitTicket *t = calloc(1, sizeof(*t));
         if (!t)
-                return -ENOMEM;
+                return NULL;
         *t = (SubmitTicket){
                 .gateway = g, .len = s->payload.len, .done = done, .userdata = userdata
         };
         snprintf(t->device, sizeof(t->device), "%s", s->device->device->name);
         list_init(&t->link);
+        return t;
+}
 
-        SubmitOutcome outcome = judge(g, s);
+SubmitOutcome gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
+                             SubmitTicket **ret_ticket)
+{
+        _cleanup_free_ SubmitTicket *t = ticket_new(g, s, done, userdata);
+        SubmitOutcome outcome = t ? judge(g, s) : SUBMIT_FAILED;
         if (outcome == SUBMIT_STORED)
                 outcome = outcome_of(hand_to_store(g, s, t));
+        s->device->last_seen = loop_now(g->loop);
         if (outcome != SUBMIT_STORED) {
                 count(g, s->device, outcome, s->payload.len);
-                decide_later(g->submissions, t, outcome);
+                return outcome;
         }
-        s->device->last_seen = loop_now(g->loop);
         if (ret_ticket)
                 *ret_ticket = t;
-        return 0;
+        TAKE_PTR(t);
+        return SUBMIT_STORED;
+}
+
+usec_t gateway_charge(Gateway *g, DeviceState *d, size_t len)
+{
+        usec_t now = loop_now(g->loop), delay = quota_delay(&d->quota, len, now);
+        if (delay == 0)
+                quota_charge(&d->quota, len, now);
+        return delay;
 }
 
 void submit_ticket_cancel(SubmitTicket *t)

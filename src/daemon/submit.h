@@ -20,6 +20,7 @@ const char *submit_outcome_to_string(SubmitOutcome o);
 
 typedef struct Submission {
         DeviceState *device;
+        bool charged; /* to its allowance already, by gateway_charge() */
         const char *topic; /* below the device: "temperature"; or a granted one, all of it; valid
                               UTF-8, no wildcards, no NUL */
         Bytes payload;
@@ -30,9 +31,13 @@ typedef struct Submission {
 typedef void (*SubmitDone)(SubmitOutcome outcome, void *userdata);
 typedef struct SubmitTicket SubmitTicket;
 
-/* Copies all of `s`. `done` is called once, always from the loop and never from inside this call.
- * With `done` NULL the outcome is only counted. 0 with a ticket (if asked for), or -ENOMEM. */
-int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
-                   SubmitTicket **ret_ticket);
+/* Takes a message of `len` bytes off the device's allowance: 0, or how long until there is room. */
+usec_t gateway_charge(Gateway *g, DeviceState *d, size_t len);
+
+/* Copies all of `s`. SUBMIT_STORED: it is on its way, with a ticket (if asked for), and `done` is
+ * called once, always from the loop and never from inside this call. Anything else: it is refused,
+ * and `done` is not called. */
+SubmitOutcome gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
+                             SubmitTicket **ret_ticket);
 /* The peer is gone: `done` will not be called. What was submitted is stored all the same. */
 void submit_ticket_cancel(SubmitTicket *t);

@@ -2,99 +2,141 @@
 #include "domain/mqtt-delivery.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
-typedef struct Entry {
-        List node;
-        MqttMessage *message;
-        char *topic; /* as this client knows it */
-        size_t topic_len;
-        uint16_t packet_id;
-        uint8_t qos;
-        size_t n_ids;
-        uint32_t ids[];
-} Entry;
+#include "domain/mqtt-journal.h"
 
-static Entry *entry_free(Entry *e)
+/* An alias costs three bytes: shorter topics are better off without. */
+#define ALIAS_TOPIC_MIN 4
+
+static MqttQueued *entry_of(List *node)
 {
-        if (!e)
-                return NULL;
-        list_remove(&e->node);
-        mqtt_message_unref(e->message);
-        free(e->topic);
-        free(e);
-        return NULL;
-}
-DEFINE_CLEANUP(Entry, entry_free)
-
-static Entry *entry_of(List *node)
-{
-        return LIST_ENTRY(node, Entry, node);
+        return LIST_ENTRY(node, MqttQueued, node);
 }
 
-static size_t cost(const Entry *e)
+static uint64_t cost(const MqttQueued *e)
 {
-        return sizeof(*e) + e->topic_len + mqtt_message_cost(e->message);
+        return sizeof(*e) + e->n_ids * sizeof(e->ids[0]) + mqtt_message_cost(e->message);
 }
 
-void mqtt_delivery_init(MqttDelivery *d, Buf *out, const MqttPeer *peer, size_t window,
-                        size_t waiting_max)
+void mqtt_delivery_init(MqttDelivery *d, MqttSession *session)
 {
-        *d = (MqttDelivery){
-                .out = out, .peer = peer, .window = window, .waiting_max = waiting_max
-        };
+        *d = (MqttDelivery){ .session = session };
         list_init(&d->sent);
         list_init(&d->waiting);
 }
 
+static void account(MqttDelivery *d, const MqttQueued *e, bool add)
+{
+        MqttServerDevice *device = d->session->device;
+        d->bytes += add ? cost(e) : -cost(e);
+        device->queued_bytes += add ? cost(e) : -cost(e);
+}
+
+static MqttQueued *entry_free(MqttQueued *e)
+{
+        list_remove(&e->node);
+        mqtt_message_unref(e->message);
+        free(e);
+        return NULL;
+}
+
+/* Delivered, or not to be: off the disk as well, except for what never got there. */
+static void finish(MqttDelivery *d, MqttQueued *e)
+{
+        if (e->order > 0)
+                mqtt_journal_remove_queued(d->session, e);
+        account(d, e, false);
+        entry_free(e);
+}
+
+static void finish_sent(MqttDelivery *d, MqttQueued *e)
+{
+        d->n_sent--;
+        finish(d, e);
+}
+
+static void finish_waiting(MqttDelivery *d, MqttQueued *e)
+{
+        d->n_waiting--;
+        finish(d, e);
+}
+
 void mqtt_delivery_done(MqttDelivery *d)
 {
+        List *const lists[] = { &d->sent, &d->waiting };
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                LIST_FOREACH_SAFE (j, lists[i]) {
+                        account(d, entry_of(j), false);
+                        entry_free(entry_of(j));
+                }
+        d->n_sent = d->n_waiting = 0;
+}
+
+void mqtt_delivery_discard(MqttDelivery *d)
+{
         LIST_FOREACH_SAFE (i, &d->sent)
-                entry_free(entry_of(i));
+                finish_sent(d, entry_of(i));
         LIST_FOREACH_SAFE (i, &d->waiting)
-                entry_free(entry_of(i));
-        d->n_sent = d->waiting_bytes = 0;
+                finish_waiting(d, entry_of(i));
 }
 
-static int entry_new(MqttMessage *m, uint8_t qos, Bytes prefix, const uint32_t *ids, size_t n_ids,
-                     Entry **ret)
+void mqtt_delivery_connect(MqttDelivery *d, MqttOutlet *outlet)
 {
-        _cleanup_(entry_freep) Entry *e = calloc(1, sizeof(*e) + n_ids * sizeof(uint32_t));
-        if (!e)
-                return -ENOMEM;
-        e->message = mqtt_message_ref(m);
-        e->qos = qos;
-        e->n_ids = n_ids;
-        if (n_ids > 0)
-                memcpy(e->ids, ids, n_ids * sizeof(uint32_t));
-        e->topic_len = prefix.len + m->topic.len;
-        e->topic = malloc(e->topic_len + 1);
-        if (!e->topic)
-                return -ENOMEM;
-        if (prefix.len > 0)
-                memcpy(e->topic, prefix.data, prefix.len);
-        memcpy(e->topic + prefix.len, m->topic.data, m->topic.len);
-        *ret = TAKE_PTR(e);
-        return 0;
+        d->outlet = outlet;
+        LIST_FOREACH (i, &d->sent)
+                entry_of(i)->dup = true; /* [MQTT-3.3.1-1] */
+        list_splice(&d->sent, &d->waiting);
+        list_splice(&d->waiting, &d->sent);
+        d->n_waiting += d->n_sent;
+        d->n_sent = 0;
 }
 
-int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, uint8_t qos, Bytes prefix,
-                      const uint32_t *subscription_ids, size_t n_subscription_ids)
+void mqtt_delivery_disconnect(MqttDelivery *d)
 {
-        Entry *e;
-        int r = entry_new(m, qos, prefix, subscription_ids, n_subscription_ids, &e);
-        if (r < 0)
-                return r;
-        if (d->waiting_bytes + cost(e) > d->waiting_max) {
-                entry_free(e);
-                d->n_dropped++;
-                return qos > 0 ? -ENOBUFS : 0;
-        }
-        d->waiting_bytes += cost(e);
-        list_append(&d->waiting, &e->node);
-        return 0;
+        d->outlet = NULL;
+        LIST_FOREACH_SAFE (i, &d->waiting)
+                if (entry_of(i)->qos == 0 || entry_of(i)->message->attestation)
+                        finish_waiting(d, entry_of(i));
 }
 
-static Entry *find_sent(const MqttDelivery *d, uint16_t packet_id)
+/* An entry whose delivery has not begun and that is too late, or was never taken. */
+static bool is_stale(const MqttQueued *e, usec_t now)
+{
+        return e->message->lost ||
+               (!e->dup && mqtt_message_expired(e->message, now)); /* [MQTT-3.3.2-5] */
+}
+
+static void drop_stale(MqttDelivery *d, usec_t now)
+{
+        LIST_FOREACH_SAFE (i, &d->waiting)
+                if (is_stale(entry_of(i), now)) {
+                        d->n_dropped++;
+                        finish_waiting(d, entry_of(i));
+                }
+}
+
+static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
+{
+        const MqttServer *s = d->session->server;
+        const MqttServerDevice *device = d->session->device;
+        const ClassLimits *limits = s->port->limits(device->name, s->userdata);
+        if (keep && s->kept_bytes + cost(e) > s->config.kept_bytes)
+                return false;
+        /* A message of any size that is taken can wait for its receiver. */
+        return device->queued_bytes == 0 ||
+               (limits && device->queued_bytes + cost(e) <= limits->queue_bytes);
+}
+
+static bool has_room(MqttDelivery *d, const MqttQueued *e, bool keep, usec_t now)
+{
+        if (within(d, e, keep))
+                return true;
+        drop_stale(d, now);
+        return within(d, e, keep);
+}
+
+static MqttQueued *find_sent(const MqttDelivery *d, uint16_t packet_id)
 {
         LIST_FOREACH (i, &d->sent)
                 if (entry_of(i)->packet_id == packet_id)
@@ -102,7 +144,8 @@ static Entry *find_sent(const MqttDelivery *d, uint16_t packet_id)
         return NULL;
 }
 
-/* There is a free one: the window is far smaller than the numbers. */
+/* Numbers are given in the order of the queue, which is far shorter than there are numbers: only
+ * one that was sent long ago can be met again. */
 static uint16_t new_packet_id(MqttDelivery *d)
 {
         do
@@ -111,54 +154,167 @@ static uint16_t new_packet_id(MqttDelivery *d)
         return d->last_id;
 }
 
-static int entry_write(MqttDelivery *d, const Entry *e, usec_t now)
+static int entry_new(MqttMessage *m, size_t n_ids, MqttQueued **ret)
+{
+        MqttQueued *e = calloc(1, sizeof(*e) + n_ids * sizeof(e->ids[0]));
+        if (!e)
+                return -ENOMEM;
+        list_init(&e->node);
+        e->message = mqtt_message_ref(m);
+        e->n_ids = n_ids;
+        *ret = e;
+        return 0;
+}
+
+static void append(MqttDelivery *d, MqttQueued *e)
+{
+        account(d, e, true);
+        list_append(&d->waiting, &e->node);
+        d->n_waiting++;
+}
+
+int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, usec_t now)
+{
+        MqttQueued *e;
+        bool keep = d->session->kept && copy->qos > 0 && !m->attestation;
+        int r = entry_new(m, copy->n_ids, &e);
+        if (r < 0)
+                return r;
+        e->qos = copy->qos;
+        e->retain = copy->retain;
+        e->left_out = copy->left_out;
+        if (copy->n_ids > 0)
+                memcpy(e->ids, copy->ids, copy->n_ids * sizeof(e->ids[0]));
+        if (d->n_waiting >= MQTT_QUEUE_MAX || !has_room(d, e, keep, now)) {
+                entry_free(e);
+                d->n_dropped++;
+                return -ENOBUFS;
+        }
+        if (e->qos > 0)
+                e->packet_id = new_packet_id(d);
+        if (keep) {
+                e->order = ++d->last_order;
+                e->written = d->session->server->last_pending;
+                mqtt_journal_queued(d->session, e);
+        }
+        append(d, e);
+        return 0;
+}
+
+int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *entry,
+                          const uint32_t *ids, MqttQueued **ret)
+{
+        MqttQueued *e;
+        int r = entry_new(m, entry->n_ids, &e);
+        if (r < 0)
+                return r;
+        e->order = entry->order;
+        e->packet_id = entry->packet_id;
+        e->qos = entry->qos;
+        e->stage = entry->stage;
+        e->retain = entry->retain;
+        e->left_out = entry->left_out;
+        e->dup = true; /* it may have been sent before the restart: section 3.3.1.1 */
+        if (e->n_ids > 0)
+                memcpy(e->ids, ids, e->n_ids * sizeof(e->ids[0]));
+        d->last_order = MAX(d->last_order, e->order);
+        d->last_id = e->packet_id;
+        append(d, e);
+        *ret = e;
+        return 0;
+}
+
+/* Section 3.3.2.3.4: the topic itself once, then its number. */
+static uint16_t choose_alias(MqttOutlet *to, MqttOutgoing *o, bool *ret_known)
+{
+        *ret_known = false;
+        if (o->topic.len < ALIAS_TOPIC_MIN)
+                return 0;
+        o->topic_alias = mqtt_aliases_assign(&to->aliases, o->topic, ret_known);
+        if (*ret_known)
+                o->topic = BYTES(NULL, 0);
+        return o->topic_alias;
+}
+
+static int write_publish(MqttOutlet *to, const MqttQueued *e, usec_t now)
 {
         const MqttMessage *m = e->message;
+        bool known;
         MqttOutgoing o = {
+                .dup = e->dup,
+                .retain = e->retain,
                 .qos = e->qos,
                 .packet_id = e->packet_id,
-                .topic = BYTES(e->topic, e->topic_len),
+                .topic = BYTES(m->topic.data + e->left_out, m->topic.len - e->left_out),
                 .payload = m->payload,
                 .properties = m->properties,
                 .expires = m->expires != USEC_INFINITY,
                 .subscription_ids = e->ids,
                 .n_subscription_ids = e->n_ids,
         };
-        if (o.expires) /* [MQTT-3.3.2-6] */
+        if (o.expires && m->expires > now) /* [MQTT-3.3.2-6] */
                 o.message_expiry = (uint32_t)((m->expires - now + USEC_PER_SEC - 1) / USEC_PER_SEC);
-        return mqtt_write_publish(d->out, d->peer, &o);
+        uint16_t alias = choose_alias(to, &o, &known);
+        int r = mqtt_write_publish(to->out, &to->peer, &o);
+        if (r < 0 && alias > 0 && !known)
+                mqtt_aliases_unset(&to->aliases, alias);
+        return r;
 }
 
-/* Takes the first one off the queue and sends it, or drops it for good reasons. */
-static int send_first(MqttDelivery *d, Entry *e, usec_t now)
+static int write_entry(MqttDelivery *d, const MqttQueued *e, usec_t now)
 {
-        if (e->qos > 0)
-                e->packet_id = new_packet_id(d);
-        /* [MQTT-3.3.2-5]; a message that the client does not take counts as delivered:
-         * [MQTT-3.1.2-25]. */
-        int r = e->message->expires <= now ? -EMSGSIZE : entry_write(d, e, now);
-        if (r == -ENOMEM || (r == -ENOBUFS && buf_len(d->out) > 0))
+        MqttOutlet *to = d->outlet;
+        if (e->stage == MQTT_STAGE_PUBREL)
+                return mqtt_write_ack(to->out, &to->peer, MQTT_PUBREL, e->packet_id, MQTT_SUCCESS,
+                                      NULL);
+        return is_stale(e, now) ? -EMSGSIZE : write_publish(to, e, now);
+}
+
+/* Sends an entry, or drops it for good reasons: what the client does not take for its size counts
+ * as delivered [MQTT-3.1.2-25]. */
+static int send_entry(MqttDelivery *d, MqttQueued *e, usec_t now)
+{
+        int r = write_entry(d, e, now);
+        if (r == -ENOMEM || (r == -ENOBUFS && buf_len(d->outlet->out) > 0))
                 return r;
-        d->waiting_bytes -= cost(e);
         if (r < 0)
                 d->n_dropped++;
         if (r < 0 || e->qos == 0) {
-                entry_free(e);
+                finish_waiting(d, e);
                 return 0;
         }
         list_remove(&e->node);
         list_append(&d->sent, &e->node);
+        d->n_waiting--;
         d->n_sent++;
         return 0;
 }
 
+/* Whether it has to wait, and with it all behind it. */
+static bool must_wait(MqttDelivery *d, const MqttQueued *e)
+{
+        MqttSession *s = d->session;
+        if (e->order > 0 && e->written > s->server->durable) {
+                if (list_empty(&s->unflushed))
+                        list_append(&s->server->unflushed, &s->unflushed);
+                return true;
+        }
+        return e->qos > 0 && d->n_sent >= d->outlet->window;
+}
+
 int mqtt_delivery_flush(MqttDelivery *d, usec_t now)
 {
-        while (!list_empty(&d->waiting) && buf_len(d->out) <= d->out->max / 2) {
-                Entry *e = entry_of(list_first(&d->waiting));
-                if (e->qos > 0 && d->n_sent >= d->window)
+        const MqttServer *s = d->session->server;
+        if (!d->outlet || list_empty(&d->waiting))
+                return 0;
+        bool open = s->port->may_receive(d->session->device->name, s->userdata);
+        LIST_FOREACH_SAFE (i, &d->waiting) {
+                MqttQueued *e = entry_of(i);
+                if (!open && !e->message->attestation)
+                        continue;
+                if (must_wait(d, e) || buf_len(d->outlet->out) > d->outlet->out->max / 2)
                         break;
-                int r = send_first(d, e, now);
+                int r = send_entry(d, e, now);
                 if (r == -ENOBUFS) /* goes on when the output has drained */
                         break;
                 if (r < 0)
@@ -167,12 +323,43 @@ int mqtt_delivery_flush(MqttDelivery *d, usec_t now)
         return 0;
 }
 
-bool mqtt_delivery_acknowledged(MqttDelivery *d, uint16_t packet_id)
+MqttAcknowledged mqtt_delivery_puback(MqttDelivery *d, uint16_t packet_id)
 {
-        Entry *e = find_sent(d, packet_id);
+        MqttQueued *e = find_sent(d, packet_id);
         if (!e)
-                return false;
-        entry_free(e);
-        d->n_sent--;
-        return true;
+                return MQTT_ACK_UNKNOWN;
+        if (e->qos != 1)
+                return MQTT_ACK_WRONG;
+        finish_sent(d, e);
+        return MQTT_ACK_TAKEN;
+}
+
+MqttAcknowledged mqtt_delivery_pubrec(MqttDelivery *d, uint16_t packet_id, bool refused)
+{
+        MqttQueued *e = find_sent(d, packet_id);
+        if (!e)
+                return MQTT_ACK_UNKNOWN;
+        if (e->qos != 2)
+                return MQTT_ACK_WRONG;
+        if (refused) {
+                finish_sent(d, e);
+                return MQTT_ACK_TAKEN;
+        }
+        if (e->stage == MQTT_STAGE_PUBLISH) {
+                e->stage = MQTT_STAGE_PUBREL;
+                if (e->order > 0)
+                        mqtt_journal_requeued(d->session, e);
+        }
+        return MQTT_ACK_RELEASE;
+}
+
+MqttAcknowledged mqtt_delivery_pubcomp(MqttDelivery *d, uint16_t packet_id)
+{
+        MqttQueued *e = find_sent(d, packet_id);
+        if (!e)
+                return MQTT_ACK_UNKNOWN;
+        if (e->qos != 2 || e->stage != MQTT_STAGE_PUBREL)
+                return MQTT_ACK_WRONG;
+        finish_sent(d, e);
+        return MQTT_ACK_TAKEN;
 }

@@ -1,33 +1,86 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 
-/* The way out to one client: a window of QoS 1 messages that were sent and a bounded queue behind
- * it. Messages keep their order. */
+/* The way out to one client: a window of messages that were sent and a bounded queue behind it.
+ * Messages keep their order. What belongs to a kept session is on disk as well, with the packet
+ * identifier that it will be sent under: it is the same one after a restart [MQTT-4.4.0-1]. */
 
 #include "base/list.h"
-#include "domain/mqtt-message.h"
+#include "domain/mqtt-aliases.h"
+#include "domain/mqtt-subscriptions.h"
+
+/* Messages that wait for one session at most: far fewer than there are packet identifiers. */
+#define MQTT_QUEUE_MAX 16384
+
+/* Where a connection takes what it is sent. */
+typedef struct MqttOutlet {
+        Buf *out; /* written up to half its ceiling, the rest is for answers */
+        MqttPeer peer;
+        MqttAliases aliases;
+        size_t window; /* unacknowledged messages at most: the client's Receive Maximum */
+} MqttOutlet;
+
+/* Section 4.3.3. */
+typedef enum MqttStage {
+        MQTT_STAGE_PUBLISH, /* to be sent, or sent and not acknowledged */
+        MQTT_STAGE_PUBREL,  /* PUBREC came: PUBREL to be sent, or not yet answered */
+} MqttStage;
+
+/* A message in one session's queue. */
+typedef struct MqttQueued {
+        List node;
+        MqttMessage *message;
+        uint64_t order;   /* on disk, within the session; 0: not there */
+        uint64_t written; /* with this MqttPending; not sent before that is durable */
+        uint16_t packet_id;
+        uint8_t qos;
+        MqttStage stage;
+        bool retain, dup;
+        size_t left_out; /* of the topic, in front */
+        size_t n_ids;
+        uint32_t ids[];
+} MqttQueued;
 
 typedef struct MqttDelivery {
-        Buf *out; /* the connection's; written up to half its ceiling, the rest is for answers */
-        const MqttPeer *peer;
-        List sent;    /* QoS 1, not yet acknowledged, in the order sent */
-        List waiting; /* not yet sent */
-        size_t n_sent, window;
-        size_t waiting_bytes, waiting_max;
+        MqttSession *session;
+        MqttOutlet *outlet; /* NULL: nobody is connected */
+        List sent;          /* not yet acknowledged, in the order sent */
+        List waiting;
+        size_t n_sent, n_waiting;
+        uint64_t bytes; /* of both */
+        uint64_t last_order;
         uint16_t last_id;
-        uint64_t n_dropped; /* QoS 0 without room, expired, or larger than the client takes */
+        uint64_t n_dropped; /* no room, expired, or larger than the client takes */
 } MqttDelivery;
 
-/* `window`: at most that many unacknowledged. `waiting_max`: bytes that may wait. */
-void mqtt_delivery_init(MqttDelivery *d, Buf *out, const MqttPeer *peer, size_t window,
-                        size_t waiting_max);
+void mqtt_delivery_init(MqttDelivery *d, MqttSession *session);
+/* Frees the entries; those on disk stay there. */
 void mqtt_delivery_done(MqttDelivery *d);
+/* Takes all of it off the disk too. */
+void mqtt_delivery_discard(MqttDelivery *d);
 
-/* Queues a message for `topic` = `prefix` and the message's own. The caller flushes.
- * -ENOBUFS: no room for a QoS 1 message (QoS 0 is dropped and counted). -ENOMEM. */
-int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, uint8_t qos, Bytes prefix,
-                      const uint32_t *subscription_ids, size_t n_subscription_ids);
-/* Sends what window and output allow. 0 or -ENOMEM. */
+/* What was sent and not acknowledged is sent again. */
+void mqtt_delivery_connect(MqttDelivery *d, MqttOutlet *outlet);
+/* What a client that is away does not get, QoS 0 and answers of attestation, is dropped. */
+void mqtt_delivery_disconnect(MqttDelivery *d);
+
+/* Queues a message; the caller flushes. -ENOBUFS: no room (counted as dropped). -ENOMEM. */
+int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, usec_t now);
+/* An entry read from disk, in the order of `order`. -ENOMEM. */
+int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *entry,
+                          const uint32_t *ids, MqttQueued **ret);
+/* Sends what window, output and posture allow, up to the first message that is not yet durable.
+ * 0 or -ENOMEM. */
 int mqtt_delivery_flush(MqttDelivery *d, usec_t now);
-/* A PUBACK came: false when nothing with this id was sent. */
-bool mqtt_delivery_acknowledged(MqttDelivery *d, uint16_t packet_id);
+
+/* What the client's acknowledgement means. */
+typedef enum MqttAcknowledged {
+        MQTT_ACK_TAKEN,
+        MQTT_ACK_RELEASE, /* PUBREL is due once the change is durable */
+        MQTT_ACK_UNKNOWN, /* no such packet identifier is in use */
+        MQTT_ACK_WRONG,   /* of another QoS, or too early */
+} MqttAcknowledged;
+MqttAcknowledged mqtt_delivery_puback(MqttDelivery *d, uint16_t packet_id);
+/* `refused`: a reason code of 0x80 or more ends it [MQTT-4.3.3-9]. */
+MqttAcknowledged mqtt_delivery_pubrec(MqttDelivery *d, uint16_t packet_id, bool refused);
+MqttAcknowledged mqtt_delivery_pubcomp(MqttDelivery *d, uint16_t packet_id);

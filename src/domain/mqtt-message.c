@@ -21,25 +21,33 @@ static Bytes copy_to(uint8_t **p, Bytes b)
         return copy;
 }
 
-int mqtt_message_new(MqttSpace space, Bytes topic, Bytes payload, uint8_t qos,
-                     const MqttProperties *properties, usec_t now, MqttMessage **ret)
+int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
 {
-        _cleanup_buf_ Buf encoded = BUF_INIT(MQTT_PACKET_MAX);
-        int r = properties ? mqtt_properties_append(&encoded, properties, HANDED_ON) : 0;
-        if (r < 0)
-                return r;
-        MqttMessage *m = malloc(sizeof(*m) + topic.len + payload.len + buf_len(&encoded) + 1);
+        MqttMessage *m = malloc(sizeof(*m) + topic.len + payload.len + properties.len + 1);
         if (!m)
                 return -ENOMEM;
         uint8_t *p = (uint8_t *)(m + 1);
-        *m = (MqttMessage){ .n_refs = 1, .space = space, .qos = qos, .expires = USEC_INFINITY };
+        *m = (MqttMessage){ .n_refs = 1, .expires = USEC_INFINITY };
         m->topic = copy_to(&p, topic);
         *p++ = '\0';
         m->payload = copy_to(&p, payload);
-        m->properties = copy_to(&p, buf_view(&encoded));
-        if (properties && mqtt_property_present(properties, MQTT_PROPERTY_MESSAGE_EXPIRY))
-                m->expires = usec_add(now, properties->message_expiry * USEC_PER_SEC);
+        m->properties = copy_to(&p, properties);
         *ret = m;
+        return 0;
+}
+
+int mqtt_message_new(Bytes topic, Bytes payload, uint8_t qos, const MqttProperties *properties,
+                     usec_t now, MqttMessage **ret)
+{
+        _cleanup_buf_ Buf encoded = BUF_INIT(MQTT_PACKET_MAX);
+        int r = properties ? mqtt_properties_append(&encoded, properties, HANDED_ON) : 0;
+        if (r >= 0)
+                r = mqtt_message_restore(topic, payload, buf_view(&encoded), ret);
+        if (r < 0)
+                return r;
+        (*ret)->qos = qos;
+        if (properties && mqtt_property_present(properties, MQTT_PROPERTY_MESSAGE_EXPIRY))
+                (*ret)->expires = usec_add(now, properties->message_expiry * USEC_PER_SEC);
         return 0;
 }
 

@@ -2,32 +2,62 @@
 #include "domain/mqtt-session.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 
-#include "domain/mqtt-session-internal.h"
+#include "base/str.h"
+#include "domain/mqtt-connection-internal.h"
+#include "domain/mqtt-journal.h"
+#include "domain/mqtt-server-internal.h"
+#include "proto/topic.h"
 
-int mqtt_session_new(const MqttSessionConfig *config, const MqttSessionPort *port, void *userdata,
-                     MqttRouter *router, const char *device, Buf *out, usec_t now,
+MqttWill *mqtt_will_free(MqttWill *w)
+{
+        if (!w)
+                return NULL;
+        mqtt_message_unref(w->message);
+        free(w->content_type);
+        free(w);
+        return NULL;
+}
+
+static int enter(MqttServer *server, const char *device, MqttSession *s)
+{
+        int r = mqtt_server_device(server, device, &s->device);
+        if (r < 0)
+                return r;
+        r = hashmap_put(server->sessions, BYTES(&s->id, sizeof(s->id)), s);
+        if (r < 0) {
+                mqtt_server_release_device(server, s->device);
+                return r;
+        }
+        list_append(&s->device->sessions, &s->node);
+        list_append(&server->all_sessions, &s->all);
+        s->device->n_sessions++;
+        return 0;
+}
+
+int mqtt_session_new(MqttServer *server, const char *device, Bytes client_id, uint64_t id,
                      MqttSession **ret)
 {
-        _cleanup_(mqtt_session_freep) MqttSession *s = calloc(1, sizeof(*s));
+        MqttSession *s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
-        s->config = config;
-        s->port = port;
-        s->userdata = userdata;
-        s->router = router;
-        s->out = out;
-        s->deadline = usec_add(now, config->connect_timeout);
-        s->slot.session = s;
-        s->subscriptions.max = MIN(config->subscriptions, MQTT_SUBSCRIPTIONS_MAX);
-        list_init(&s->inbound);
-        mqtt_delivery_init(&s->delivery, out, &s->peer, config->delivery_window,
-                           config->delivery_bytes);
-        s->device = strdup(device);
-        if (!s->device)
-                return -ENOMEM;
-        *ret = TAKE_PTR(s);
+        s->server = server;
+        s->id = id;
+        s->ends = USEC_INFINITY;
+        list_init(&s->node);
+        list_init(&s->all);
+        list_init(&s->unflushed);
+        mqtt_subscriptions_init(&s->subscriptions);
+        mqtt_delivery_init(&s->delivery, s);
+        s->client_id = bytes_to_str(client_id);
+        int r = s->client_id ? enter(server, device, s) : -ENOMEM;
+        if (r < 0) {
+                free(s->client_id);
+                free(s);
+                return r;
+        }
+        *ret = s;
         return 0;
 }
 
@@ -35,264 +65,224 @@ MqttSession *mqtt_session_free(MqttSession *s)
 {
         if (!s)
                 return NULL;
-        /* Before the will is published: it may match a subscription of the session itself, and what
-         * is about to be freed takes no message and wakes nobody. */
-        s->state = MQTT_STATE_ENDED;
-        mqtt_session_drop_inbound(s);
-        mqtt_session_publish_will(s);
-        mqtt_router_detach(s->router, &s->slot);
+        MqttServer *server = s->server;
+        LIST_FOREACH_SAFE (i, &s->subscriptions.entries) {
+                MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, node);
+                list_remove(&e->node);
+                mqtt_topics_leave(&server->topics, e);
+                mqtt_subscription_free(e);
+        }
         mqtt_delivery_done(&s->delivery);
-        mqtt_subscriptions_done(&s->subscriptions);
-        for (size_t i = 0; i < ELEMENTSOF(s->aliases); i++)
-                free(s->aliases[i]);
+        mqtt_packet_ids_done(&s->received);
+        mqtt_will_free(s->will);
+        list_remove(&s->unflushed);
+        list_remove(&s->node);
+        list_remove(&s->all);
+        s->device->n_sessions--;
+        hashmap_remove(server->sessions, BYTES(&s->id, sizeof(s->id)));
+        mqtt_server_release_device(server, s->device);
         free(s->client_id);
-        free(s->device);
         free(s);
         return NULL;
 }
 
-static void tell_client(MqttSession *s, MqttReason reason, const char *text)
+static void forget_received(MqttSession *s)
 {
-        MqttProperties p = {
-                .present = MQTT_PROPERTY_BIT(MQTT_PROPERTY_REASON_STRING),
-                .reason_string = bytes_from_str(text),
-        };
-        /* Nothing is left to do when it does not fit. */
-        if (s->state == MQTT_STATE_CONNECTED)
-                mqtt_write_disconnect(s->out, &s->peer, reason, text);
-        else if (s->peer.version)
-                mqtt_write_connack(s->out, &s->peer, false, reason, &p);
+        for (size_t i = 0; i < s->received.n; i++)
+                mqtt_journal_remove_received(s, s->received.ids[i]);
 }
 
-void mqtt_session_end(MqttSession *s, MqttReason reason, const char *text)
+static void forget_kept(MqttSession *s)
 {
-        if (s->state == MQTT_STATE_ENDED)
-                return;
-        if (reason >= MQTT_UNSPECIFIED_ERROR)
-                tell_client(s, reason, text);
-        s->state = MQTT_STATE_ENDED;
-        s->end_reason = reason;
-        snprintf(s->end_text, sizeof(s->end_text), "%s", text);
-        mqtt_session_drop_inbound(s);
-        s->port->wake(s->userdata);
+        LIST_FOREACH (i, &s->subscriptions.entries)
+                mqtt_journal_remove_subscription(s, LIST_ENTRY(i, MqttSubscriptionEntry, node));
+        forget_received(s);
+        mqtt_delivery_discard(&s->delivery);
+        mqtt_journal_remove_session(s);
 }
 
-void mqtt_session_check_write(MqttSession *s, int error)
+void mqtt_session_forget(MqttSession *s)
 {
-        if (error == -ENOBUFS)
-                mqtt_session_end(s, MQTT_QUOTA_EXCEEDED, "the client does not read");
-        else if (error == -EMSGSIZE)
-                mqtt_session_end(s, MQTT_PACKET_TOO_LARGE,
-                                 "an answer is larger than the client takes");
-        else if (error < 0)
-                mqtt_session_end(s, MQTT_UNSPECIFIED_ERROR, "out of memory");
+        if (s->will)
+                mqtt_journal_remove_will(s);
+        if (s->kept)
+                forget_kept(s);
+        mqtt_session_free(s);
 }
 
-void mqtt_session_decide(MqttSession *s, MqttAccess access, Bytes topic, MqttTopic *ret)
+void mqtt_session_end(MqttSession *s, usec_t now)
 {
-        if (!topic_within_bounds(topic)) {
-                ret->decision = (MqttDecision){ .reason = "topic-too-long" };
-        } else {
-                memcpy(ret->text, topic.data, topic.len);
-                ret->text[topic.len] = '\0';
-                ret->decision = s->port->decide(access, ret->text, s->userdata);
-        }
-        if (!ret->decision.allowed)
-                s->port->denied(access, topic, ret->decision.reason, s->userdata);
+        const MqttServer *server = s->server;
+        if (s->will) /* section 3.1.3.2.2: its delay ends with the session */
+                mqtt_server_publish_will(s->server, s, now);
+        server->port->begin(server->userdata); /* not with the will: that may be refused */
+        mqtt_session_forget(s);
 }
 
-/* Nobody answers for QoS 1 in the other direction but with PUBACK; the packets of QoS 2 belong to
- * nothing that this server began. */
-static void on_ack(MqttSession *s, const MqttFrame *f, usec_t now)
+void mqtt_session_connect(MqttSession *s, MqttConnection *c)
 {
-        MqttAck a;
-        MqttReason e = mqtt_parse_ack(f, s->peer.version, &a);
-        if (e != MQTT_SUCCESS)
-                mqtt_session_end(s, e, "an acknowledgement is not well-formed");
-        else if (f->type != MQTT_PUBACK)
-                mqtt_session_end(s, MQTT_PROTOCOL_ERROR, "QoS 2 is not in use");
-        else if (mqtt_delivery_acknowledged(&s->delivery, a.packet_id))
-                mqtt_session_check_write(s, mqtt_delivery_flush(&s->delivery, now));
+        s->connection = c;
+        s->ends = USEC_INFINITY;
+        if (s->kept)
+                mqtt_journal_session(s);
 }
 
-static void on_pingreq(MqttSession *s, const MqttFrame *f)
+void mqtt_session_set_will(MqttSession *s, MqttWill *will)
 {
-        MqttReason e = mqtt_parse_pingreq(f, s->peer.version);
-        if (e != MQTT_SUCCESS)
-                mqtt_session_end(s, e, "PINGREQ is not well-formed");
+        bool had = s->will;
+        mqtt_will_free(s->will);
+        s->will = will;
+        if (will)
+                mqtt_journal_will(s);
+        else if (had)
+                mqtt_journal_remove_will(s);
+}
+
+/* Section 3.1.3.2.2: with its delay, or with the session if that ends before. */
+static void schedule_will(MqttSession *s, usec_t now)
+{
+        s->will->due = usec_add(now, s->will->delay * USEC_PER_SEC);
+        if (s->will->due <= now)
+                mqtt_server_publish_will(s->server, s, now);
         else
-                mqtt_session_check_write(s, mqtt_write_pingresp(s->out));
+                mqtt_journal_will(s);
 }
 
-static void on_disconnect(MqttSession *s, const MqttFrame *f)
+void mqtt_session_disconnect(MqttSession *s, bool goodbye, usec_t now)
 {
-        MqttDisconnect d;
-        MqttReason e = mqtt_parse_disconnect(f, s->peer.version, &d);
-        if (e != MQTT_SUCCESS) {
-                mqtt_session_end(s, e, "DISCONNECT is not well-formed");
+        s->connection = NULL;
+        mqtt_delivery_disconnect(&s->delivery);
+        s->server->port->begin(s->server->userdata);
+        if (goodbye) /* [MQTT-3.14.4-3] */
+                mqtt_session_set_will(s, NULL);
+        if (s->expiry == 0) {
+                mqtt_session_end(s, now);
                 return;
         }
-        if (s->expiry_was_zero && d.properties.session_expiry > 0) { /* section 3.14.2.2.2 */
-                mqtt_session_end(s, MQTT_PROTOCOL_ERROR, "a session expiry after none");
-                return;
-        }
-        if (d.reason == MQTT_SUCCESS) /* [MQTT-3.14.4-3] */
-                mqtt_session_forget_will(s);
-        mqtt_session_end(s, MQTT_SUCCESS,
-                         d.reason == MQTT_SUCCESS ? "" : mqtt_reason_to_string(d.reason));
+        s->ends = s->expiry == MQTT_EXPIRY_NEVER ? USEC_INFINITY
+                                                 : usec_add(now, s->expiry * USEC_PER_SEC);
+        mqtt_journal_session(s);
+        if (s->will)
+                schedule_will(s, now);
 }
 
-static void on_packet(MqttSession *s, const MqttFrame *f, usec_t now)
+void mqtt_session_flush(MqttSession *s, usec_t now)
 {
-        if (s->state == MQTT_STATE_WAIT_CONNECT) {
-                mqtt_session_on_connect(s, f, now);
-                return;
-        }
-        if (s->keep_alive > 0)
-                s->deadline = usec_add(now, s->keep_alive);
-        switch (f->type) {
-        case MQTT_PUBLISH:
-                mqtt_session_on_publish(s, f, now);
-                return;
-        case MQTT_PUBACK:
-        case MQTT_PUBREC:
-        case MQTT_PUBREL:
-        case MQTT_PUBCOMP:
-                on_ack(s, f, now);
-                return;
-        case MQTT_SUBSCRIBE:
-                mqtt_session_on_subscribe(s, f);
-                return;
-        case MQTT_UNSUBSCRIBE:
-                mqtt_session_on_unsubscribe(s, f);
-                return;
-        case MQTT_PINGREQ:
-                on_pingreq(s, f);
-                return;
-        case MQTT_DISCONNECT:
-                on_disconnect(s, f);
-                return;
-        case MQTT_CONNECT: /* [MQTT-3.1.0-2] */
-                mqtt_session_end(s, MQTT_PROTOCOL_ERROR, "a second CONNECT");
-                return;
-        case MQTT_AUTH: /* no method was agreed on [MQTT-4.12.0-6] */
-        case MQTT_CONNACK:
-        case MQTT_SUBACK:
-        case MQTT_UNSUBACK:
-        case MQTT_PINGRESP:
-                break;
-        }
-        mqtt_session_end(s, MQTT_PROTOCOL_ERROR, "not a packet that a client may send now");
+        if (s->delivery.outlet)
+                mqtt_connection_flushed(s->connection, mqtt_delivery_flush(&s->delivery, now));
 }
 
-/* Enough is on its way to the disk, or the client lets our answers lie. */
-static bool is_blocked(const MqttSession *s)
+/* A client that does not read is told so by the end of its connection; for one that is away, or
+ * may not receive now, the message is lost. */
+static void on_no_room(MqttSession *s, uint8_t qos)
 {
-        return s->n_inbound >= 2 * (size_t)s->config->receive_maximum ||
-               buf_len(s->out) > s->out->max / 2;
-}
-
-static MqttInput on_framing(MqttSession *s, MqttFraming framing)
-{
-        switch (framing) {
-        case MQTT_FRAMING_NEED_MORE:
-                return MQTT_INPUT_MORE;
-        case MQTT_FRAMING_MALFORMED:
-                mqtt_session_end(s, MQTT_MALFORMED_PACKET, "a packet's header is not well-formed");
-                break;
-        case MQTT_FRAMING_TOO_LARGE:
-                mqtt_session_end(s, MQTT_PACKET_TOO_LARGE, "a packet is too large");
-                break;
-        case MQTT_FRAMING_PACKET:
-                break;
-        }
-        return MQTT_INPUT_ENDED;
-}
-
-MqttInput mqtt_session_input(MqttSession *s, Bytes in, unsigned packets, usec_t now,
-                             size_t *ret_consumed)
-{
-        MqttFrame f;
-        *ret_consumed = 0;
-        s->now = now;
-        while (s->state != MQTT_STATE_ENDED) {
-                Bytes rest = BYTES(in.data + *ret_consumed, in.len - *ret_consumed);
-                if (is_blocked(s))
-                        return MQTT_INPUT_BLOCKED;
-                MqttFraming framing = mqtt_frame(rest, s->config->maximum_packet_size, &f);
-                if (framing != MQTT_FRAMING_PACKET)
-                        return on_framing(s, framing);
-                if (packets-- == 0)
-                        return MQTT_INPUT_AGAIN;
-                on_packet(s, &f, now);
-                *ret_consumed += f.size;
-        }
-        return MQTT_INPUT_ENDED;
-}
-
-void mqtt_session_drained(MqttSession *s, usec_t now)
-{
-        if (s->state != MQTT_STATE_CONNECTED)
+        const MqttServer *server = s->server;
+        if (qos == 0)
                 return;
-        mqtt_session_check_write(s, mqtt_delivery_flush(&s->delivery, now));
-        s->port->wake(s->userdata);
+        if (s->delivery.outlet && server->port->may_receive(s->device->name, server->userdata))
+                mqtt_connection_end(s->connection, MQTT_QUOTA_EXCEEDED, "the client does not read");
+        else
+                server->port->overflow(s->device->name, s->client_id, server->userdata);
 }
 
-void mqtt_session_tick(MqttSession *s, usec_t now)
+/* What nobody will wait for. */
+static bool is_for_nobody(const MqttSession *s, const MqttMessage *m, uint8_t qos)
 {
-        s->now = now;
-        if (s->state == MQTT_STATE_ENDED || now < s->deadline)
-                return;
-        if (s->state == MQTT_STATE_WAIT_CONNECT)
-                mqtt_session_end(s, MQTT_KEEP_ALIVE_TIMEOUT, "no CONNECT in time");
-        else if (s->n_inbound > 0) /* what it sent may lie unread, by our will */
-                s->deadline = usec_add(now, s->keep_alive);
-        else /* [MQTT-3.1.2-22] */
-                mqtt_session_end(s, MQTT_KEEP_ALIVE_TIMEOUT, "the client fell silent");
+        const MqttServer *server = s->server;
+        if (!s->delivery.outlet)
+                return !s->kept || qos == 0 || m->attestation;
+        return qos == 0 && !m->attestation &&
+               !server->port->may_receive(s->device->name, server->userdata);
 }
 
-static bool deliver_copy(MqttSession *s, MqttMessage *m, const MqttCopy *c)
+bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now)
 {
-        int r = mqtt_delivery_add(&s->delivery, m, c->qos, c->prefix, c->ids, c->n_ids);
-        if (r < 0)
-                mqtt_session_check_write(s, r);
+        if (is_for_nobody(s, m, copy->qos))
+                return false;
+        int r = mqtt_delivery_add(&s->delivery, m, copy, now);
+        if (r == -ENOBUFS)
+                on_no_room(s, copy->qos);
+        else if (r < 0 && s->delivery.outlet)
+                mqtt_connection_end(s->connection, MQTT_UNSPECIFIED_ERROR, "out of memory");
         return r >= 0;
 }
 
-bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttSession *origin, usec_t now)
+bool mqtt_session_route(MqttSession *s, MqttMessage *m, bool own, usec_t now)
 {
         MqttCopy copy;
-        size_t i = 0, n = 0;
-        if (s->state != MQTT_STATE_CONNECTED || s->subscriptions.n == 0 ||
-            !s->port->may_receive(m->space, s->userdata))
+        List *at = s->subscriptions.entries.next;
+        bool taken = false;
+        while (mqtt_subscriptions_match(&s->subscriptions, m, own, &at, &copy))
+                taken |= mqtt_session_deliver(s, m, &copy, now);
+        if (taken)
+                mqtt_session_flush(s, now);
+        return taken;
+}
+
+/* "$share/NAME/filter": NAME. */
+static char *share_name(const char *text)
+{
+        Bytes filter, all = bytes_from_str(text);
+        if (!topic_filter_is_shared(all, &filter))
+                return NULL;
+        size_t begin = strlen("$share/");
+        return bytes_to_str(BYTES(text + begin, all.len - filter.len - begin - 1));
+}
+
+int mqtt_session_enter(MqttSession *s, MqttSubscriptionEntry *e)
+{
+        _cleanup_free_ char *share = NULL;
+        if (topic_filter_is_shared(bytes_from_str(e->text), NULL)) {
+                share = share_name(e->text);
+                if (!share)
+                        return -ENOMEM;
+        }
+        int r = mqtt_topics_enter(&s->server->topics, e, share);
+        if (r < 0)
+                return r;
+        e->session = s;
+        list_append(&s->subscriptions.entries, &e->node);
+        s->subscriptions.n++;
+        s->subscriptions.last_key = MAX(s->subscriptions.last_key, e->key);
+        return 0;
+}
+
+void mqtt_session_remove_subscription(MqttSession *s, MqttSubscriptionEntry *e)
+{
+        if (s->kept)
+                mqtt_journal_remove_subscription(s, e);
+        mqtt_topics_leave(&s->server->topics, e);
+        list_remove(&e->node);
+        s->subscriptions.n--;
+        mqtt_subscription_free(e);
+}
+
+int mqtt_session_subscribe(MqttSession *s, MqttSubscriptionEntry *e, bool *ret_existed)
+{
+        const MqttServer *server = s->server;
+        const ClassLimits *limits = server->port->limits(s->device->name, server->userdata);
+        MqttSubscriptionEntry *old =
+                mqtt_subscriptions_find(&s->subscriptions, bytes_from_str(e->text));
+        size_t max = limits ? MIN(limits->subscriptions, MQTT_SUBSCRIPTIONS_MAX) : 0;
+        if (!old && s->subscriptions.n >= max)
+                return -ENOSPC;
+        e->key = old ? old->key : s->subscriptions.last_key + 1;
+        int r = mqtt_session_enter(s, e);
+        if (r < 0)
+                return r;
+        *ret_existed = old;
+        if (old)
+                mqtt_session_remove_subscription(s, old);
+        if (s->kept)
+                mqtt_journal_subscription(s, e);
+        return 0;
+}
+
+bool mqtt_session_unsubscribe(MqttSession *s, Bytes text)
+{
+        MqttSubscriptionEntry *e = mqtt_subscriptions_find(&s->subscriptions, text);
+        if (!e)
                 return false;
-        while (s->state == MQTT_STATE_CONNECTED &&
-               mqtt_subscriptions_match(&s->subscriptions, m, origin == s, &i, &copy))
-                n += deliver_copy(s, m, &copy);
-        if (n == 0)
-                return false;
-        mqtt_session_check_write(s, mqtt_delivery_flush(&s->delivery, now));
-        s->port->wake(s->userdata);
+        mqtt_session_remove_subscription(s, e);
         return true;
-}
-
-bool mqtt_session_has_subscriptions(const MqttSession *s)
-{
-        return s->subscriptions.n > 0;
-}
-
-bool mqtt_session_has_ended(const MqttSession *s)
-{
-        return s->state == MQTT_STATE_ENDED;
-}
-
-MqttReason mqtt_session_end_reason(const MqttSession *s, const char **ret_text)
-{
-        *ret_text = s->end_text;
-        return s->end_reason;
-}
-
-const char *mqtt_session_client_id(const MqttSession *s)
-{
-        return s->client_id ? s->client_id : "";
 }

@@ -2,105 +2,100 @@
 #include "domain/mqtt-subscriptions.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "proto/topic.h"
 
-void mqtt_subscriptions_done(MqttSubscriptions *s)
+static MqttSubscriptionEntry *entry_of(List *node)
 {
-        for (size_t i = 0; i < s->n; i++)
-                free(s->entries[i].text);
-        free(s->entries);
-        s->entries = NULL;
-        s->n = 0;
+        return LIST_ENTRY(node, MqttSubscriptionEntry, node);
 }
 
-static MqttSubscriptionEntry *find(const MqttSubscriptions *s, Bytes text)
+int mqtt_subscription_new(const char *text, const char *filter, MqttSubscriptionEntry **ret)
 {
-        for (size_t i = 0; i < s->n; i++)
-                if (bytes_equal(bytes_from_str(s->entries[i].text), text))
-                        return &s->entries[i];
-        return NULL;
-}
-
-int mqtt_subscriptions_put(MqttSubscriptions *s, const MqttSubscriptionEntry *e)
-{
-        MqttSubscriptionEntry *slot = find(s, bytes_from_str(e->text));
-        if (!slot && s->n >= s->max)
-                return -ENOSPC;
-        _cleanup_free_ char *text = strdup(e->text);
-        if (!text)
+        _cleanup_(mqtt_subscription_freep) MqttSubscriptionEntry *e = calloc(1, sizeof(*e));
+        if (!e)
                 return -ENOMEM;
-        if (!slot) {
-                MqttSubscriptionEntry *grown =
-                        reallocarray(s->entries, s->n + 1, sizeof(*s->entries));
-                if (!grown)
-                        return -ENOMEM;
-                s->entries = grown;
-                slot = &s->entries[s->n++];
-                slot->text = NULL;
-        }
-        free(slot->text);
-        *slot = *e;
-        slot->text = TAKE_PTR(text);
+        e->text = strdup(text);
+        e->filter = strdup(filter);
+        if (!e->text || !e->filter)
+                return -ENOMEM;
+        list_init(&e->node);
+        list_init(&e->in_index);
+        *ret = TAKE_PTR(e);
         return 0;
 }
 
-bool mqtt_subscriptions_remove(MqttSubscriptions *s, Bytes text)
+MqttSubscriptionEntry *mqtt_subscription_free(MqttSubscriptionEntry *e)
 {
-        MqttSubscriptionEntry *slot = find(s, text);
-        if (!slot)
-                return false;
-        free(slot->text);
-        *slot = s->entries[--s->n];
-        return true;
+        if (!e)
+                return NULL;
+        free(e->text);
+        free(e->filter);
+        free(e);
+        return NULL;
+}
+
+void mqtt_subscriptions_init(MqttSubscriptions *s)
+{
+        *s = (MqttSubscriptions){ 0 };
+        list_init(&s->entries);
+}
+
+MqttSubscriptionEntry *mqtt_subscriptions_find(const MqttSubscriptions *s, Bytes text)
+{
+        LIST_FOREACH (i, &s->entries)
+                if (bytes_equal(bytes_from_str(entry_of(i)->text), text))
+                        return entry_of(i);
+        return NULL;
 }
 
 static bool entry_matches(const MqttSubscriptionEntry *e, const MqttMessage *m, bool own)
 {
-        if (e->space != m->space || (own && e->no_local)) /* [MQTT-3.8.3-3] */
+        if (e->share || (own && e->no_local)) /* [MQTT-3.8.3-3] */
                 return false;
-        return topic_matches(bytes_from_str(e->text + e->prefix), m->topic);
+        return topic_matches(bytes_from_str(e->filter), m->topic);
 }
 
-static Bytes prefix_of(const MqttSubscriptionEntry *e)
+/* Whether an entry before `at` already gave the copy with this way of writing the topic. */
+static bool was_given(const MqttSubscriptions *s, List *at, const MqttMessage *m, bool own)
 {
-        return BYTES(e->text, e->prefix);
-}
-
-/* Whether an entry before `i` already gave the copy with this way of writing the topic. */
-static bool was_given(const MqttSubscriptions *s, size_t i, const MqttMessage *m, bool own)
-{
-        for (size_t j = 0; j < i; j++)
-                if (bytes_equal(prefix_of(&s->entries[j]), prefix_of(&s->entries[i])) &&
-                    entry_matches(&s->entries[j], m, own))
+        for (List *i = s->entries.next; i != at; i = i->next)
+                if (entry_of(i)->left_out == entry_of(at)->left_out &&
+                    entry_matches(entry_of(i), m, own))
                         return true;
         return false;
 }
 
-static void gather(const MqttSubscriptions *s, size_t first, const MqttMessage *m, bool own,
-                   MqttCopy *copy)
+static void take_part(const MqttSubscriptionEntry *e, const MqttMessage *m, MqttCopy *copy)
 {
-        copy->prefix = prefix_of(&s->entries[first]);
-        copy->qos = 0;
-        copy->n_ids = 0;
-        for (size_t i = first; i < s->n; i++) {
-                const MqttSubscriptionEntry *e = &s->entries[i];
-                if (!bytes_equal(prefix_of(e), copy->prefix) || !entry_matches(e, m, own))
-                        continue;
-                copy->qos = MAX(copy->qos, e->qos);
-                if (e->id > 0 && copy->n_ids < MQTT_SUBSCRIPTIONS_MAX)
-                        copy->ids[copy->n_ids++] = e->id;
-        }
-        copy->qos = MIN(copy->qos, m->qos);
+        copy->qos = MAX(copy->qos, MIN(e->qos, m->qos));
+        copy->retain |= e->retain_as_published && m->retain; /* [MQTT-3.3.1-12], -13 */
+        if (e->id > 0 && copy->n_ids < MQTT_SUBSCRIPTIONS_MAX)
+                copy->ids[copy->n_ids++] = e->id;
 }
 
-bool mqtt_subscriptions_match(const MqttSubscriptions *s, const MqttMessage *m, bool own, size_t *i,
+void mqtt_subscription_copy(const MqttSubscriptionEntry *e, const MqttMessage *m, MqttCopy *ret)
+{
+        ret->qos = 0;
+        ret->retain = false;
+        ret->n_ids = 0;
+        ret->left_out = e->left_out;
+        take_part(e, m, ret);
+}
+
+bool mqtt_subscriptions_match(const MqttSubscriptions *s, const MqttMessage *m, bool own, List **at,
                               MqttCopy *ret)
 {
-        for (; *i < s->n; ++*i) {
-                if (!entry_matches(&s->entries[*i], m, own) || was_given(s, *i, m, own))
+        for (; *at != &s->entries; *at = (*at)->next) {
+                if (!entry_matches(entry_of(*at), m, own) || was_given(s, *at, m, own))
                         continue;
-                gather(s, (*i)++, m, own, ret);
+                mqtt_subscription_copy(entry_of(*at), m, ret);
+                for (List *i = (*at)->next; i != &s->entries; i = i->next)
+                        if (entry_of(i)->left_out == ret->left_out &&
+                            entry_matches(entry_of(i), m, own))
+                                take_part(entry_of(i), m, ret);
+                *at = (*at)->next;
                 return true;
         }
         return false;

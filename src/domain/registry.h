@@ -35,6 +35,7 @@ typedef struct DeviceState {
 
         char peer[64];     /* address and port it was last seen at; "" for never */
         char transport[8]; /* "mqtt" or "coap" */
+        unsigned mqtt_connections; /* the MQTT door's count */
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */
         uint64_t messages_in, bytes_in, messages_refused;

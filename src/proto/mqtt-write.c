@@ -168,6 +168,10 @@ static void put_publish_properties(Draft *d, const MqttOutgoing *m)
                 put_u8(d, MQTT_PROPERTY_MESSAGE_EXPIRY);
                 put_u32(d, m->message_expiry);
         }
+        if (m->topic_alias > 0) {
+                put_u8(d, MQTT_PROPERTY_TOPIC_ALIAS);
+                put_u16(d, m->topic_alias);
+        }
         put_bytes(d, m->properties);
         for (size_t i = 0; i < m->n_subscription_ids; i++) {
                 put_u8(d, MQTT_PROPERTY_SUBSCRIPTION_ID);

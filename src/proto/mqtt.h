@@ -233,6 +233,7 @@ typedef struct MqttOutgoing {
         bool dup, retain;
         uint8_t qos;
         uint16_t packet_id;
+        uint16_t topic_alias; /* 0: none; else `topic` may be empty */
         Bytes topic;
         Bytes payload;
         Bytes properties; /* encoded by mqtt_properties_append() */

@@ -89,8 +89,8 @@ static void keep(List *list, const Stored *what, Bytes payload)
         list_append(list, &s->link);
 }
 
-int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
-                   SubmitTicket **ret_ticket)
+SubmitOutcome gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userdata,
+                             SubmitTicket **ret_ticket)
 {
         keep(&g->telemetry,
              &(Stored){ .device = strdup(s->device->device->name),
@@ -103,7 +103,7 @@ int gateway_submit(Gateway *g, const Submission *s, SubmitDone done, void *userd
         w->userdata = userdata;
         if (ret_ticket)
                 *ret_ticket = (SubmitTicket *)w;
-        return 0;
+        return SUBMIT_STORED;
 }
 
 void submit_ticket_cancel(SubmitTicket *t)

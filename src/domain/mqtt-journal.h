@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* The server's state as values under keys: what has to be on disk for sessions, retained messages
+ * and wills to survive. Times are kept as CLOCK_BOOTTIME, which holds within this boot whatever
+ * the clock does, and as CLOCK_REALTIME with what was left, for the next boot. */
+
+#include "domain/mqtt-retained.h"
+
+typedef enum MqttKind {
+        MQTT_KIND_SESSION = 1,  /* session */
+        MQTT_KIND_SUBSCRIPTION, /* session, key */
+        MQTT_KIND_MESSAGE,      /* message */
+        MQTT_KIND_QUEUED,       /* session, order */
+        MQTT_KIND_RECEIVED,     /* session, packet identifier */
+        MQTT_KIND_RETAINED,     /* retained */
+        MQTT_KIND_WILL,         /* session */
+        _MQTT_KIND_MAX,
+} MqttKind;
+
+void mqtt_journal_session(const MqttSession *s);
+void mqtt_journal_subscription(const MqttSession *s, const MqttSubscriptionEntry *e);
+void mqtt_journal_remove_subscription(const MqttSession *s, const MqttSubscriptionEntry *e);
+/* The entry and, with the first one of a message, the message. */
+void mqtt_journal_queued(const MqttSession *s, MqttQueued *e);
+/* It has changed its stage. */
+void mqtt_journal_requeued(const MqttSession *s, const MqttQueued *e);
+/* The entry and, with the last one, the message. */
+void mqtt_journal_remove_queued(const MqttSession *s, const MqttQueued *e);
+void mqtt_journal_received(const MqttSession *s, uint16_t packet_id);
+void mqtt_journal_remove_received(const MqttSession *s, uint16_t packet_id);
+void mqtt_journal_retained(MqttServer *s, const MqttRetained *r, const MqttMessage *m);
+void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r);
+void mqtt_journal_will(const MqttSession *s);
+void mqtt_journal_remove_will(const MqttSession *s);
+/* Its own value: the others are removed by whom they belong to. */
+void mqtt_journal_remove_session(const MqttSession *s);
+
+/* One that nothing belongs to any more. */
+void mqtt_journal_remove(MqttServer *s, const MqttKey *key);
+
+/* What an entry of a queue costs on disk beside its message, and what a message costs. */
+uint64_t mqtt_journal_queued_cost(const MqttQueued *e);
+uint64_t mqtt_journal_message_cost(const MqttMessage *m);

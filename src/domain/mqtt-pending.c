@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* What waits for the disk, and what follows when the disk has answered. */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "domain/mqtt-connection-internal.h"
+#include "domain/mqtt-journal.h"
+#include "domain/mqtt-retained.h"
+
+int mqtt_pending_new(MqttServer *s, MqttPending **ret)
+{
+        MqttPending *p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        p->server = s;
+        p->number = ++s->last_pending;
+        p->packet = BUF_INIT(s->config.maximum_packet_size);
+        list_init(&p->order);
+        list_append(&s->pending, &p->all);
+        *ret = p;
+        return 0;
+}
+
+MqttPending *mqtt_pending_free(MqttPending *p)
+{
+        if (!p)
+                return NULL;
+        list_remove(&p->order);
+        list_remove(&p->all);
+        mqtt_message_unref(p->message);
+        buf_done(&p->packet);
+        free(p);
+        return NULL;
+}
+
+void mqtt_pending_commit(MqttPending *p, uint64_t changes)
+{
+        MqttServer *s = p->server;
+        if (s->n_changes == changes) {
+                mqtt_server_settle(p, p->reason, p->text);
+                return;
+        }
+        p->on_disk = true;
+        if (s->port->commit(p, s->userdata) < 0)
+                mqtt_server_settle(p, MQTT_UNSPECIFIED_ERROR, "out of memory");
+}
+
+/* Those whose message is not yet durable enter the list again. */
+static void flush_sessions(MqttServer *s)
+{
+        List now = LIST_INIT(now);
+        list_splice(&now, &s->unflushed);
+        for (List *i; (i = list_first(&now));) {
+                MqttSession *session = LIST_ENTRY(i, MqttSession, unflushed);
+                list_remove(i);
+                mqtt_session_flush(session, s->now);
+        }
+}
+
+static void settle_message(MqttServer *s, MqttMessage *m, bool durable)
+{
+        m->lost = !durable;
+        if (m->retain)
+                mqtt_retained_settle(s, m, durable);
+}
+
+/* A failed QoS 2 message: the client sends it again, as a new one. Whoever answers for it in the
+ * meantime has to say the same. */
+static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReason reason)
+{
+        MqttSession *session = mqtt_server_session(s, p->session);
+        if (!session)
+                return reason;
+        if (reason >= MQTT_UNSPECIFIED_ERROR)
+                mqtt_packet_ids_remove(&session->received, p->packet_id);
+        else if (p->repeated && !mqtt_packet_ids_has(&session->received, p->packet_id))
+                reason = MQTT_UNSPECIFIED_ERROR;
+        return reason;
+}
+
+void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
+{
+        MqttServer *s = p->server;
+        p->reason = p->session > 0 ? settle_received(s, p, reason) : reason;
+        p->text = text;
+        if (p->on_disk && reason < MQTT_UNSPECIFIED_ERROR)
+                s->durable = MAX(s->durable, p->number);
+        if (p->message)
+                settle_message(s, p->message, reason < MQTT_UNSPECIFIED_ERROR);
+        if (p->on_disk)
+                flush_sessions(s); /* which may end the connection that waits */
+        p->settled = true;
+        if (p->connection)
+                mqtt_connection_answer(p->connection);
+        else
+                mqtt_pending_free(p);
+}

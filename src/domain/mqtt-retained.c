@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "domain/mqtt-retained.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/str.h"
+#include "domain/mqtt-journal.h"
+#include "proto/topic.h"
+
+/* What a new subscriber gets; NULL: nothing. */
+static MqttMessage *current(const MqttRetained *r)
+{
+        if (!r->pending)
+                return r->committed;
+        return r->pending->payload.len > 0 ? r->pending : NULL;
+}
+
+static void recount(MqttServer *s, MqttRetained *r)
+{
+        uint64_t bytes = current(r) ? mqtt_journal_message_cost(current(r)) : 0;
+        r->owner->retained_bytes += bytes - r->counted;
+        s->kept_bytes += bytes - r->counted;
+        r->counted = bytes;
+}
+
+static MqttRetained *retained_free(MqttRetained *r)
+{
+        list_remove(&r->node);
+        list_remove(&r->all);
+        mqtt_message_unref(r->committed);
+        mqtt_message_unref(r->pending);
+        free(r->topic);
+        free(r);
+        return NULL;
+}
+
+static void forget(MqttServer *s, MqttRetained *r)
+{
+        MqttServerDevice *owner = r->owner;
+        MqttRoot *root = r->root;
+        owner->retained_bytes -= r->counted;
+        s->kept_bytes -= r->counted;
+        hashmap_remove(s->retained, bytes_from_str(r->topic));
+        retained_free(r);
+        mqtt_topics_release(&s->topics, root);
+        mqtt_server_release_device(s, owner);
+}
+
+static int enter(MqttServer *s, MqttRetained *r)
+{
+        Bytes topic = bytes_from_str(r->topic);
+        int e = mqtt_topics_root(&s->topics, topic, &r->root);
+        if (e < 0)
+                return e;
+        e = hashmap_put(s->retained, topic, r);
+        if (e < 0)
+                mqtt_topics_release(&s->topics, r->root);
+        return e;
+}
+
+static int add(MqttServer *s, MqttServerDevice *owner, Bytes topic, MqttRetained **ret)
+{
+        MqttRetained *r = calloc(1, sizeof(*r));
+        if (!r)
+                return -ENOMEM;
+        list_init(&r->node);
+        list_init(&r->all);
+        r->owner = owner;
+        r->topic = bytes_to_str(topic);
+        int e = r->topic ? enter(s, r) : -ENOMEM;
+        if (e < 0) {
+                retained_free(r);
+                return e;
+        }
+        list_append(&r->root->retained, &r->node);
+        list_append(&s->all_retained, &r->all);
+        *ret = r;
+        return 0;
+}
+
+bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttMessage *m)
+{
+        const ClassLimits *limits = s->port->limits(device, s->userdata);
+        const MqttServerDevice *d = hashmap_get(s->devices, bytes_from_str(device));
+        const MqttRetained *r = hashmap_get(s->retained, m->topic);
+        uint64_t used = d ? d->retained_bytes : 0, bytes = mqtt_journal_message_cost(m);
+        if (r && r->owner == d)
+                used -= r->counted;
+        if (m->payload.len == 0)
+                return true;
+        return limits && used + bytes <= limits->retained_bytes &&
+               s->kept_bytes + bytes <= s->config.kept_bytes;
+}
+
+static void set_owner(MqttServer *s, MqttRetained *r, MqttServerDevice *d)
+{
+        MqttServerDevice *old = r->owner;
+        if (old == d)
+                return;
+        old->retained_bytes -= r->counted;
+        d->retained_bytes += r->counted;
+        r->owner = d;
+        mqtt_server_release_device(s, old);
+}
+
+static void set_pending(MqttServer *s, MqttRetained *r, MqttMessage *m)
+{
+        mqtt_message_unref(r->pending);
+        r->pending = mqtt_message_ref(m);
+        recount(s, r);
+        if (m->payload.len > 0)
+                mqtt_journal_retained(s, r, m);
+        else
+                mqtt_journal_remove_retained(s, r);
+}
+
+int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m)
+{
+        MqttServerDevice *d;
+        MqttRetained *r = hashmap_get(s->retained, m->topic);
+        if (!r && m->payload.len == 0) /* [MQTT-3.3.1-7]: nothing to clear, nothing to keep */
+                return 0;
+        int e = mqtt_server_device(s, device, &d);
+        if (e < 0)
+                return e;
+        if (!r) {
+                e = add(s, d, m->topic, &r);
+                if (e < 0) {
+                        mqtt_server_release_device(s, d);
+                        return e;
+                }
+                r->id = ++s->last_retained;
+        }
+        set_owner(s, r, d);
+        set_pending(s, r, m);
+        return 0;
+}
+
+void mqtt_retained_settle(MqttServer *s, MqttMessage *m, bool durable)
+{
+        MqttRetained *r = hashmap_get(s->retained, m->topic);
+        if (!r)
+                return;
+        if (durable) {
+                mqtt_message_unref(r->committed);
+                r->committed = m->payload.len > 0 ? mqtt_message_ref(m) : NULL;
+        }
+        if (r->pending == m)
+                r->pending = mqtt_message_unref(r->pending);
+        recount(s, r);
+        if (!r->pending && !r->committed)
+                forget(s, r);
+}
+
+int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMessage *m)
+{
+        MqttServerDevice *d;
+        MqttRetained *r;
+        if (hashmap_get(s->retained, m->topic))
+                return -EEXIST;
+        int e = mqtt_server_device(s, device, &d);
+        if (e < 0)
+                return e;
+        e = add(s, d, m->topic, &r);
+        if (e < 0) {
+                mqtt_server_release_device(s, d);
+                return e;
+        }
+        r->id = id;
+        r->committed = mqtt_message_ref(m);
+        recount(s, r);
+        s->last_retained = MAX(s->last_retained, id);
+        return 0;
+}
+
+static void deliver(const MqttRetained *r, MqttSession *session, const MqttSubscriptionEntry *e,
+                    usec_t now)
+{
+        MqttCopy copy;
+        MqttMessage *m = current(r);
+        if (!m || mqtt_message_expired(m, now) ||
+            !topic_matches(bytes_from_str(e->filter), m->topic))
+                return;
+        mqtt_subscription_copy(e, m, &copy);
+        copy.retain = true; /* [MQTT-3.3.1-8] */
+        /* Without room: it is what the client may ask for again. */
+        mqtt_delivery_add(&session->delivery, m, &copy, now);
+}
+
+void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscriptionEntry *e,
+                           usec_t now)
+{
+        if (e->root != &s->topics.wild) {
+                LIST_FOREACH (i, &e->root->retained)
+                        deliver(LIST_ENTRY(i, MqttRetained, node), session, e, now);
+        } else {
+                LIST_FOREACH (i, &s->all_retained)
+                        deliver(LIST_ENTRY(i, MqttRetained, all), session, e, now);
+        }
+}
+
+void mqtt_retained_sweep(MqttServer *s, usec_t now)
+{
+        LIST_FOREACH_SAFE (i, &s->all_retained) {
+                MqttRetained *r = LIST_ENTRY(i, MqttRetained, all);
+                bool stale = !r->pending && (mqtt_message_expired(r->committed, now) ||
+                                             !s->port->limits(r->owner->name, s->userdata));
+                if (!stale)
+                        continue;
+                mqtt_journal_remove_retained(s, r);
+                forget(s, r);
+        }
+}
+
+void mqtt_retained_done(MqttServer *s)
+{
+        LIST_FOREACH_SAFE (i, &s->all_retained)
+                forget(s, LIST_ENTRY(i, MqttRetained, all));
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Retained messages (MQTT 5.0 section 3.3.1.3): the last one of each topic. */
+
+#include "domain/mqtt-server-internal.h"
+
+typedef struct MqttRetained {
+        List node; /* the root's */
+        List all;  /* the server's */
+        char *topic;
+        MqttRoot *root;
+        uint64_t id; /* on disk */
+        MqttServerDevice *owner;
+        uint64_t counted;       /* bytes in the owner's account */
+        MqttMessage *committed; /* on disk; NULL: none */
+        MqttMessage *pending;   /* being written; an empty payload clears. NULL: none */
+} MqttRetained;
+
+/* Whether the device may retain `m` too. */
+bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttMessage *m);
+/* `m`, published by `device`, takes the place of what is retained for its topic, or clears it. In
+ * force at once; mqtt_retained_settle() says whether it lasts. 0 or
+ * -ENOMEM. */
+int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m);
+void mqtt_retained_settle(MqttServer *s, MqttMessage *m, bool durable);
+/* What was read from disk. 0 or -ENOMEM. */
+int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMessage *m);
+
+/* To a session that just subscribed. */
+void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscriptionEntry *e,
+                           usec_t now);
+/* Those that have expired, and those of devices that are no more. */
+void mqtt_retained_sweep(MqttServer *s, usec_t now);
+/* Frees all; they stay on disk. */
+void mqtt_retained_done(MqttServer *s);

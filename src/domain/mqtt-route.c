@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* The way of a message to those who subscribed to it. */
+
+#include <limits.h>
+
+#include "domain/mqtt-journal.h"
+#include "domain/mqtt-server-internal.h"
+#include "proto/topic.h"
+
+static bool entry_matches(const MqttSubscriptionEntry *e, const MqttMessage *m)
+{
+        return topic_matches(bytes_from_str(e->filter), m->topic);
+}
+
+/* Each session once, whichever of its entries leads to it. A delivery may end a connection; the
+ * session and its subscriptions go when the connection is freed, not before. */
+static size_t route_entries(MqttServer *s, List *entries, MqttMessage *m, const MqttSession *origin,
+                            usec_t now)
+{
+        size_t n = 0;
+        LIST_FOREACH (i, entries) {
+                MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
+                if (e->session->visited == s->n_routed || !entry_matches(e, m))
+                        continue;
+                e->session->visited = s->n_routed;
+                n += mqtt_session_route(e->session, m, e->session == origin, now);
+        }
+        return n;
+}
+
+static bool is_connected(const MqttSubscriptionEntry *e)
+{
+        return e->session->delivery.outlet;
+}
+
+/* Section 4.8.2: to one of them, in turn; to one that is away only when all are. */
+static bool route_share(MqttShare *share, MqttMessage *m, bool connected, usec_t now)
+{
+        MqttCopy copy;
+        LIST_FOREACH (i, &share->entries) {
+                MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
+                if (is_connected(e) != connected)
+                        continue;
+                mqtt_subscription_copy(e, m, &copy);
+                if (!mqtt_session_deliver(e->session, m, &copy, now))
+                        continue;
+                list_remove(&e->in_index);
+                list_append(&share->entries, &e->in_index);
+                mqtt_session_flush(e->session, now);
+                return true;
+        }
+        return false;
+}
+
+static size_t route_shares(const MqttRoot *root, MqttMessage *m, usec_t now)
+{
+        size_t n = 0;
+        LIST_FOREACH (i, &root->shares) {
+                MqttShare *share = LIST_ENTRY(i, MqttShare, node);
+                if (topic_matches(bytes_from_str(share->filter), m->topic))
+                        n += route_share(share, m, true, now) || route_share(share, m, false, now);
+        }
+        return n;
+}
+
+static size_t route_root(MqttServer *s, MqttRoot *root, MqttMessage *m, const MqttSession *origin,
+                         usec_t now)
+{
+        return route_entries(s, &root->entries, m, origin, now) + route_shares(root, m, now);
+}
+
+size_t mqtt_server_route(MqttServer *s, MqttMessage *m, const MqttSession *origin, usec_t now)
+{
+        MqttRoot *root = mqtt_topics_find(&s->topics, m->topic);
+        size_t n = 0;
+        s->n_routed++;
+        if (root)
+                n += route_root(s, root, m, origin, now);
+        if (!m->attestation) /* a device's own, whatever was granted to others */
+                n += route_root(s, &s->topics.wild, m, origin, now);
+        return n;
+}
+
+int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now)
+{
+        MqttPending *p;
+        int r = mqtt_pending_new(s, &p);
+        if (r < 0)
+                return r;
+        uint64_t changes = s->n_changes;
+        s->port->begin(s->userdata);
+        p->message = mqtt_message_ref(m);
+        size_t n = mqtt_server_route(s, m, NULL, now);
+        mqtt_pending_commit(p, changes);
+        return (int)MIN(n, (size_t)INT_MAX);
+}
+
+const char *mqtt_topic_below(const char *device, const char *topic)
+{
+        Bytes rest;
+        if (!topic_strip_level(bytes_from_str(topic), bytes_from_str(device), &rest))
+                return topic;
+        return (const char *)rest.data;
+}
+
+/* Its expiry begins now. */
+static void prepare_will(MqttWill *w, usec_t now)
+{
+        MqttMessage *m = w->message;
+        m->expires = usec_add(now, m->expires);
+}
+
+static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *session,
+                              const MqttWill *w)
+{
+        const char *text, *topic = (const char *)w->message->topic.data;
+        const MqttSubmission submission = {
+                .device = session->device->name,
+                .topic = mqtt_topic_below(session->device->name, topic),
+                .qos = w->message->qos,
+                .payload = w->message->payload,
+                .content_type = bytes_from_str(w->content_type ? w->content_type : ""),
+        };
+        return s->port->submit(p, &submission, &text, s->userdata);
+}
+
+void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now)
+{
+        _cleanup_(mqtt_will_freep) MqttWill *w = TAKE_PTR(session->will);
+        MqttPending *p;
+        s->port->begin(s->userdata);
+        if (mqtt_pending_new(s, &p) < 0)
+                return; /* without memory it is lost, like the client */
+        if (submit_will(s, p, session, w) != MQTT_SUCCESS) {
+                mqtt_pending_free(p);
+                mqtt_journal_remove_will(session);
+                return;
+        }
+        mqtt_journal_remove_will(session);
+        prepare_will(w, now);
+        p->message = mqtt_message_ref(w->message);
+        p->on_disk = true;
+        if (w->message->retain && mqtt_retained_has_room(s, session->device->name, w->message))
+                mqtt_retained_set(s, session->device->name, w->message);
+        mqtt_server_route(s, w->message, session, now);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Shared by the files of the MQTT server; nobody else's. */
+
+#include "base/hashmap.h"
+#include "domain/mqtt-server.h"
+#include "domain/mqtt-session.h"
+#include "domain/mqtt-topics.h"
+
+struct MqttServer {
+        MqttServerConfig config;
+        const MqttServerPort *port;
+        void *userdata;
+
+        Hashmap *devices;  /* name: MqttServerDevice */
+        Hashmap *sessions; /* id: MqttSession */
+        List all_sessions;
+        Hashmap *retained; /* topic: MqttRetained */
+        List all_retained;
+        MqttTopics topics;
+        List pending;   /* MqttPending */
+        List unflushed; /* MqttSession */
+
+        uint64_t last_pending, durable; /* MqttPending.number: the latest, the latest on disk */
+        uint64_t last_session, last_message, last_retained;
+        uint64_t n_routed;
+        uint64_t n_changes; /* put or removed */
+        uint64_t kept_bytes;
+        usec_t now;             /* of the last call */
+        usec_t realtime_offset; /* CLOCK_REALTIME minus CLOCK_BOOTTIME, modulo 2^64 */
+        usec_t swept;           /* when expired retained messages were looked for */
+};
+
+/* Something that waits for the disk, and the answer that goes out then. */
+struct MqttPending {
+        List order; /* its connection's */
+        List all;   /* the server's */
+        MqttServer *server;
+        MqttConnection *connection; /* NULL: nobody waits */
+        MqttMessage *message;       /* that is part of it; or NULL */
+        uint64_t number;            /* ascending */
+        uint64_t session; /* that received a QoS 2 message under `packet_id`; 0: none */
+        uint16_t packet_id;
+        uint8_t answer; /* MqttType; 0: none */
+        bool on_disk;   /* settled in the order of `number` with all others of this kind */
+        bool repeated;  /* answers for a message that came before */
+        bool settled;
+        MqttReason reason;
+        const char *text;
+        Buf packet; /* the answer, where it is more than an acknowledgement */
+};
+
+/* The device's entry, made when it is not there. 0 or -ENOMEM. */
+int mqtt_server_device(MqttServer *s, const char *name, MqttServerDevice **ret);
+/* Frees it when nothing is in it. */
+void mqtt_server_release_device(MqttServer *s, MqttServerDevice *d);
+MqttSession *mqtt_server_find(const MqttServer *s, const char *device, Bytes client_id);
+MqttSession *mqtt_server_session(const MqttServer *s, uint64_t id);
+
+/* Not attached to a connection. */
+int mqtt_pending_new(MqttServer *s, MqttPending **ret);
+MqttPending *mqtt_pending_free(MqttPending *p);
+
+/* Asks the port for it when something was put since `changes`, else settles it. */
+void mqtt_pending_commit(MqttPending *p, uint64_t changes);
+/* Routes `m`, which came from `origin` (may be NULL). How many sessions took it. */
+size_t mqtt_server_route(MqttServer *s, MqttMessage *m, const MqttSession *origin, usec_t now);
+/* Publishes the session's will and forgets it. */
+void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now);
+/* The part of a topic below the device, or all of it when it is not the device's. */
+const char *mqtt_topic_below(const char *device, const char *topic);
