@@ -53,21 +53,6 @@ static usec_t charge(const char *device, size_t len, usec_t now, void *userdata)
         return d ? gateway_charge(in->gateway, d, len) : 0;
 }
 
-static void denied(const char *device, MqttAccess access, Bytes topic, const char *reason,
-                   void *userdata)
-{
-        IngressMqtt *in = userdata;
-        DeviceState *d = find_device(in, device);
-        if (!d || !gateway_may_log(in->gateway, d))
-                return;
-        _cleanup_free_ char *escaped = str_escape(topic, 128);
-        log_message(LOG_WARNING,
-                    LOG_FIELDS({ "DEVICE", device }, { "REASON", reason }, { "TRANSPORT", "mqtt" }),
-                    "%s may not %s \"%s\": %s", device,
-                    access == MQTT_ACCESS_PUBLISH ? "publish to" : "subscribe to",
-                    strempty(escaped), reason);
-}
-
 static void overflow(const char *device, const char *client_id, void *userdata)
 {
         IngressMqtt *in = userdata;
@@ -230,7 +215,6 @@ const MqttServerPort ingress_mqtt_port = {
         .may_receive = may_receive,
         .limits = limits,
         .charge = charge,
-        .denied = denied,
         .overflow = overflow,
         .failed = failed,
         .begin = begin,

@@ -56,6 +56,21 @@ static void connected(void *userdata)
                     mqtt_connection_client_id(p->connection));
 }
 
+static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
+{
+        Peer *p = userdata;
+        const char *name = p->device->device->name;
+        if (!gateway_may_log(p->in->gateway, p->device))
+                return;
+        _cleanup_free_ char *escaped = str_escape(topic, 128);
+        log_message(LOG_WARNING,
+                    LOG_FIELDS({ "DEVICE", name }, { "PEER", p->address }, { "REASON", reason },
+                               { "TRANSPORT", "mqtt" }),
+                    "%s may not %s \"%s\": %s", name,
+                    access == MQTT_ACCESS_PUBLISH ? "publish to" : "subscribe to",
+                    strempty(escaped), reason);
+}
+
 static void wake(void *userdata)
 {
         Peer *p = userdata;
@@ -66,6 +81,7 @@ static void wake(void *userdata)
 
 static const MqttConnectionPort connection_port = {
         .connected = connected,
+        .denied = denied,
         .wake = wake,
 };
 

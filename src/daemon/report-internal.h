@@ -11,7 +11,6 @@
 #include "domain/relay.h"
 #include "platform/reason.h"
 
-
 typedef struct ReportNonce {
         uint8_t bytes[NONCE_MAX];
         size_t len;

@@ -128,7 +128,7 @@ const char *mqtt_connection_decide(MqttConnection *c, MqttAccess access, Bytes t
                         return NULL;
                 reason = policy_outcome_to_string(ret->outcome);
         }
-        s->port->denied(c->device, access, topic, reason, s->userdata);
+        c->port->denied(access, topic, reason, c->userdata);
         return reason;
 }
 

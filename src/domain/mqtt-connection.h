@@ -19,6 +19,8 @@
 typedef struct MqttConnectionPort {
         /* CONNECT was accepted. */
         void (*connected)(void *userdata);
+        /* A topic was denied: to be logged, with a limit. */
+        void (*denied)(MqttAccess access, Bytes topic, const char *reason, void *userdata);
         /* Output was appended, input may go on, or the connection has ended: look at it again, but
          * not from inside this call. */
         void (*wake)(void *userdata);

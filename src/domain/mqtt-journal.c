@@ -4,7 +4,7 @@
 #include <errno.h>
 
 /* What a value costs on disk beside its own bytes: its key, and its place in a page. */
-#define VALUE_OVERHEAD 64
+#define VALUE_OVERHEAD 256
 
 static void put(MqttServer *s, uint8_t kind, uint64_t a, uint64_t b, Bytes value)
 {

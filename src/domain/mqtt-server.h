@@ -78,9 +78,6 @@ typedef struct MqttServerPort {
         const ClassLimits *(*limits)(const char *device, void *userdata);
         /* Takes a message of `len` bytes off the device's allowance: 0, or how long to wait. */
         usec_t (*charge)(const char *device, size_t len, usec_t now, void *userdata);
-        /* A topic was denied: to be logged, with a limit. */
-        void (*denied)(const char *device, MqttAccess access, Bytes topic, const char *reason,
-                       void *userdata);
         /* A message for a client that is away found no room in its queue. */
         void (*overflow)(const char *device, const char *client_id, void *userdata);
 
@@ -134,8 +131,8 @@ int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now);
 
 /* What the device may receive has changed: goes on with what waits for it. */
 void mqtt_server_device_changed(MqttServer *s, const char *device, usec_t now);
-/* What the policy says has changed: subscriptions that are denied now end, and so do the sessions of
- * devices that are no more. The connections of the devices concerned must have been freed. */
+/* What the policy says has changed: subscriptions that are denied now end, and so do the sessions
+ * of devices that are no more. The connections of the devices concerned must have been freed. */
 void mqtt_server_review(MqttServer *s);
 
 /* For who shows sessions. */

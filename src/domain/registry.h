@@ -33,8 +33,8 @@ typedef struct DeviceState {
         uint8_t certificate_spki_sha256[32];
         usec_t certificate_not_after; /* CLOCK_REALTIME */
 
-        char peer[64];     /* address and port it was last seen at; "" for never */
-        char transport[8]; /* "mqtt" or "coap" */
+        char peer[64];             /* address and port it was last seen at; "" for never */
+        char transport[8];         /* "mqtt" or "coap" */
         unsigned mqtt_connections; /* the MQTT door's count */
         unsigned sessions;
         usec_t last_seen; /* CLOCK_BOOTTIME, 0: never */

@@ -243,7 +243,7 @@ def fill(lab, name, mark):
 def store(lab):
     """[Store] MaximumSize=: what is over it is refused, and what was taken arrives"""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
-    with started(lab, "[Store]\nMaximumSize=8M\n"):
+    with started(lab, "[Store]\nMaximumSize=12M\n"):
         lab.service("stop", "broker")
         seen = Reasons(lab, DEVICE="dev3")
         try:
@@ -252,6 +252,7 @@ def store(lab):
         finally:
             lab.service("start", "broker")
             lab.service("start", "tap")
+        # A quarter is for sessions, a quarter for what is being written.
         lab.say(f"twice 25 messages of 200 kB, 10 MB: taken and refused {taken}")
         check(taken[0] == (25, 0) and 0 < taken[1][0] < 25, f"{taken}")
         seen.wait("store-full")
@@ -317,6 +318,7 @@ def telemetry(lab):
 
 def rules(lab):
     """Limits of a class: a rate is other in place, other rules end the MQTT session"""
+    # Who is too fast is read from later.
     open_ = "[Class sensor]\nTelemetry=unattested affirming\n"
     ends = {}
     with configured(lab, open_):
@@ -332,10 +334,10 @@ def rules(lab):
                         (connect() + b"".join(publish("t", number=i) for i in range(1, 31))).hex()]}))
                         [0]["heard"])
     good = heard.count("PUBACK 0x00")
-    lab.say(f"{ends}; of 30 messages at once {good} are taken with one a second")
+    lab.say(f"{ends}; of 30 messages at once {good} are taken within two seconds, with one a second")
     gone = ["DISCONNECT 0x98"]
     check(list(ends.values()) == [[], gone, gone, gone], f"{ends}")
-    check(9 <= good <= 13 and heard.count("PUBACK 0x97") == 30 - good, f"{heard}")
+    check(10 <= good <= 13 and len(heard) == 1 + good, f"{heard}")
 
 
 def pin(lab):
