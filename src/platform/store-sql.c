@@ -296,8 +296,7 @@ static int read_state(StoreDb *db, int64_t ret[static _STATE_MAX])
                 [KEPT] = "SELECT kept FROM state",
                 [KEPT_COUNTED] = "SELECT kept_bytes FROM state",
                 [OLDEST] = "SELECT coalesce((SELECT received FROM record ORDER BY id LIMIT 1), 0)",
-                [LAST_ID] = "SELECT coalesce((SELECT seq FROM sqlite_sequence"
-                            " WHERE name = 'record'), 0)",
+                [LAST_ID] = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'record'",
                 [PAGES] = "PRAGMA page_count",
                 [FREE_PAGES] = "PRAGMA freelist_count",
         };
