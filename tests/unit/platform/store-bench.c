@@ -128,6 +128,92 @@ uint64_t disk_use(Fixture *f)
         return stats.disk_bytes;
 }
 
+StoreKey key_of(uint8_t kind, uint64_t a, uint64_t b)
+{
+        return (StoreKey){ .kind = kind, .a = a, .b = b };
+}
+
+void put(Fixture *f, StoreKey key, const char *value)
+{
+        assert_int_equal(store_put(f->store, &key, bytes_from_str(value)), 0);
+}
+
+void put_zeros(Fixture *f, StoreKey key, size_t len)
+{
+        static const uint8_t zeros[1 << 20];
+        assert_true(len <= sizeof(zeros));
+        assert_int_equal(store_put(f->store, &key, BYTES(zeros, len)), 0);
+}
+
+void forget(Fixture *f, StoreKey key)
+{
+        assert_int_equal(store_remove(f->store, &key), 0);
+}
+
+typedef struct Heard {
+        size_t calls;
+        int error;
+} Heard;
+
+static void on_heard(int error, uint64_t id, void *userdata)
+{
+        Heard *h = userdata;
+        assert_int_equal(id, 0);
+        *h = (Heard){ .calls = 1, .error = error };
+}
+
+int barrier(Fixture *f)
+{
+        Heard heard = { 0 };
+        assert_int_equal(store_barrier(f->store, on_heard, &heard, NULL), 0);
+        pump(f, &heard.calls, 1);
+        return heard.error;
+}
+
+int note(const StoreKey *key, Bytes value, void *userdata)
+{
+        char *line = userdata;
+        size_t len = strlen(line);
+        snprintf(line + len, 512 - len, "%s%llu.%llu=%.*s", len ? " " : "",
+                 (unsigned long long)key->a, (unsigned long long)key->b, (int)value.len,
+                 (const char *)value.data);
+        return 0;
+}
+
+void assert_kept(Fixture *f, uint8_t kind, const char *expected)
+{
+        char line[512] = "";
+        assert_int_equal(store_each(f->store, kind, note, line), 0);
+        assert_string_equal(line, expected);
+}
+
+StoreStats stats_of(Fixture *f)
+{
+        StoreStats s;
+        store_stats(f->store, &s);
+        return s;
+}
+
+void turn_for(Fixture *f, usec_t span)
+{
+        for (usec_t end = now_boottime() + span, now; (now = now_boottime()) < end;)
+                assert_true(sd_event_run(loop_sd_event(f->loop), end - now) >= 0);
+}
+
+void fill_up(Fixture *f, size_t size)
+{
+        Result result = { 0 };
+        uint8_t *payload = calloc(1, size);
+        StoreRecord r = record("a", BYTES(payload, size));
+        for (size_t i = 0; result.full == 0; i++) {
+                append(f, &r, &result);
+                if (i % 64 == 63)
+                        pump(f, &result.calls, i + 1);
+        }
+        pump(f, &result.calls, result.stored + result.full);
+        free(payload);
+}
+
 void overwrite(Fixture *f, off_t offset, size_t len)
 {
         char path[128], junk[65536];

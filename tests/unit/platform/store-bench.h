@@ -52,6 +52,26 @@ void on_read(int error, const StoreRecord *records, size_t n, void *userdata);
 /* At most READ_MAX records as store_read() gives them; holds until the next call. */
 Answer *read_all(Fixture *f, uint8_t kind, uint64_t after, size_t max_bytes);
 
+/* Records until one is refused for room. */
+void fill_up(Fixture *f, size_t size);
+StoreStats stats_of(Fixture *f);
+void turn_for(Fixture *f, usec_t span);
+
+/* The tests' own kinds of values. */
+enum { SESSION = 1, QUEUE, WILL };
+
+StoreKey key_of(uint8_t kind, uint64_t a, uint64_t b);
+void put(Fixture *f, StoreKey key, const char *value);
+/* At most 1 MiB. */
+void put_zeros(Fixture *f, StoreKey key, size_t len);
+void forget(Fixture *f, StoreKey key);
+/* What a barrier hears. */
+int barrier(Fixture *f);
+/* Of StoreEach: adds to a line of 512 bytes, "1.2=text 1.3=other". */
+int note(const StoreKey *key, Bytes value, void *userdata);
+/* Such a line of all of a kind, of a store on which nothing was asked for yet. */
+void assert_kept(Fixture *f, uint8_t kind, const char *expected);
+
 /* The file of a store that is closed: junk over a piece of it, statements, the page at which a
  * table begins, how many were set aside. */
 void overwrite(Fixture *f, off_t offset, size_t len);
