@@ -70,18 +70,18 @@ static void extend(X509 *x, X509 *issuer, int nid, const char *value)
 }
 
 /* As the lab's pki makes a device's. */
-static void certify(const LoadParams *p, Client *c)
+X509 *load_certify(const LoadParams *p, unsigned number, EVP_PKEY **ret_key)
 {
         char name[64], dns[80];
-        snprintf(name, sizeof(name), "%s%u", p->name, c->number);
+        snprintf(name, sizeof(name), "%s%u", p->name, number);
         snprintf(dns, sizeof(dns), "DNS:%s", name);
-        X509 *x = c->certificate = X509_new();
-        c->key = EVP_EC_gen("P-256");
+        X509 *x = X509_new();
+        EVP_PKEY *key = EVP_EC_gen("P-256");
         X509_set_version(x, X509_VERSION_3);
-        ASN1_INTEGER_set(X509_get_serialNumber(x), 1000 + (long)c->number);
+        ASN1_INTEGER_set(X509_get_serialNumber(x), 1000 + (long)number);
         X509_gmtime_adj(X509_getm_notBefore(x), -3600);
         X509_gmtime_adj(X509_getm_notAfter(x), 86400);
-        X509_set_pubkey(x, c->key);
+        X509_set_pubkey(x, key);
         X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
                                    (const uint8_t *)name, -1, -1, 0);
         X509_set_issuer_name(x, X509_get_subject_name(p->issuer));
@@ -91,6 +91,8 @@ static void certify(const LoadParams *p, Client *c)
         extend(x, p->issuer, NID_subject_alt_name, dns);
         if (X509_sign(x, p->issuer_key, EVP_sha256()) <= 0)
                 errx(2, "cannot sign a client's certificate");
+        *ret_key = key;
+        return x;
 }
 
 static int on_session(SSL *ssl, SSL_SESSION *session)
@@ -101,20 +103,25 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
         return 1; /* it is ours now */
 }
 
-static void set_up_tls(Load *l)
+SSL_CTX *load_context(const LoadParams *p)
 {
-        const LoadParams *p = l->p;
-        l->ctx = SSL_CTX_new(TLS_client_method());
-        SSL_CTX_set_min_proto_version(l->ctx, p->version);
-        SSL_CTX_set_max_proto_version(l->ctx, p->version);
-        SSL_CTX_set_verify(l->ctx, SSL_VERIFY_PEER, NULL);
-        if (SSL_CTX_load_verify_file(l->ctx, p->trust_file) != 1)
+        SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_set_min_proto_version(ctx, p->version);
+        SSL_CTX_set_max_proto_version(ctx, p->version);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+        if (SSL_CTX_load_verify_file(ctx, p->trust_file) != 1)
                 errx(2, "cannot load %s", p->trust_file);
-        X509_VERIFY_PARAM *v = SSL_CTX_get0_param(l->ctx);
+        X509_VERIFY_PARAM *v = SSL_CTX_get0_param(ctx);
         if (X509_VERIFY_PARAM_set1_ip_asc(v, p->host) != 1 &&
             X509_VERIFY_PARAM_set1_host(v, p->host, 0) != 1)
                 errx(2, "%s is no name", p->host);
-        if (!p->resume)
+        return ctx;
+}
+
+static void set_up_tls(Load *l)
+{
+        l->ctx = load_context(l->p);
+        if (!l->p->resume)
                 return;
         SSL_CTX_set_session_cache_mode(l->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
         SSL_CTX_sess_set_new_cb(l->ctx, on_session);
@@ -173,7 +180,7 @@ static void fail_tls(Load *l, Client *c)
         ERR_clear_error();
 }
 
-static int connect_from(const LoadParams *p, const Client *c)
+int load_connect(const LoadParams *p, unsigned number)
 {
         const int one = 1;
         int fd = socket(p->to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -181,7 +188,7 @@ static int connect_from(const LoadParams *p, const Client *c)
                 err(2, "socket");
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         struct sockaddr_in source = { .sin_family = AF_INET,
-                                      .sin_addr.s_addr = htonl(p->source + c->number) };
+                                      .sin_addr.s_addr = htonl(p->source + number) };
         if (p->source) {
                 setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
                 if (bind(fd, (struct sockaddr *)&source, sizeof(source)) < 0)
@@ -201,7 +208,7 @@ static void start(Load *l, Client *c)
         c->again_at = USEC_INFINITY;
         c->stage = STAGE_TCP;
         l->result->attempts++;
-        c->fd = connect_from(l->p, c);
+        c->fd = load_connect(l->p, c->number);
         if (c->fd < 0)
                 fail(l, c, strerror(-c->fd));
         else
@@ -418,7 +425,7 @@ static void drive_again(Load *l, usec_t until, usec_t deadline)
 static void stay(Load *l, usec_t span)
 {
         usec_t until = now_boottime() + span;
-        while (now_boottime() < until)
+        while (now_boottime() < until && !(l->p->over && *l->p->over))
                 turn(l, until);
 }
 
@@ -488,7 +495,7 @@ static void prepare(Load *l)
         for (unsigned i = 0; i < l->p->clients; i++) {
                 l->clients[i].number = i;
                 l->clients[i].fd = -1;
-                certify(l->p, &l->clients[i]);
+                l->clients[i].certificate = load_certify(l->p, i, &l->clients[i].key);
         }
         l->pending = l->p->clients;
 }
@@ -520,6 +527,8 @@ void load_run(const LoadParams *p, LoadResult *ret)
         else
                 drive(&l, deadline);
         ret->wall = now_boottime() - began;
+        if (p->held)
+                p->held();
         if (p->hold > 0)
                 stay(&l, p->hold);
         leave(&l);

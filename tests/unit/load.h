@@ -5,6 +5,7 @@
  * CONNECT until CONNACK. Bounded in number and in time. Ends the program where this host fails. */
 
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -28,10 +29,12 @@ typedef struct LoadParams {
         int version;            /* TLS1_3_VERSION, TLS1_2_VERSION */
         bool resume;            /* a first round, not measured, gathers sessions */
         bool tls_only;          /* no MQTT */
-        usec_t hold;            /* connected, once all are in */
-        usec_t retry;           /* after a failure each comes again after this time; 0: never */
-        usec_t repeat;          /* each comes again and again for so long; 0: once */
-        usec_t timeout;         /* of the whole */
+        usec_t hold;            /* connected, once all are in; */
+        void (*held)(void);     /* called then, may be NULL; and the end of it before its time */
+        const volatile sig_atomic_t *over; /* may be NULL */
+        usec_t retry;   /* after a failure each comes again after this time; 0: never */
+        usec_t repeat;  /* each comes again and again for so long; 0: once */
+        usec_t timeout; /* of the whole */
 } LoadParams;
 
 typedef struct LoadReason {
@@ -49,6 +52,12 @@ typedef struct LoadResult {
         LoadReason reasons[LOAD_REASONS_MAX];
         size_t n_reasons;
 } LoadResult;
+
+/* What a client is made of, for programs that do more with one than load_run() does: */
+SSL_CTX *load_context(const LoadParams *p);
+X509 *load_certify(const LoadParams *p, unsigned number, EVP_PKEY **ret_key);
+/* A socket that is connecting, or a negative errno. */
+int load_connect(const LoadParams *p, unsigned number);
 
 /* Blocks. */
 void load_run(const LoadParams *p, LoadResult *ret);
