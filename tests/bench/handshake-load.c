@@ -17,7 +17,8 @@
  * begins
  *   --retry MS         whoever fails comes again after this time
  *   --repeat SECONDS   each connects again and again for so long
- *   --timeout SECONDS  for all of it (60) */
+ *   --timeout SECONDS  for all of it (60)
+ *   --watch PID        a server whose CPU time is told */
 
 #include <getopt.h>
 #include <signal.h>
@@ -90,6 +91,9 @@ static void take_option(LoadParams *p, int option)
         case 'm':
                 p->timeout = option_number(optarg, 1, 1200) * USEC_PER_SEC;
                 break;
+        case 'w':
+                p->watch = (pid_t)option_number(optarg, 1, INT32_MAX);
+                break;
         default:
                 usage();
         }
@@ -111,6 +115,7 @@ int main(int argc, char **argv)
                 { "retry", required_argument, NULL, 'y' },
                 { "repeat", required_argument, NULL, 'e' },
                 { "timeout", required_argument, NULL, 'm' },
+                { "watch", required_argument, NULL, 'w' },
                 { 0 },
         };
         LoadParams load = { .clients = 200,

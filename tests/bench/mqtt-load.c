@@ -11,7 +11,8 @@
  *
  *   --clients N --name NAME --issuer FILE --trust FILE --host NAME --source ADDRESS
  *                      as those of handshake-load (100)
- *   --mqtt 3|5         MQTT 3.1.1 or 5 (5)
+ *   --watch PID        a server whose CPU time is told
+ *   --mqtt 3|5         MQTT 3.1.1 or 5 (5); the receiver speaks 5
  *   --qos 0|1|2        (1)
  *   --size BYTES       of a payload, from 32 (256)
  *   --topic TOPIC      "%u" in it is the connection's number (bench)
@@ -96,6 +97,7 @@ typedef struct Run {
         Count *count;
         uint64_t sent, acknowledged, refused, lost_connections;
         usec_t began, last_event, last_acknowledged;
+        usec_t cpu;        /* of the server */
         char trouble[160]; /* the first */
 } Run;
 
@@ -255,7 +257,7 @@ static const PeerPort publisher_port = {
 
 static void on_receiver_up(Peer *peer)
 {
-        wire_subscribe(&peer->out, run.a.version, 1, run.a.filter, run.a.receiver_qos);
+        wire_subscribe(&peer->out, peer->target->version, 1, run.a.filter, run.a.receiver_qos);
 }
 
 static void on_message(Peer *peer, const WirePacket *packet)
@@ -327,7 +329,7 @@ static void open_receiver(usec_t deadline)
         run.receiver_target = (PeerTarget){ .load = &a->receiver,
                                             .ctx = load_context(&a->receiver),
                                             .netns = a->receiver_netns,
-                                            .version = a->version,
+                                            .version = 5,
                                             .epoll = run.target.epoll };
         peer_open(&run.receiver, &run.receiver_target, &receiver_port, 0, "mqtt-load",
                   a->receiver_certificate, a->receiver_key);
@@ -399,22 +401,38 @@ static void print_summary(const CountSummary *s)
         usec_t end = has_receiver() ? s->last : run.last_acknowledged;
         usec_t span = run.n == 0 ? s->last - s->first : end > run.began ? end - run.began : 0;
         uint64_t through = has_receiver() ? s->received : run.acknowledged;
-        printf("{\"clients\": %u, \"connected\": %u, \"lost_connections\": %llu, \"sent\": %llu, "
-               "\"acknowledged\": %llu, \"refused\": %llu, \"received\": %llu, \"missing\": %llu, "
-               "\"acknowledged_lost\": %llu, \"duplicates\": %llu, \"late\": %llu, "
-               "\"foreign\": %llu, \"damaged\": %llu, \"wall_ms\": %.1f, \"per_second\": %.0f, "
-               "\"min_us\": %llu, \"mean_us\": %llu, \"p50_us\": %llu, \"p90_us\": %llu, "
-               "\"p99_us\": %llu, \"p999_us\": %llu, \"max_us\": %llu, \"trouble\": \"%s\"}\n",
-               run.n, run.up, (unsigned long long)run.lost_connections,
-               (unsigned long long)run.sent, (unsigned long long)run.acknowledged,
-               (unsigned long long)run.refused, (unsigned long long)s->received,
-               (unsigned long long)s->missing, (unsigned long long)s->acknowledged_lost,
-               (unsigned long long)s->duplicates, (unsigned long long)s->late,
-               (unsigned long long)s->foreign, (unsigned long long)s->damaged, (double)span / 1000,
-               span > 0 ? (double)through * 1e6 / (double)span : 0, (unsigned long long)s->min,
-               (unsigned long long)s->mean, (unsigned long long)s->p50, (unsigned long long)s->p90,
-               (unsigned long long)s->p99, (unsigned long long)s->p999, (unsigned long long)s->max,
-               run.trouble);
+        const struct {
+                const char *name;
+                uint64_t value;
+        } numbers[] = {
+                { "clients", run.n },
+                { "connected", run.up },
+                { "lost_connections", run.lost_connections },
+                { "sent", run.sent },
+                { "acknowledged", run.acknowledged },
+                { "refused", run.refused },
+                { "received", s->received },
+                { "missing", s->missing },
+                { "acknowledged_lost", s->acknowledged_lost },
+                { "duplicates", s->duplicates },
+                { "late", s->late },
+                { "foreign", s->foreign },
+                { "damaged", s->damaged },
+                { "wall_us", span },
+                { "per_second", span > 0 ? through * USEC_PER_SEC / span : 0 },
+                { "server_cpu_us", run.cpu },
+                { "min_us", s->min },
+                { "mean_us", s->mean },
+                { "p50_us", s->p50 },
+                { "p90_us", s->p90 },
+                { "p99_us", s->p99 },
+                { "p999_us", s->p999 },
+                { "max_us", s->max },
+        };
+        printf("{");
+        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
+                printf("\"%s\": %llu, ", numbers[i].name, (unsigned long long)numbers[i].value);
+        printf("\"trouble\": \"%s\"}\n", run.trouble);
 }
 
 static bool conclude(void)
@@ -452,10 +470,12 @@ static bool perform(void)
         if (has_receiver())
                 open_receiver(deadline);
         open_publishers(deadline);
+        run.cpu = load_cpu(a->load.watch);
         if (a->publish && run.up == run.n)
                 drive(deadline);
         else if (!a->publish)
                 receive(deadline);
+        run.cpu = load_cpu(a->load.watch) - run.cpu;
         bool good = conclude();
         for (unsigned i = 0; i < run.opened; i++)
                 peer_close(&run.publishers[i].peer);
@@ -522,6 +542,7 @@ enum {
         OPTION_RUN,
         OPTION_SECONDS,
         OPTION_DRAIN,
+        OPTION_WATCH,
         OPTION_TIMEOUT,
 };
 
@@ -550,6 +571,7 @@ static const struct option options[] = {
         { "run", required_argument, NULL, OPTION_RUN },
         { "seconds", required_argument, NULL, OPTION_SECONDS },
         { "drain", required_argument, NULL, OPTION_DRAIN },
+        { "watch", required_argument, NULL, OPTION_WATCH },
         { "timeout", required_argument, NULL, OPTION_TIMEOUT },
         { 0 },
 };
@@ -600,6 +622,9 @@ static void take_load_option(Arguments *a, int option)
                 break;
         case OPTION_SOURCE:
                 a->load.source = option_source(optarg);
+                break;
+        case OPTION_WATCH:
+                a->load.watch = (pid_t)option_number(optarg, 1, INT32_MAX);
                 break;
         case OPTION_TIMEOUT:
                 a->load.timeout = option_number(optarg, 1, 1200) * USEC_PER_SEC;

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
+#include <glob.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -513,6 +514,26 @@ static void finish(Load *l)
         close(l->epoll);
 }
 
+usec_t load_cpu(pid_t pid)
+{
+        char pattern[64];
+        glob_t threads;
+        unsigned long long nsec, sum = 0;
+        snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/schedstat", (int)pid);
+        if (pid == 0 || glob(pattern, 0, NULL, &threads) != 0)
+                return 0;
+        for (size_t i = 0; i < threads.gl_pathc; i++) {
+                FILE *f = fopen(threads.gl_pathv[i], "re");
+                if (!f)
+                        continue;
+                if (fscanf(f, "%llu", &nsec) == 1)
+                        sum += nsec;
+                fclose(f);
+        }
+        globfree(&threads);
+        return sum / 1000;
+}
+
 void load_run(const LoadParams *p, LoadResult *ret)
 {
         Load l = { .p = p, .result = ret };
@@ -521,12 +542,13 @@ void load_run(const LoadParams *p, LoadResult *ret)
         usec_t deadline = now_boottime() + p->timeout;
         if (p->resume)
                 prime(&l, deadline);
-        usec_t began = now_boottime();
+        usec_t began = now_boottime(), cpu = load_cpu(p->watch);
         if (p->repeat > 0)
                 drive_again(&l, began + p->repeat, deadline);
         else
                 drive(&l, deadline);
         ret->wall = now_boottime() - began;
+        ret->cpu = load_cpu(p->watch) - cpu;
         if (p->held)
                 p->held();
         if (p->hold > 0)
@@ -545,10 +567,11 @@ void load_print(const LoadResult *r, FILE *f)
 {
         fprintf(f,
                 "{\"clients\": %u, \"in\": %u, \"attempts\": %u, \"failed\": %u, \"resumed\": %u, "
-                "\"certificates\": %u, \"wall_ms\": %.1f, \"min_ms\": %.1f, \"median_ms\": %.1f, "
+                "\"certificates\": %u, \"server_cpu_ms\": %.1f, \"wall_ms\": %.1f, \"min_ms\": "
+                "%.1f, \"median_ms\": %.1f, "
                 "\"p99_ms\": %.1f, \"max_ms\": %.1f, \"reasons\": {",
-                r->clients, r->in, r->attempts, r->failed, r->resumed, r->certificates, ms(r->wall),
-                ms(r->min), ms(r->median), ms(r->p99), ms(r->max));
+                r->clients, r->in, r->attempts, r->failed, r->resumed, r->certificates, ms(r->cpu),
+                ms(r->wall), ms(r->min), ms(r->median), ms(r->p99), ms(r->max));
         for (size_t i = 0; i < r->n_reasons; i++)
                 fprintf(f, "%s\"%s\": %u", i ? ", " : "", r->reasons[i].text, r->reasons[i].n);
         fprintf(f, "}}");

@@ -35,6 +35,7 @@ typedef struct LoadParams {
         usec_t retry;   /* after a failure each comes again after this time; 0: never */
         usec_t repeat;  /* each comes again and again for so long; 0: once */
         usec_t timeout; /* of the whole */
+        pid_t watch;    /* a server whose CPU time is told; 0: none */
 } LoadParams;
 
 typedef struct LoadReason {
@@ -47,6 +48,7 @@ typedef struct LoadResult {
         unsigned attempts, failed;    /* attempts that came to nothing */
         unsigned resumed;             /* TLS sessions that were not negotiated anew */
         unsigned certificates;        /* different ones that the server showed */
+        usec_t cpu;                   /* of the server that is watched, in that time */
         usec_t wall;                  /* from the first connect() until the last was in */
         usec_t min, median, p99, max; /* from a client's first connect() until it was in */
         LoadReason reasons[LOAD_REASONS_MAX];
@@ -58,6 +60,9 @@ SSL_CTX *load_context(const LoadParams *p);
 X509 *load_certify(const LoadParams *p, unsigned number, EVP_PKEY **ret_key);
 /* A socket that is connecting, or a negative errno. */
 int load_connect(const LoadParams *p, unsigned number);
+
+/* CPU time that all threads of a process have used, or 0. */
+usec_t load_cpu(pid_t pid);
 
 /* Blocks. */
 void load_run(const LoadParams *p, LoadResult *ret);
