@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 
 #include "platform/ossl.h"
+#include "platform/sessions.h"
 #include "platform/ticket-data.h"
 
 /* A ClientHello with its ticket has to fit in one datagram: a DTLS server that asks for a cookie
@@ -59,34 +60,48 @@ static int on_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
         return tickets_seal(h->tickets, name, iv, cipher, mac);
 }
 
+/* Is the session remembered here, and the ticket only its name? */
+static bool is_remembered(const SSL *ssl)
+{
+        return SSL_version(ssl) == TLS1_3_VERSION && SSL_get_options(ssl) & SSL_OP_NO_TICKET;
+}
+
+static int write_data(const SSL *ssl, Buf *b)
+{
+        PeerCertificate p;
+        TicketData d = { .proven = now_boottime() };
+        int r = peer_chain_read(SSL_get0_verified_chain(ssl), &d.chain);
+        if (r < 0 || !is_remembered(ssl))
+                return r < 0 ? r : ticket_data_write(&d, NULL, b);
+        r = peer_certificate_read(SSL_get0_peer_certificate(ssl), &p);
+        return r < 0 ? r : ticket_data_write(&d, &p, b);
+}
+
 /* A ticket of a resumed session has what the one before had. What cannot be written leaves a ticket
  * that nobody takes. */
 static int on_make(SSL *ssl, void *userdata)
 {
-        _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX);
-        TicketData d = { .proven = now_boottime() };
+        _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX + TICKET_PEER_MAX);
         if (SSL_session_reused(ssl))
                 return 1;
-        bool good = peer_chain_read(SSL_get0_verified_chain(ssl), &d.chain) == 0 &&
-                    ticket_data_write(&d, &b) == 0;
-        Bytes in = good ? buf_view(&b) : BYTES("", 0);
+        Bytes in = write_data(ssl, &b) == 0 ? buf_view(&b) : BYTES("", 0);
         return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), in.data, in.len);
 }
 
-static bool read_session(SSL_SESSION *session, TicketData *ret)
+static bool read_session(SSL_SESSION *session, TicketData *ret, PeerCertificate *ret_peer)
 {
         void *p = NULL;
         size_t len = 0;
         return session && SSL_SESSION_get0_ticket_appdata(session, &p, &len) == 1 && p &&
-               ticket_data_read(BYTES(p, len), ret);
+               ticket_data_read(BYTES(p, len), ret, ret_peer);
 }
 
 static bool still_counts(const Handshakes *h, SSL_SESSION *session)
 {
         TicketData d;
         usec_t now = now_boottime();
-        return h->trust && SSL_SESSION_get0_peer(session) && read_session(session, &d) &&
-               d.proven <= now && now - d.proven <= TICKETS_PROOF_MAX &&
+        return h->trust && read_session(session, &d, NULL) && d.proven <= now &&
+               now - d.proven <= TICKETS_PROOF_MAX &&
                trust_check(h->trust, &d.chain, now_realtime(), NULL) == TRUST_OK;
 }
 
@@ -94,7 +109,7 @@ static SSL_TICKET_RETURN on_use(SSL *ssl, SSL_SESSION *session, const unsigned c
                                 size_t name_len, SSL_TICKET_STATUS status, void *userdata)
 {
         bool opened = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
-        bool good = opened && still_counts(userdata, session);
+        bool good = opened && SSL_SESSION_get0_peer(session) && still_counts(userdata, session);
         ERR_clear_error(); /* libcoap takes what is left in the queue for a failure */
         if (!good)
                 return SSL_TICKET_RETURN_IGNORE_RENEW;
@@ -117,6 +132,66 @@ int handshakes_use_ctx(Handshakes *h, SSL_CTX *ctx)
         return 0;
 }
 
+/* ---- sessions that are remembered ---- */
+
+static Sessions *sessions_of(SSL *ssl)
+{
+        const Handshakes *h = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
+        return h ? tickets_sessions(h->tickets) : NULL;
+}
+
+/* Without memory it cannot be resumed, and that is all. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+        Sessions *s = sessions_of(ssl);
+        if (s && is_remembered(ssl))
+                sessions_put(s, session);
+        return 0; /* the session is not kept */
+}
+
+static SSL_SESSION *on_name(SSL *ssl, const unsigned char *id, int len, int *copy)
+{
+        const Handshakes *h = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ctx_index);
+        *copy = 0; /* it is OpenSSL's from now on */
+        if (!h || len <= 0 || !is_remembered(ssl))
+                return NULL;
+        SSL_SESSION *session = sessions_get(tickets_sessions(h->tickets), BYTES(id, (size_t)len));
+        if (session && !still_counts(h, session)) {
+                SSL_SESSION_free(session);
+                session = NULL;
+        }
+        ERR_clear_error();
+        return session;
+}
+
+/* Who offers TLS 1.3 gets it. A session of 1.2 cannot be put together again from outside, because
+ * whether its secret is bound to the handshake (RFC 7627) is told by OpenSSL alone. */
+static int on_hello(SSL *ssl, int *alert, void *userdata)
+{
+        const unsigned char *p;
+        size_t len;
+        if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_supported_versions, &p, &len) != 1)
+                return SSL_CLIENT_HELLO_SUCCESS;
+        for (size_t i = 1; i + 1 < len; i += 2)
+                if (p[i] << 8 == (TLS1_3_VERSION & 0xff00) && p[i + 1] == (TLS1_3_VERSION & 0xff))
+                        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+        return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+void handshakes_remember(Handshakes *h, SSL_CTX *ctx)
+{
+        SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
+        SSL_CTX_sess_set_new_cb(ctx, on_session);
+        SSL_CTX_sess_set_get_cb(ctx, on_name);
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL |
+                                                    SSL_SESS_CACHE_NO_AUTO_CLEAR);
+}
+
+void handshakes_set_sessions_max(Handshakes *h, size_t max)
+{
+        sessions_set_max(tickets_sessions(h->tickets), max);
+}
+
 /* ---- the end of a handshake ---- */
 
 static const char *explain(TrustOutcome o)
@@ -134,28 +209,43 @@ static const char *explain(TrustOutcome o)
         return "";
 }
 
-static bool read_chain(SSL *ssl, PeerChain *ret)
+/* From the certificate, and for a session that was resumed by a ticket from what that says. */
+static bool read_certificate(SSL *ssl, PeerCertificate *ret)
 {
         TicketData d;
-        if (!SSL_session_reused(ssl))
-                return peer_chain_read(SSL_get0_verified_chain(ssl), ret) == 0;
-        if (!read_session(SSL_get_session(ssl), &d))
+        const X509 *x = SSL_get0_peer_certificate(ssl);
+        if (peer_certificate_read(x, ret) < 0)
                 return false;
-        *ret = d.chain;
+        if (!SSL_session_reused(ssl))
+                return peer_chain_read(SSL_get0_verified_chain(ssl), &ret->chain) == 0;
+        if (!read_session(SSL_get_session(ssl), &d, NULL))
+                return false;
+        ret->chain = d.chain;
         return true;
+}
+
+/* Is there somebody at all? A session that is remembered holds no certificate, but was one of
+ * somebody whose certificate had been verified. */
+static bool is_verified(const SSL *ssl)
+{
+        if (is_remembered(ssl) && SSL_session_reused(ssl))
+                return true;
+        return SSL_get0_peer_certificate(ssl) && SSL_get_verify_result(ssl) == X509_V_OK;
 }
 
 bool handshakes_peer(Handshakes *h, SSL *ssl, PeerCertificate *ret, const char **ret_word,
                      const char **ret_detail)
 {
-        _cleanup_(X509_freep) X509 *x = SSL_get1_peer_certificate(ssl);
+        TicketData d;
         *ret_word = "no-certificate";
         *ret_detail = "there is no verified certificate";
-        if (!h->trust || !x || SSL_get_verify_result(ssl) != X509_V_OK)
+        if (!h->trust || !is_verified(ssl))
                 return false;
         *ret_word = "bad-certificate";
         *ret_detail = "the names in the certificate cannot be used";
-        if (peer_certificate_read(x, ret) < 0 || !read_chain(ssl, &ret->chain))
+        /* on_make() has read it already, where there is a ticket. */
+        bool read = is_remembered(ssl) && read_session(SSL_get_session(ssl), &d, ret);
+        if (!read && (!SSL_get0_peer_certificate(ssl) || !read_certificate(ssl, ret)))
                 return false;
         TrustOutcome o = trust_check(h->trust, &ret->chain, now_realtime(), NULL);
         *ret_word = trust_outcome_to_string(o);
@@ -164,4 +254,15 @@ bool handshakes_peer(Handshakes *h, SSL *ssl, PeerCertificate *ret, const char *
                 return false;
         (*(SSL_session_reused(ssl) ? &h->resumed : &h->full))++;
         return true;
+}
+
+void handshakes_forget(SSL *ssl)
+{
+        SSL_SESSION *session = SSL_get_session(ssl);
+        X509 *x = SSL_get0_peer_certificate(ssl);
+        if (session)
+                SSL_SESSION_set1_ticket_appdata(session, NULL, 0);
+        if (x)
+                x509_empty(x);
+        ERR_clear_error();
 }

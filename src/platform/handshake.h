@@ -28,7 +28,15 @@ void handshakes_set_trust(Handshakes *h, Trust *trust);
 /* Verifies by the trust of now and gives out tickets; `h` has to outlive `ctx` and its connections.
  * 0, -ENOMEM. */
 int handshakes_use_ctx(Handshakes *h, SSL_CTX *ctx);
+/* Sessions of TLS 1.3 are remembered, at most so many, and their tickets are names; else, and for
+ * TLS 1.2, a session is in its ticket. */
+void handshakes_remember(Handshakes *h, SSL_CTX *ctx);
+void handshakes_set_sessions_max(Handshakes *h, size_t max);
 /* The peer of a complete handshake, or false with a word and a sentence for why it is not let in:
  * trust may have gone while the handshake went on. */
 bool handshakes_peer(Handshakes *h, SSL *ssl, PeerCertificate *ret, const char **ret_word,
                      const char **ret_detail);
+/* Gives back what a connection holds of its handshake: the peer's certificate, of which only the
+ * shell stays, and the ticket's data. After handshakes_peer(), for connections that make no other
+ * one. */
+void handshakes_forget(SSL *ssl);

@@ -2,8 +2,9 @@
 #pragma once
 
 /* What a session ticket says beside the session itself: what the device proved when the handshake
- * was a full one, so that trust can be asked about it again. The bytes come back from the device,
- * sealed by us; they are read as if they were not. */
+ * was a full one, so that trust can be asked about it again; and, where the session does not hold
+ * its certificate, who it is. The bytes may come back from the device, sealed by us; they are read
+ * as if they were not. */
 
 #include "base/buf.h"
 #include "platform/x509.h"
@@ -14,8 +15,10 @@ typedef struct TicketData {
 } TicketData;
 
 #define TICKET_DATA_MAX (18 + PEER_CHAIN_MAX * 2 * PEER_ID_SIZE)
+#define TICKET_PEER_MAX (49 + sizeof(PeerCertificate)) /* more than that */
 
-/* 0, -ENOBUFS, -ENOMEM. */
-int ticket_data_write(const TicketData *data, Buf *b);
-/* False, and `ret` untouched, for anything else than what ticket_data_write() makes. */
-bool ticket_data_read(Bytes in, TicketData *ret);
+/* `peer` may be NULL: without who it is; its chain is that of `data`. 0, -ENOBUFS, -ENOMEM. */
+int ticket_data_write(const TicketData *data, const PeerCertificate *peer, Buf *b);
+/* False, and `ret` untouched, for anything else than what ticket_data_write() makes. `ret_peer`
+ * (may be NULL, whatever there is): false when there is none. */
+bool ticket_data_read(Bytes in, TicketData *ret, PeerCertificate *ret_peer);

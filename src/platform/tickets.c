@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "platform/crypto.h"
 #include "platform/ossl.h"
+#include "platform/sessions.h"
 
 #define RETRY USEC_PER_MIN
 
@@ -20,6 +21,7 @@ typedef struct Key {
 struct Tickets {
         LoopSource *timer;
         Key *keys; /* of now, and the one before; in libcrypto's secure heap */
+        Sessions *sessions;
 };
 
 static void wipe(Key *k)
@@ -43,6 +45,7 @@ int tickets_rotate(Tickets *t)
 {
         memcpy(&t->keys[1], &t->keys[0], sizeof(Key));
         wipe(&t->keys[0]);
+        sessions_rotate(t->sessions);
         int r = make(&t->keys[0]);
         if (r < 0)
                 log_error_errno(r, "Cannot make a key for session tickets, trying again");
@@ -65,7 +68,9 @@ int tickets_new(Loop *loop, Tickets **ret)
         t->keys = OPENSSL_secure_zalloc(2 * sizeof(Key));
         if (!t->keys)
                 return -ENOMEM;
-        int r = loop_add_timer(loop, &t->timer, LOOP_FATAL, on_timer, t);
+        int r = sessions_new(&t->sessions);
+        if (r >= 0)
+                r = loop_add_timer(loop, &t->timer, LOOP_FATAL, on_timer, t);
         if (r >= 0)
                 r = tickets_rotate(t);
         if (r < 0)
@@ -79,9 +84,15 @@ Tickets *tickets_free(Tickets *t)
         if (!t)
                 return NULL;
         loop_source_free(t->timer);
+        sessions_free(t->sessions);
         OPENSSL_secure_clear_free(t->keys, 2 * sizeof(Key));
         free(t);
         return NULL;
+}
+
+Sessions *tickets_sessions(Tickets *t)
+{
+        return t->sessions;
 }
 
 static bool use_mac(const Key *k, EVP_MAC_CTX *mac)

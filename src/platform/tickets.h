@@ -16,11 +16,16 @@
 #define TICKETS_PROOF_MAX (12 * USEC_PER_HOUR)
 
 typedef struct Tickets Tickets;
+struct Sessions;
 
 /* 0, -ENOMEM, -EIO without randomness. */
 int tickets_new(Loop *loop, Tickets **ret);
 Tickets *tickets_free(Tickets *t);
 DEFINE_CLEANUP(Tickets, tickets_free)
+
+/* What is remembered of sessions of TLS 1.3, whose tickets are only their names: as long as a
+ * ticket that was sealed at the same time could be opened. */
+struct Sessions *tickets_sessions(Tickets *t);
 
 /* Before its time. 0, or -EIO: then there is no key to seal with until the next try. */
 int tickets_rotate(Tickets *t);

@@ -275,6 +275,7 @@ static void establish(TlsConnection *c)
                 refuse(c, word, detail);
                 return;
         }
+        handshakes_forget(c->ssl);
         c->stage = TLS_OPEN;
         list_remove(&c->timed);
         tls_server_release(s, true);

@@ -65,6 +65,7 @@ int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason,
         if (!set_protocol(ctx, config) || !set_trust(ctx, config->trust) ||
             handshakes_use_ctx(&s->handshakes, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot set up TLS: %s", ossl_error());
+        handshakes_remember(&s->handshakes, ctx);
         if (s->credential && credential_use_ctx(s->credential, ctx) < 0)
                 return reason_set(reason, -EINVAL, "Cannot use the gateway's certificate");
         *ret = TAKE_PTR(ctx);

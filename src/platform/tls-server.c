@@ -337,6 +337,8 @@ void tls_server_commit(TlsServer *s)
         SSL_CTX_free(s->ctx);
         s->ctx = TAKE_PTR(s->next_ctx);
         s->config = s->next_config;
+        /* One for each, and as many again for those that have come back meanwhile. */
+        handshakes_set_sessions_max(&s->handshakes, 2 * s->config.connections_max);
         handshakes_set_trust(&s->handshakes, s->config.trust);
         s->config.trust = trust_unref(s->config.trust);
 }

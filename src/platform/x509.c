@@ -159,6 +159,23 @@ int x509_authority_id(const X509 *x, uint8_t ret[static PEER_ID_SIZE])
         return 0;
 }
 
+/* The decoded key and what was made of it for the verification are half of a certificate's memory.
+ */
+void x509_empty(X509 *x)
+{
+        _cleanup_(X509_NAME_freep) X509_NAME *nobody = X509_NAME_new();
+        EVP_PKEY *key = X509_get0_pubkey(x);
+        if (key)
+                EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+        while (X509_get_ext_count(x) > 0)
+                X509_EXTENSION_free(X509_delete_ext(x, 0));
+        if (nobody) {
+                X509_set_subject_name(x, nobody);
+                X509_set_issuer_name(x, nobody);
+        }
+        ERR_clear_error();
+}
+
 static int read_link(const X509 *x, PeerLink *ret)
 {
         uint8_t issuer[CRYPTO_SHA256_SIZE];

@@ -57,4 +57,7 @@ int x509_name_sha256(const struct X509_name_st *name, uint8_t ret[static 32]);
 /* PeerLink.certificate of whom a CRL of `issuer` lists. 0, -EBADMSG. */
 int x509_certificate_id(const uint8_t issuer[static 32], const struct asn1_string_st *serial,
                         uint8_t ret[static PEER_ID_SIZE]);
+/* Frees what a certificate holds, as far as that can be done from outside: for one that its owner
+ * keeps but nobody looks at again. */
+void x509_empty(struct x509_st *x);
 int x509_authority_id(const struct x509_st *x, uint8_t ret[static PEER_ID_SIZE]);

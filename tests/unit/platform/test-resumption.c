@@ -237,11 +237,43 @@ static void tampered_ticket(void **state)
                         visitor_forget(&b.v);
                         assert_int_equal(visit(v), VISIT_FULL);
                         SSL_SESSION_get0_ticket(b.v.session, &ticket, &len);
-                        assert_true(len > 200);
+                        assert_true(v == TLS1_3_VERSION ? len == 32 : len > 200);
                         ((unsigned char *)ticket)[MIN(places[i], len - 1)] ^= 1;
                         assert_int_equal(visit(v), VISIT_FULL);
                 }
                 visitor_forget(&b.v);
+        }
+}
+
+/* What the door remembers has a bound, and the oldest make room. */
+static void door_is_full(void **state)
+{
+        use_trust(pki_trust(&b.authority, NULL));
+        assert_int_equal(visit(TLS1_3_VERSION), VISIT_FULL);
+        SSL_SESSION *first = TAKE_PTR(b.v.session);
+        for (size_t i = 0; i < 2 * b.config.connections_max; i++) {
+                assert_int_equal(visit(TLS1_3_VERSION), VISIT_FULL);
+                visitor_forget(&b.v);
+        }
+        b.v.session = first;
+        assert_int_equal(visit(TLS1_3_VERSION), VISIT_FULL);
+        assert_int_equal(visit(TLS1_3_VERSION), VISIT_RESUMED);
+}
+
+/* A device that keeps to its first ticket is let in with it again, as long as it is good. */
+static void same_ticket_again(void **state)
+{
+        EACH_VERSION(v)
+        {
+                assert_int_equal(visit(v), VISIT_FULL);
+                SSL_SESSION *first = b.v.session;
+                for (int i = 0; i < 3; i++) {
+                        SSL_SESSION_up_ref(first);
+                        b.v.session = first;
+                        assert_int_equal(visit(v), VISIT_RESUMED);
+                        visitor_forget(&b.v);
+                }
+                SSL_SESSION_free(first);
         }
 }
 
@@ -282,6 +314,8 @@ int main(void)
                 TEST(certificate_that_expires),
                 TEST(old_proof),
                 TEST(tampered_ticket),
+                TEST(door_is_full),
+                TEST(same_ticket_again),
                 TEST(ticket_of_another_door),
                 TEST(other_version),
         };

@@ -33,8 +33,8 @@ static void data_comes_back(void **state)
         for (size_t n = 1; n <= PEER_CHAIN_MAX; n++) {
                 _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX);
                 TicketData in = sample(n), out = { 0 };
-                assert_int_equal(ticket_data_write(&in, &b), 0);
-                assert_true(ticket_data_read(buf_view(&b), &out));
+                assert_int_equal(ticket_data_write(&in, NULL, &b), 0);
+                assert_true(ticket_data_read(buf_view(&b), &out, NULL));
                 assert_memory_equal(&in, &out, sizeof(in));
         }
 }
@@ -43,24 +43,75 @@ static void data_is_read_strictly(void **state)
 {
         _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX + 1);
         TicketData in = sample(2), out = { .proven = 9 };
-        assert_int_equal(ticket_data_write(&in, &b), 0);
+        assert_int_equal(ticket_data_write(&in, NULL, &b), 0);
         Bytes v = buf_view(&b);
         for (size_t cut = 0; cut < v.len; cut++)
-                assert_false(ticket_data_read(BYTES(v.data, cut), &out));
+                assert_false(ticket_data_read(BYTES(v.data, cut), &out, NULL));
         uint8_t copy[TICKET_DATA_MAX + 1];
         memcpy(copy, v.data, v.len);
         copy[v.len] = 0;
-        assert_false(ticket_data_read(BYTES(copy, v.len + 1), &out));
+        assert_false(ticket_data_read(BYTES(copy, v.len + 1), &out, NULL));
         copy[0] = 2; /* another format */
-        assert_false(ticket_data_read(BYTES(copy, v.len), &out));
+        assert_false(ticket_data_read(BYTES(copy, v.len), &out, NULL));
         copy[0] = 1;
         copy[17] = 0; /* no link */
-        assert_false(ticket_data_read(BYTES(copy, 18), &out));
+        assert_false(ticket_data_read(BYTES(copy, 18), &out, NULL));
         copy[17] = PEER_CHAIN_MAX + 1;
-        assert_false(ticket_data_read(BYTES(copy, sizeof(copy)), &out));
+        assert_false(ticket_data_read(BYTES(copy, sizeof(copy)), &out, NULL));
         copy[17] = 255;
-        assert_false(ticket_data_read(BYTES(copy, sizeof(copy)), &out));
+        assert_false(ticket_data_read(BYTES(copy, sizeof(copy)), &out, NULL));
         assert_int_equal(out.proven, 9);
+}
+
+static PeerCertificate sample_peer(void)
+{
+        PeerCertificate p = { .n_names = PEER_NAMES_MAX, .not_before = 5, .not_after = 6 };
+        memset(p.common_name, 'c', PEER_NAME_MAX);
+        for (size_t i = 0; i < PEER_NAMES_MAX; i++)
+                memset(p.names[i], (int)('a' + i), PEER_NAME_MAX - i);
+        memset(p.spki_sha256, 0xee, sizeof(p.spki_sha256));
+        memset(p.serial, 'f', sizeof(p.serial) - 1);
+        memset(p.issuer, 'i', sizeof(p.issuer) - 1);
+        return p;
+}
+
+static void peer_comes_back(void **state)
+{
+        _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX + TICKET_PEER_MAX);
+        TicketData in = sample(PEER_CHAIN_MAX), out = { 0 };
+        PeerCertificate p = sample_peer(), read = { .n_names = 99 };
+        assert_int_equal(ticket_data_write(&in, &p, &b), 0);
+        Bytes v = buf_view(&b);
+        for (size_t cut = 0; cut < v.len; cut++)
+                assert_false(ticket_data_read(BYTES(v.data, cut), &out, &read));
+        assert_int_equal(read.n_names, 99);
+        assert_true(ticket_data_read(v, &out, &read));
+        assert_memory_equal(&in, &out, sizeof(in));
+        p.chain = in.chain;
+        assert_memory_equal(&p, &read, sizeof(p));
+        /* Whoever does not ask for it hears the rest; who asks where there is none is told. */
+        assert_true(ticket_data_read(v, &out, NULL));
+        buf_clear(&b);
+        assert_int_equal(ticket_data_write(&in, NULL, &b), 0);
+        assert_false(ticket_data_read(buf_view(&b), &out, &read));
+}
+
+static void names_are_read_strictly(void **state)
+{
+        _cleanup_buf_ Buf b = BUF_INIT(TICKET_DATA_MAX + TICKET_PEER_MAX);
+        TicketData in = sample(1), out;
+        PeerCertificate p = { .common_name = "dev1" }, read;
+        assert_int_equal(ticket_data_write(&in, &p, &b), 0);
+        uint8_t copy[256];
+        Bytes v = buf_view(&b);
+        memcpy(copy, v.data, v.len);
+        copy[v.len - 2] = 0; /* "dev1" ends before the number of names */
+        assert_false(ticket_data_read(BYTES(copy, v.len), &out, &read));
+        memcpy(copy, v.data, v.len);
+        copy[v.len - 1] = 1; /* a name that is not there */
+        assert_false(ticket_data_read(BYTES(copy, v.len), &out, &read));
+        copy[v.len - 1] = PEER_NAMES_MAX + 1;
+        assert_false(ticket_data_read(BYTES(copy, v.len), &out, &read));
 }
 
 /* ---- the keys ---- */
@@ -162,10 +213,9 @@ static void no_key_before_the_first(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(data_comes_back),
-                cmocka_unit_test(data_is_read_strictly),
-                cmocka_unit_test(keys_rotate),
-                cmocka_unit_test(no_key_before_the_first),
+                cmocka_unit_test(data_comes_back), cmocka_unit_test(data_is_read_strictly),
+                cmocka_unit_test(peer_comes_back), cmocka_unit_test(names_are_read_strictly),
+                cmocka_unit_test(keys_rotate),     cmocka_unit_test(no_key_before_the_first),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
