@@ -256,10 +256,26 @@ bool handshakes_peer(Handshakes *h, SSL *ssl, PeerCertificate *ret, const char *
         return true;
 }
 
+/* OpenSSL keeps both sides' keys of the key exchange for as long as the connection. The gateway's
+ * own lies in the secure heap, which would be full after some 2,000 connections; and what it
+ * protects should not lie about any longer than it has to. */
+static void forget_exchange(SSL *ssl)
+{
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *own = NULL;
+        _cleanup_(EVP_PKEY_freep) EVP_PKEY *peer = NULL;
+        if (SSL_version(ssl) != TLS1_3_VERSION) /* there they are gone */
+                return;
+        if (SSL_get_tmp_key(ssl, &own) == 1)
+                ossl_empty_key(own);
+        if (SSL_get_peer_tmp_key(ssl, &peer) == 1)
+                ossl_empty_key(peer);
+}
+
 void handshakes_forget(SSL *ssl)
 {
         SSL_SESSION *session = SSL_get_session(ssl);
         X509 *x = SSL_get0_peer_certificate(ssl);
+        forget_exchange(ssl);
         if (session)
                 SSL_SESSION_set1_ticket_appdata(session, NULL, 0);
         if (x)

@@ -36,7 +36,7 @@ void handshakes_set_sessions_max(Handshakes *h, size_t max);
  * trust may have gone while the handshake went on. */
 bool handshakes_peer(Handshakes *h, SSL *ssl, PeerCertificate *ret, const char **ret_word,
                      const char **ret_detail);
-/* Gives back what a connection holds of its handshake: the peer's certificate, of which only the
- * shell stays, and the ticket's data. After handshakes_peer(), for connections that make no other
- * one. */
+/* Gives back what a connection holds of its handshake: the keys of the key exchange, the peer's
+ * certificate, of which only the shell stays, and the ticket's data. After handshakes_peer(), for
+ * connections that make no other one. */
 void handshakes_forget(SSL *ssl);

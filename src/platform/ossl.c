@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "platform/crypto.h"
 
-#define SECURE_HEAP    ((size_t)64 * 1024)
+/* Each TLS handshake has its key of the key exchange here. Pages that are not used cost nothing. */
+#define SECURE_HEAP    ((size_t)256 * 1024)
 #define SECURE_MINIMUM ((size_t)32)
 
 void ossl_secure_heap(void)
@@ -17,6 +18,12 @@ void ossl_secure_heap(void)
                 return;
         if (CRYPTO_secure_malloc_init(SECURE_HEAP, SECURE_MINIMUM) != 1)
                 log_warning("Memory for TLS keys cannot be locked: see LimitMEMLOCK=.");
+}
+
+/* A key is set up anew with a type; what it had is freed first. */
+void ossl_empty_key(EVP_PKEY *key)
+{
+        EVP_PKEY_set_type(key, EVP_PKEY_EC);
 }
 
 const char *ossl_error(void)

@@ -50,6 +50,9 @@ static inline void ossl_freep(void *p)
 /* Locked memory for keys, once: OPENSSL_secure_malloc(). Without it there is a warning, and they go
  * to ordinary memory. */
 void ossl_secure_heap(void);
+/* Wipes and frees what a key consists of; the object stays, of a type that does not matter, for
+ * those who hold a reference and use it no more. */
+void ossl_empty_key(EVP_PKEY *key);
 /* The first reason in libcrypto's error queue, which is emptied; "unknown reason" without one. */
 const char *ossl_error(void);
 /* A pem_password_cb for what needs no secret. Without one libcrypto asks for the pass phrase of an

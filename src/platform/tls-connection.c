@@ -90,6 +90,7 @@ TlsConnection *tls_connection_free(TlsConnection *c)
         close(c->fd);
         buf_done(&c->in);
         buf_done(&c->out);
+        free(c->refusal);
         s->n_connections--;
         s->n_strangers -= c->stranger;
         tls_server_release(s, c->stage == TLS_HANDSHAKE);
@@ -285,13 +286,21 @@ static void establish(TlsConnection *c)
         s->port->established(c, &certificate, s->userdata);
 }
 
+static void explain(TlsConnection *c)
+{
+        if (!c->refusal)
+                c->refusal = calloc(1, sizeof(*c->refusal));
+        if (c->refusal)
+                tls_explain(c->ssl, c->refusal);
+}
+
 static void step_run(TlsConnection *c)
 {
         ERR_clear_error();
         c->step_result = SSL_do_handshake(c->ssl);
         c->step_want = waits_for(c);
         if (c->step_result != 1 && c->step_want == SSL_NOTHING)
-                tls_explain(c->ssl, c->reason, sizeof(c->reason), c->detail, sizeof(c->detail));
+                explain(c);
         ERR_clear_error();
 }
 
@@ -303,8 +312,10 @@ static void step_finish(TlsConnection *c)
                 set_events(c, LOOP_READ);
         else if (c->step_want == SSL_WRITING)
                 set_events(c, LOOP_WRITE);
+        else if (c->refusal)
+                refuse(c, c->refusal->reason, c->refusal->detail);
         else
-                refuse(c, c->reason, c->detail);
+                refuse(c, "out-of-memory", "no memory to tell why");
 }
 
 static void step_on_fiber(void *userdata)

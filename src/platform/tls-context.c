@@ -106,18 +106,18 @@ static const char *error_word(unsigned long e)
         }
 }
 
-void tls_explain(SSL *ssl, char *reason, size_t reason_size, char *detail, size_t detail_size)
+void tls_explain(SSL *ssl, TlsRefusal *ret)
 {
         long verified = SSL_get_verify_result(ssl);
         unsigned long e = ERR_peek_error();
-        const char *text = ERR_reason_error_string(e);
+        const char *text = ERR_reason_error_string(e), *word = error_word(e);
         if (ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
             verified != X509_V_OK) {
-                snprintf(reason, reason_size, "%s", ossl_verify_word(verified));
-                snprintf(detail, detail_size, "%s", X509_verify_cert_error_string(verified));
-        } else {
-                snprintf(reason, reason_size, "%s", error_word(e));
-                snprintf(detail, detail_size, "%s", text ? text : "the peer closed the connection");
+                word = ossl_verify_word(verified);
+                text = X509_verify_cert_error_string(verified);
         }
+        snprintf(ret->reason, sizeof(ret->reason), "%s", word);
+        snprintf(ret->detail, sizeof(ret->detail), "%s",
+                 text ? text : "the peer closed the connection");
         ERR_clear_error();
 }

@@ -39,6 +39,8 @@ struct TlsServer {
         size_t n_connections, n_handshakes;
         size_t n_strangers; /* refused, and lingering */
         size_t n_signing;   /* in the TPM */
+        size_t n_untidy;    /* handshakes that have ended since memory was given back, */
+        usec_t last_ended;  /* and when the last of them did */
 };
 
 typedef enum TlsStage {
@@ -48,6 +50,10 @@ typedef enum TlsStage {
         TLS_LINGERING, /* shut down, waits for the peer to take it in */
         TLS_DEAD,      /* to be freed in this turn */
 } TlsStage;
+
+typedef struct TlsRefusal {
+        char reason[32], detail[128];
+} TlsRefusal;
 
 struct TlsConnection {
         TlsServer *server;
@@ -70,14 +76,14 @@ struct TlsConnection {
         bool signing;    /* one of n_signing */
         Fiber *waiting;  /* until it may sign */
         int step_result;
-        int step_want;                /* what it waits for: SSL_READING ... */
-        char reason[32], detail[128]; /* when the step failed */
+        int step_want;       /* what it waits for: SSL_READING ... */
+        TlsRefusal *refusal; /* when the step failed; NULL: without memory for it */
 };
 
 /* tls-context.c */
 int tls_context_new(TlsServer *s, const TlsServerConfig *config, Reason *reason, SSL_CTX **ret);
 /* Why a handshake failed; empties the error queue. */
-void tls_explain(SSL *ssl, char *reason, size_t reason_size, char *detail, size_t detail_size);
+void tls_explain(SSL *ssl, TlsRefusal *ret);
 
 /* tls-connection.c */
 int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer);

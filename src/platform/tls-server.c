@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,6 +11,10 @@
 #define BACKLOG      4096
 #define ACCEPT_TURN  32 /* connections accepted in one go */
 #define STARVED_WAIT USEC_PER_SEC
+/* A handshake takes twice the memory that its connection keeps. After so many of them, and when
+ * there has been none for so long, what they have left is given back. */
+#define UNTIDY_MIN  64
+#define UNTIDY_WAIT USEC_PER_SEC
 
 typedef struct Listener {
         TlsServer *server;
@@ -51,14 +56,6 @@ static bool may_accept(const TlsServer *s)
         return s->starved == 0 && s->n_handshakes < s->config.handshakes_max;
 }
 
-void tls_server_release(TlsServer *s, bool handshake)
-{
-        if (handshake)
-                s->n_handshakes--;
-        if (s->paused && may_accept(s))
-                set_accepting(s, true);
-}
-
 /* Not put off by every newcomer. */
 static void tick(TlsServer *s)
 {
@@ -66,6 +63,18 @@ static void tick(TlsServer *s)
                 return;
         s->ticking = true;
         loop_timer_arm_relative(s->timer, USEC_PER_SEC);
+}
+
+void tls_server_release(TlsServer *s, bool handshake)
+{
+        if (handshake) {
+                s->n_handshakes--;
+                s->last_ended = now_boottime();
+                if (++s->n_untidy >= UNTIDY_MIN)
+                        tick(s);
+        }
+        if (s->paused && may_accept(s))
+                set_accepting(s, true);
 }
 
 void tls_server_watch(TlsServer *s, TlsConnection *c, unsigned list, usec_t span)
@@ -87,6 +96,19 @@ static void expire(List *list, usec_t now)
         }
 }
 
+static bool is_untidy(const TlsServer *s)
+{
+        return s->n_untidy >= UNTIDY_MIN;
+}
+
+static void tidy(TlsServer *s, usec_t now)
+{
+        if (!is_untidy(s) || s->n_handshakes > 0 || now < s->last_ended + UNTIDY_WAIT)
+                return;
+        s->n_untidy = 0;
+        malloc_trim(0);
+}
+
 static int on_timer(void *userdata)
 {
         TlsServer *s = userdata;
@@ -98,7 +120,8 @@ static int on_timer(void *userdata)
                 s->starved = 0;
                 tls_server_release(s, false);
         }
-        if (s->starved > 0 || !list_empty(&s->deadlines[TLS_HANDSHAKES]) ||
+        tidy(s, now);
+        if (s->starved > 0 || is_untidy(s) || !list_empty(&s->deadlines[TLS_HANDSHAKES]) ||
             !list_empty(&s->deadlines[TLS_GOODBYES]))
                 tick(s);
         return 0;

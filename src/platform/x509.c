@@ -166,7 +166,7 @@ void x509_empty(X509 *x)
         _cleanup_(X509_NAME_freep) X509_NAME *nobody = X509_NAME_new();
         EVP_PKEY *key = X509_get0_pubkey(x);
         if (key)
-                EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key));
+                ossl_empty_key(key);
         while (X509_get_ext_count(x) > 0)
                 X509_EXTENSION_free(X509_delete_ext(x, 0));
         if (nobody) {

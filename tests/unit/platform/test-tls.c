@@ -252,15 +252,20 @@ static void client_begin(Bench *b, Client *c)
         setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 }
 
-static void client_open(Bench *b, Client *c)
+static void client_go_on(Bench *b, Client *c)
 {
-        client_begin(b, c);
         for (int i = 0; SSL_connect(c->ssl) != 1; i++) {
                 assert_true(i < 100);
                 turn(b, 10 * USEC_PER_MSEC);
         }
         turn(b, 100 * USEC_PER_MSEC);
         assert_int_equal(b->established, 1);
+}
+
+static void client_open(Bench *b, Client *c)
+{
+        client_begin(b, c);
+        client_go_on(b, c);
 }
 
 static void client_close(Client *c)
@@ -306,6 +311,82 @@ static void slow_reader(void **state)
         turn(&b, 100 * USEC_PER_MSEC);
         assert_int_equal(b.closed, 1);
         assert_int_equal(tls_server_connections(b.server), 0);
+        bench_close(&b);
+}
+
+/* The secure heap would be full after some thousand connections. */
+static void no_key_stays(void **state)
+{
+        Bench b;
+        Client c;
+        size_t used[3];
+        bench_open(&b, 10, 10);
+        for (size_t i = 0; i < ELEMENTSOF(used); i++) {
+                b.established = 0;
+                client_open(&b, &c);
+                SSL_free(c.ssl); /* without a word: the server's end stands */
+                c.ssl = NULL;
+                used[i] = CRYPTO_secure_used();
+                if (i + 1 < ELEMENTSOF(used)) /* and stays, half closed */
+                        SSL_CTX_free(c.ctx);
+        }
+        /* The first of all has the gateway's own key made ready to sign. */
+        assert_int_equal(used[1], used[0]);
+        assert_int_equal(used[2], used[0]);
+        assert_true(used[0] > 0);
+        assert_int_equal(tls_server_connections(b.server), 3);
+        client_close(&c);
+        bench_close(&b);
+}
+
+static const char *const group_names[] = {
+#if OPENSSL_VERSION_NUMBER >= 0x30500000L
+        "X25519MLKEM768",
+#endif
+        "X25519",
+        "P-256",
+        "P-384",
+};
+
+/* Devices with one group alone: small ones have P-256 and no other. */
+static void groups(void **state)
+{
+        for (size_t i = 0; i < ELEMENTSOF(group_names); i++) {
+                Bench b;
+                Client c;
+                bench_open(&b, 10, 10);
+                client_begin(&b, &c);
+                assert_int_equal(SSL_set1_groups_list(c.ssl, group_names[i]), 1);
+                client_go_on(&b, &c);
+                client_close(&c);
+                turn(&b, 50 * USEC_PER_MSEC);
+                bench_close(&b);
+        }
+}
+
+static unsigned n_tickets;
+
+static int on_ticket(SSL *ssl, SSL_SESSION *session)
+{
+        n_tickets++;
+        return 0;
+}
+
+/* One is what a device needs; each costs a session that is remembered. */
+static void one_ticket(void **state)
+{
+        Bench b;
+        Client c;
+        n_tickets = 0;
+        bench_open(&b, 10, 10);
+        client_begin(&b, &c);
+        SSL_CTX_set_session_cache_mode(c.ctx, SSL_SESS_CACHE_CLIENT);
+        SSL_CTX_sess_set_new_cb(c.ctx, on_ticket);
+        client_go_on(&b, &c);
+        assert_int_equal(client_read(&b, &c), 0);
+        assert_int_equal(n_tickets, 1);
+        client_close(&c);
+        turn(&b, 50 * USEC_PER_MSEC);
         bench_close(&b);
 }
 
@@ -412,6 +493,9 @@ int main(void)
                 cmocka_unit_test(strangers),
                 cmocka_unit_test(too_many_of_one_address),
                 cmocka_unit_test(slow_reader),
+                cmocka_unit_test(no_key_stays),
+                cmocka_unit_test(groups),
+                cmocka_unit_test(one_ticket),
                 cmocka_unit_test(stop_and_goodbye),
                 cmocka_unit_test(trust_changes_meanwhile),
                 cmocka_unit_test(cancelled_change),
