@@ -10,6 +10,7 @@
  *   --trust FILE    authority of the server
  *   --host NAME     what its certificate must hold
  *   --rounds N      of each (1000)
+ *   --at-once N     so many are under way (32)
  *   --tickets N     that the server gives (1)
  *   --stateless     the session is in the ticket, not in the server's cache */
 
@@ -20,8 +21,9 @@
 
 #include "options.h"
 
-#define WARM_UP  20
-#define BIO_SIZE ((size_t)64 * 1024)
+#define BIO_SIZE    ((size_t)64 * 1024)
+#define AT_ONCE_MAX 256
+#define STEPS       10 /* more than a handshake has */
 
 typedef struct Floor {
         LoadParams load;
@@ -29,11 +31,16 @@ typedef struct Floor {
         SSL_SESSION *session; /* the client's last */
         X509 *certificate;
         EVP_PKEY *key;
-        unsigned rounds, tickets;
+        unsigned rounds, tickets, at_once;
         bool stateless;
-        uint64_t server_nsec, client_nsec;
+        uint64_t server_nsec;
         unsigned resumed;
 } Floor;
+
+typedef struct Pair {
+        SSL *server, *client;
+        bool server_done, client_done;
+} Pair;
 
 static uint64_t cpu_now(void)
 {
@@ -81,65 +88,74 @@ static void open_client(Floor *f)
         SSL_CTX_sess_set_new_cb(f->client, on_session);
 }
 
-static void shake_hands(Floor *f, SSL *server, SSL *client)
-{
-        bool server_done = false, client_done = false;
-        for (unsigned i = 0; i < 10 && !(server_done && client_done); i++) {
-                uint64_t t0 = cpu_now();
-                client_done = SSL_do_handshake(client) == 1;
-                uint64_t t1 = cpu_now();
-                server_done = SSL_do_handshake(server) == 1;
-                f->client_nsec += t1 - t0;
-                f->server_nsec += cpu_now() - t1;
-        }
-        if (!server_done || !client_done)
-                errx(2, "no handshake: %s", ERR_reason_error_string(ERR_peek_error()));
-}
-
-/* The client takes in the tickets; then both leave as if they had said goodbye. */
-static void part(Floor *f, SSL *server, SSL *client)
-{
-        char ignored;
-        SSL_read(client, &ignored, 1);
-        SSL_shutdown(client);
-        SSL_free(client);
-        uint64_t t = cpu_now();
-        SSL_set_shutdown(server, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-        SSL_free(server);
-        f->server_nsec += cpu_now() - t;
-        ERR_clear_error();
-}
-
-static void one(Floor *f, bool resume)
+static void begin(Floor *f, Pair *p, bool resume)
 {
         BIO *s, *c;
         if (BIO_new_bio_pair(&s, BIO_SIZE, &c, BIO_SIZE) != 1)
                 errx(2, "no memory");
-        SSL *client = SSL_new(f->client);
-        SSL_set_app_data(client, f);
-        SSL_set_bio(client, c, c);
-        SSL_set_connect_state(client);
+        *p = (Pair){ .client = SSL_new(f->client) };
+        SSL_set_app_data(p->client, f);
+        SSL_set_bio(p->client, c, c);
+        SSL_set_connect_state(p->client);
         if (resume && f->session)
-                SSL_set_session(client, f->session);
+                SSL_set_session(p->client, f->session);
         uint64_t t = cpu_now();
-        SSL *server = SSL_new(f->server);
-        SSL_set_bio(server, s, s);
-        SSL_set_accept_state(server);
+        p->server = SSL_new(f->server);
+        SSL_set_bio(p->server, s, s);
+        SSL_set_accept_state(p->server);
         f->server_nsec += cpu_now() - t;
-        shake_hands(f, server, client);
-        f->resumed += SSL_session_reused(server) == 1;
-        part(f, server, client);
+}
+
+static void step(Floor *f, Pair *p)
+{
+        p->client_done = SSL_do_handshake(p->client) == 1;
+        uint64_t t = cpu_now();
+        p->server_done = SSL_do_handshake(p->server) == 1;
+        f->server_nsec += cpu_now() - t;
+}
+
+/* The client takes in the tickets; then both leave as if they had said goodbye. */
+static void part(Floor *f, Pair *p)
+{
+        char ignored;
+        if (!p->server_done || !p->client_done)
+                errx(2, "no handshake: %s", ERR_reason_error_string(ERR_peek_error()));
+        f->resumed += SSL_session_reused(p->server) == 1;
+        SSL_read(p->client, &ignored, 1);
+        SSL_shutdown(p->client);
+        SSL_free(p->client);
+        uint64_t t = cpu_now();
+        SSL_set_shutdown(p->server, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+        SSL_free(p->server);
+        f->server_nsec += cpu_now() - t;
+        ERR_clear_error();
+}
+
+/* A server has several under way, and finds less of each in the processor's caches. */
+static void some(Floor *f, unsigned n, bool resume)
+{
+        Pair pairs[AT_ONCE_MAX];
+        for (unsigned i = 0; i < n; i++)
+                begin(f, &pairs[i], resume);
+        for (unsigned round = 0; round < STEPS; round++)
+                for (unsigned i = 0; i < n; i++)
+                        if (!pairs[i].server_done || !pairs[i].client_done)
+                                step(f, &pairs[i]);
+        for (unsigned i = 0; i < n; i++)
+                part(f, &pairs[i]);
 }
 
 /* Microseconds for one, of the server. */
 static double measure(Floor *f, bool resume)
 {
-        for (unsigned i = 0; i < WARM_UP; i++)
-                one(f, resume);
-        f->server_nsec = f->client_nsec = 0;
+        some(f, 1, resume);
+        some(f, f->at_once, resume);
+        f->server_nsec = 0;
         f->resumed = 0;
-        for (unsigned i = 0; i < f->rounds; i++)
-                one(f, resume);
+        for (unsigned left = f->rounds, n; left > 0; left -= n) {
+                n = MIN(left, f->at_once);
+                some(f, n, resume);
+        }
         if (f->resumed != (resume ? f->rounds : 0))
                 errx(2, "%u of %u were resumed", f->resumed, f->rounds);
         return (double)f->server_nsec / 1000 / f->rounds;
@@ -167,6 +183,9 @@ static void take_option(Floor *f, int option)
         case 'r':
                 f->rounds = option_number(optarg, 1, 100000);
                 break;
+        case 'a':
+                f->at_once = option_number(optarg, 1, AT_ONCE_MAX);
+                break;
         case 'k':
                 f->tickets = option_number(optarg, 1, 8);
                 break;
@@ -185,12 +204,14 @@ int main(int argc, char **argv)
                 { "trust", required_argument, NULL, 't' },
                 { "host", required_argument, NULL, 'h' },
                 { "rounds", required_argument, NULL, 'r' },
+                { "at-once", required_argument, NULL, 'a' },
                 { "tickets", required_argument, NULL, 'k' },
                 { "stateless", no_argument, NULL, 's' },
                 { 0 },
         };
         Floor f = { .load = { .name = "bench", .version = TLS1_3_VERSION },
                     .rounds = 1000,
+                    .at_once = 32,
                     .tickets = 1 };
         for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;)
                 take_option(&f, c);
@@ -199,10 +220,11 @@ int main(int argc, char **argv)
         open_server(&f, argv[optind], argv[optind + 1]);
         open_client(&f);
         double full = measure(&f, false), resumed = measure(&f, true);
-        printf("{\"openssl\": \"%s\", \"rounds\": %u, \"tickets\": %u, \"stateless\": %s, "
+        printf("{\"openssl\": \"%s\", \"rounds\": %u, \"at_once\": %u, \"tickets\": %u, "
+               "\"stateless\": %s, "
                "\"full_us\": %.1f, \"resumed_us\": %.1f, \"full_per_cpu_second\": %.0f, "
                "\"resumed_per_cpu_second\": %.0f}\n",
-               OpenSSL_version(OPENSSL_VERSION_STRING), f.rounds, f.tickets,
+               OpenSSL_version(OPENSSL_VERSION_STRING), f.rounds, f.at_once, f.tickets,
                f.stateless ? "true" : "false", full, resumed, 1e6 / full, 1e6 / resumed);
         SSL_SESSION_free(f.session);
         X509_free(f.certificate);

@@ -542,13 +542,14 @@ void load_run(const LoadParams *p, LoadResult *ret)
         usec_t deadline = now_boottime() + p->timeout;
         if (p->resume)
                 prime(&l, deadline);
-        usec_t began = now_boottime(), cpu = load_cpu(p->watch);
+        usec_t began = now_boottime(), cpu = load_cpu(p->watch), own = load_cpu(getpid());
         if (p->repeat > 0)
                 drive_again(&l, began + p->repeat, deadline);
         else
                 drive(&l, deadline);
         ret->wall = now_boottime() - began;
         ret->cpu = load_cpu(p->watch) - cpu;
+        ret->own_cpu = load_cpu(getpid()) - own;
         if (p->held)
                 p->held();
         if (p->hold > 0)

@@ -44,12 +44,13 @@ typedef struct LoadReason {
 } LoadReason;
 
 typedef struct LoadResult {
-        unsigned clients, in;         /* of them got in; with `repeat` all that did */
-        unsigned attempts, failed;    /* attempts that came to nothing */
-        unsigned resumed;             /* TLS sessions that were not negotiated anew */
-        unsigned certificates;        /* different ones that the server showed */
-        usec_t cpu;                   /* of the server that is watched, in that time */
-        usec_t wall;                  /* from the first connect() until the last was in */
+        unsigned clients, in;      /* of them got in; with `repeat` all that did */
+        unsigned attempts, failed; /* attempts that came to nothing */
+        unsigned resumed;          /* TLS sessions that were not negotiated anew */
+        unsigned certificates;     /* different ones that the server showed */
+        usec_t cpu;                /* of the server that is watched, in that time */
+        usec_t own_cpu;            /* of the load: near `wall`, it is the load that was too slow */
+        usec_t wall;               /* from the first connect() until the last was in */
         usec_t min, median, p99, max; /* from a client's first connect() until it was in */
         LoadReason reasons[LOAD_REASONS_MAX];
         size_t n_reasons;
