@@ -372,22 +372,27 @@ static int provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in
         return 1;
 }
 
-/* Once a provider is loaded by hand the default one no longer comes by itself; and where both
- * know an algorithm the default one has to win, or peers' keys would end up here. */
-static bool load_provider(void)
+/* In a library context of its own: a second provider that knows "EC" makes OpenSSL try twice as
+ * much for every peer's key that it decodes, and it decodes one in each handshake. Keys carry their
+ * provider with them; nobody has to look for it. What else is done with such a key, like writing
+ * its public half, is the default provider's. */
+static OSSL_LIB_CTX *library(void)
 {
         /* Held for the life of the process; volatile, or they would be optimised away and look
          * like a leak. */
+        static OSSL_LIB_CTX *volatile ours;
         static OSSL_PROVIDER *volatile standard, *volatile own;
         static bool loaded;
         if (loaded)
-                return true;
-        if (OSSL_PROVIDER_add_builtin(NULL, PROVIDER_NAME, provider_init) != 1)
-                return false;
-        standard = OSSL_PROVIDER_load(NULL, "default");
-        own = OSSL_PROVIDER_load(NULL, PROVIDER_NAME);
-        loaded = standard && own && EVP_set_default_properties(NULL, "?provider=default") == 1;
-        return loaded;
+                return ours;
+        if (!ours && !(ours = OSSL_LIB_CTX_new()))
+                return NULL;
+        if (OSSL_PROVIDER_add_builtin(ours, PROVIDER_NAME, provider_init) != 1)
+                return NULL;
+        standard = OSSL_PROVIDER_load(ours, "default");
+        own = OSSL_PROVIDER_load(ours, PROVIDER_NAME);
+        loaded = standard && own && EVP_set_default_properties(ours, "?provider=default") == 1;
+        return loaded ? ours : NULL;
 }
 
 int tpm_provider_key(const uint8_t point[static P256_POINT_SIZE], TpmProviderSign sign,
@@ -403,8 +408,9 @@ int tpm_provider_key(const uint8_t point[static P256_POINT_SIZE], TpmProviderSig
                 OSSL_PARAM_construct_end(),
         };
         EVP_PKEY *key = NULL;
+        OSSL_LIB_CTX *in = library();
         _cleanup_(EVP_PKEY_CTX_freep) EVP_PKEY_CTX *ctx =
-                load_provider() ? EVP_PKEY_CTX_new_from_name(NULL, "EC", PROPERTIES) : NULL;
+                in ? EVP_PKEY_CTX_new_from_name(in, "EC", PROPERTIES) : NULL;
         if (!ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
             EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_KEYPAIR, params) != 1)
                 return reason_set(reason, -EIO, "Cannot hand the TPM's key to OpenSSL: %s",
