@@ -93,11 +93,11 @@ class BenchLab(Lab):
             f.write(text)
         os.chmod(path, 0o644)
 
-    def devices(self, count):
-        """bench0, bench1, ...: known by their certificates, wherever they come from."""
+    def devices(self, count, of="sensor"):
+        """bench0, bench1, ... of a class: known by their certificates, wherever they come from."""
         for i in range(count):
             self.write(f"devices.d/bench{i}.conf",
-                       f"[Device]\nZone=field\nClass=sensor\nCertificateName=bench{i}\n")
+                       f"[Device]\nZone=field\nClass={of}\nCertificateName=bench{i}\n")
 
     def command(self, *argv, **environment):
         """One of the lab's own commands."""

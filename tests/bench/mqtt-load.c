@@ -97,8 +97,8 @@ typedef struct Run {
         Count *count;
         uint64_t sent, acknowledged, refused, lost_connections;
         usec_t began, last_event, last_acknowledged;
-        usec_t cpu;        /* of the server */
-        char trouble[160]; /* the first */
+        usec_t cpu, own_cpu; /* of the server and of this */
+        char trouble[160];   /* the first */
 } Run;
 
 static Run run;
@@ -421,6 +421,7 @@ static void print_summary(const CountSummary *s)
                 { "wall_us", span },
                 { "per_second", span > 0 ? through * USEC_PER_SEC / span : 0 },
                 { "server_cpu_us", run.cpu },
+                { "load_cpu_us", run.own_cpu },
                 { "min_us", s->min },
                 { "mean_us", s->mean },
                 { "p50_us", s->p50 },
@@ -471,11 +472,13 @@ static bool perform(void)
                 open_receiver(deadline);
         open_publishers(deadline);
         run.cpu = load_cpu(a->load.watch);
+        run.own_cpu = load_cpu(getpid());
         if (a->publish && run.up == run.n)
                 drive(deadline);
         else if (!a->publish)
                 receive(deadline);
         run.cpu = load_cpu(a->load.watch) - run.cpu;
+        run.own_cpu = load_cpu(getpid()) - run.own_cpu;
         bool good = conclude();
         for (unsigned i = 0; i < run.opened; i++)
                 peer_close(&run.publishers[i].peer);
