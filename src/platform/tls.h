@@ -3,7 +3,7 @@
 
 /* TLS server on the loop: listens, lets in who shows a certificate of a trusted authority, and
  * moves bytes between sockets and buffers. TLS 1.3, or 1.2 where it is allowed; no renegotiation,
- * no compression, no early data. Sessions resume by tickets (platform/tickets.h). */
+ * no compression, no early data. Sessions resume (platform/handshake.h). */
 
 #include <stdint.h>
 #include <sys/socket.h>
