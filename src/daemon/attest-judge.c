@@ -8,24 +8,6 @@
 #include "proto/cmw.h"
 #include "sallyport/attestation.h"
 
-/* A CMW record may spell a type out; these have a content format that says the same (RFC 9782,
- * RFC 9783). 0 for others. */
-static uint16_t content_format_of(Bytes media_type)
-{
-        static const struct {
-                const char *media_type;
-                uint16_t content_format;
-        } types[] = {
-                { SALLYPORT_MEDIA_PSA_TFM, SALLYPORT_CF_PSA_TOKEN },
-                { SALLYPORT_MEDIA_PSA_LEGACY, SALLYPORT_CF_PSA_TOKEN_OLD },
-                { SALLYPORT_MEDIA_EAT_CWT, SALLYPORT_CF_EAT_CWT },
-        };
-        for (size_t i = 0; i < ELEMENTSOF(types); i++)
-                if (bytes_equal(media_type, bytes_from_str(types[i].media_type)))
-                        return types[i].content_format;
-        return 0;
-}
-
 /* A CMW record carries the type of what is inside; other formats are the evidence itself. What is
  * kept, and goes upstream, is the inside. False for what is no CMW. */
 static bool unwrap(AttestRecord *r)
@@ -36,7 +18,7 @@ static bool unwrap(AttestRecord *r)
         if (cmw_record_read(BYTES(r->evidence, r->evidence_len), &cmw) != CMW_OK)
                 return false;
         r->content_format =
-                cmw.media_type.data ? content_format_of(cmw.media_type) : cmw.content_format;
+                cmw.media_type.data ? cmw_content_format(cmw.media_type) : cmw.content_format;
         r->evidence_len = cmw.value.len;
         if (cmw.value.len > 0)
                 memmove(r->evidence, cmw.value.data, cmw.value.len);

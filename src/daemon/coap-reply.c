@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/coap-reply.h"
 
-#include "proto/cbor-writer.h"
 #include "proto/coap.h"
-
-#define PROBLEM_MAX 512
-/* RFC 9290 section 2. */
-#define PROBLEM_TITLE  (-1)
-#define PROBLEM_DETAIL (-2)
+#include "proto/problem.h"
 
 /* When a device may try again: one second after 4.29, half a minute while there is no room
  * (RFC 8516; RFC 7252 section 5.9.3.4). */
@@ -46,16 +41,8 @@ void coap_reply_fresh(CoapTicket *t, uint8_t code, int content_format, Bytes bod
 void coap_reply_problem(CoapTicket *t, uint8_t code, const char *title, const char *detail)
 {
         _cleanup_buf_ Buf buf = BUF_INIT(PROBLEM_MAX);
-        CborWriter w = cbor_writer(&buf);
-        cbor_put_map(&w, detail ? 2 : 1);
-        cbor_put_int(&w, PROBLEM_TITLE);
-        cbor_put_str(&w, title);
-        if (detail) {
-                cbor_put_int(&w, PROBLEM_DETAIL);
-                cbor_put_str(&w, detail);
-        }
         /* The code says the most; the words are left out when they do not fit. */
-        bool told = w.error == 0;
+        bool told = problem_write(&(Problem){ .title = title, .detail = detail }, &buf) == 0;
         coapserver_respond(t,
                            &(CoapResponse){
                                    .code = code,

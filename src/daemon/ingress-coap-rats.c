@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Nonces, evidence and results (draft-ietf-lamps-attestation-freshness for the nonce object). */
-#include <errno.h>
-
 #include "daemon/coap-reply.h"
 #include "daemon/ingress-coap-internal.h"
-#include "proto/cbor-writer.h"
-#include "proto/cbor.h"
+#include "daemon/rats.h"
 #include "proto/coap.h"
+
+#define NONCE_OBJECT_MAX 256
 
 static bool acceptable(CoapTicket *t, const CoapRequest *r, int format)
 {
@@ -16,52 +15,24 @@ static bool acceptable(CoapTicket *t, const CoapRequest *r, int format)
         return false;
 }
 
-/* {"len": n}: how many bytes the device would like. Other members are left alone. False when it is
- * not that. */
-static bool read_length(Bytes body, size_t *ret)
+static void reply_problem(CoapTicket *t, const Problem *p)
 {
-        Reader r = cbor_open(body, CBOR_DEPTH);
-        uint64_t len = NONCE_DEFAULT;
-        for (size_t n = cbor_map(&r); n > 0 && reader_ok(&r); n--) {
-                if (bytes_equal(cbor_text(&r), BYTES_LITERAL("len")))
-                        len = cbor_uint(&r);
-                else
-                        cbor_skip(&r);
-        }
-        if (!cbor_done(&r) || len > NONCE_MAX)
-                return false;
-        *ret = (size_t)len;
-        return true;
-}
-
-static void answer_nonce(CoapTicket *t, uint8_t code, Bytes nonce, uint32_t lifetime)
-{
-        _cleanup_buf_ Buf buf = BUF_INIT(256);
-        CborWriter w = cbor_writer(&buf);
-        cbor_put_map(&w, 2);
-        cbor_put_str(&w, "nonce");
-        cbor_put_bytes(&w, nonce);
-        cbor_put_str(&w, "expiry");
-        cbor_put_uint(&w, lifetime);
-        if (w.error < 0)
-                coap_reply(t, COAPSERVER_CODE(5, 0));
-        else
-                coap_reply_fresh(t, code, COAP_FORMAT_CBOR, buf_view(&buf));
+        coap_reply_problem(t, p->code, p->title, p->detail);
 }
 
 static void issue_nonce(CoapSession *s, CoapTicket *t, uint8_t code, size_t len)
 {
+        _cleanup_buf_ Buf buf = BUF_INIT(NONCE_OBJECT_MAX);
         uint8_t nonce[NONCE_MAX];
         uint32_t lifetime = 0;
         int r = gateway_challenge(s->in->gateway, s->device, len, nonce, &lifetime);
-        if (r == 0)
-                answer_nonce(t, code, BYTES(nonce, len), lifetime);
-        else if (r == -EAGAIN)
-                coap_reply_problem(t, COAPSERVER_CODE(4, 29), "Asked again too soon.", NULL);
-        else if (r == -ERANGE)
-                coap_reply_problem(t, COAPSERVER_CODE(4, 0), "A nonce has 8 to 64 bytes.", NULL);
+        if (r < 0) {
+                const Problem p = rats_no_nonce(r);
+                reply_problem(t, &p);
+        } else if (freshness_response_write(FRESHNESS_CBOR, BYTES(nonce, len), lifetime, &buf) < 0)
+                coap_reply(t, COAPSERVER_CODE(5, 0));
         else
-                coap_reply_problem(t, COAPSERVER_CODE(5, 3), "There is no nonce to give.", NULL);
+                coap_reply_fresh(t, code, COAP_FORMAT_CBOR, buf_view(&buf));
 }
 
 void ingress_coap_nonce(CoapSession *s, CoapTicket *t, const CoapRequest *r, const Bytes *rest,
@@ -74,32 +45,13 @@ void ingress_coap_nonce(CoapSession *s, CoapTicket *t, const CoapRequest *r, con
                 return;
         }
         size_t len;
+        Problem p;
         if (r->content_format != COAPSERVER_NONE && r->content_format != COAP_FORMAT_CBOR)
                 coap_reply_problem(t, COAPSERVER_CODE(4, 15), "The request is CBOR.", NULL);
-        else if (!read_length(r->body, &len))
-                coap_reply_problem(t, COAPSERVER_CODE(4, 0), "The request is {\"len\": 8 to 64}.",
-                                   NULL);
+        else if (!rats_request_read(FRESHNESS_CBOR, r->body, &len, &p))
+                reply_problem(t, &p);
         else
                 issue_nonce(s, t, COAPSERVER_CODE(2, 4), len);
-}
-
-static uint8_t evidence_code(EvidenceOutcome o)
-{
-        switch (o) {
-        case EVIDENCE_APPRAISED:
-                return COAPSERVER_CODE(2, 4);
-        case EVIDENCE_MALFORMED:
-                return COAPSERVER_CODE(4, 0);
-        case EVIDENCE_FORBIDDEN:
-                return COAPSERVER_CODE(4, 3);
-        case EVIDENCE_NOT_FRESH:
-                return COAPSERVER_CODE(4, 9);
-        case EVIDENCE_UNSUPPORTED:
-                return COAPSERVER_CODE(4, 15);
-        case EVIDENCE_FAILED:
-                break;
-        }
-        return COAPSERVER_CODE(5, 0);
 }
 
 static void on_appraised(const EvidenceResult *result, void *userdata)
@@ -107,15 +59,11 @@ static void on_appraised(const EvidenceResult *result, void *userdata)
         CoapOperation *o = userdata;
         CoapTicket *t = o->ticket;
         coap_operation_free(o);
-        uint8_t code = evidence_code(result->outcome);
-        if (result->outcome == EVIDENCE_APPRAISED && result->ear.len > 0)
-                coap_reply_fresh(t, code, COAP_FORMAT_EAT_JWT, result->ear);
-        else if (result->outcome == EVIDENCE_APPRAISED)
-                coap_reply_problem(t, COAPSERVER_CODE(5, 0),
-                                   "The evidence was appraised, its result could not be signed.",
-                                   result->reason);
+        Problem p;
+        if (rats_no_result(result, &p))
+                reply_problem(t, &p);
         else
-                coap_reply_problem(t, code, "The evidence was not appraised.", result->reason);
+                coap_reply_fresh(t, COAPSERVER_CODE(2, 4), COAP_FORMAT_EAT_JWT, result->ear);
 }
 
 void ingress_coap_evidence(CoapSession *s, CoapTicket *t, const CoapRequest *r, const Bytes *rest,

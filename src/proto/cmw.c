@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "proto/cbor-writer.h"
 #include "proto/cbor.h"
+#include "sallyport/attestation.h"
 
 #define TYPE_LABEL "__cmwc_t"
 
@@ -24,6 +25,23 @@ const char *cmw_outcome_to_string(CmwOutcome o)
                 return "the collection is empty or has a label that is neither text nor integer";
         }
         return "unknown";
+}
+
+uint16_t cmw_content_format(Bytes media_type)
+{
+        static const struct {
+                const char *media_type;
+                uint16_t content_format;
+        } types[] = {
+                { SALLYPORT_MEDIA_PSA_TFM, SALLYPORT_CF_PSA_TOKEN },
+                { SALLYPORT_MEDIA_PSA_LEGACY, SALLYPORT_CF_PSA_TOKEN_OLD },
+                { SALLYPORT_MEDIA_EAT_CWT, SALLYPORT_CF_EAT_CWT },
+                { SALLYPORT_MEDIA_CMW_CBOR, SALLYPORT_CF_CMW_CBOR },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(types); i++)
+                if (bytes_equal(media_type, bytes_from_str(types[i].media_type)))
+                        return types[i].content_format;
+        return 0;
 }
 
 /* RFC 9277 appendix B, backwards: tags come in blocks of 256 of which the last is left out. */

@@ -36,6 +36,10 @@ typedef enum CmwOutcome {
 /* One line for a person. */
 const char *cmw_outcome_to_string(CmwOutcome o);
 
+/* The content format that says the same as a media type of evidence, which is to be spelled to the
+ * letter (RFC 9782, RFC 9783). 0 for others. */
+uint16_t cmw_content_format(Bytes media_type);
+
 /* Whole check of a message, collections with all that is in them. */
 CmwOutcome cmw_check(Bytes message, CmwKind *ret);
 

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "proto/cbor.h"
 #include "proto/cmw.h"
+#include "sallyport/attestation.h"
 
 static CmwOutcome check_hex(const char *s)
 {
@@ -69,6 +70,22 @@ static void tags(void **state)
                 assert_int_equal(cmw_record_read(buf_view(&b), &r) == CMW_OK, t[i].ok);
                 assert_int_equal(r.content_format, t[i].ok ? t[i].content_format : 7);
         }
+}
+
+static void media_types(void **state)
+{
+        static const struct {
+                const char *media_type;
+                uint16_t content_format;
+        } t[] = {
+                { SALLYPORT_MEDIA_PSA_TFM, 10003 }, { SALLYPORT_MEDIA_PSA_LEGACY, 10004 },
+                { "application/eat+cwt", 263 },     { "application/cmw+cbor", 273 },
+                { "application/eat+cwt ", 0 },      { "Application/eat+cwt", 0 },
+                { "application/cmw+json", 0 },      { "", 0 },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++)
+                assert_int_equal(cmw_content_format(bytes_from_str(t[i].media_type)),
+                                 t[i].content_format);
 }
 
 static void write_sorted(void **state)
@@ -168,7 +185,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(collections),  cmocka_unit_test(tags),
                 cmocka_unit_test(write_sorted), cmocka_unit_test(write_refused),
-                cmocka_unit_test(json),
+                cmocka_unit_test(json),         cmocka_unit_test(media_types),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
