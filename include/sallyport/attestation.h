@@ -32,6 +32,7 @@
 #define SALLYPORT_CF_PSA_TOKEN_OLD 10004 /* RFC 9783, #legacy */
 
 #define SALLYPORT_MEDIA_NONCE        "application/est-attestation-freshness+cbor"
+#define SALLYPORT_MEDIA_NONCE_JSON   "application/est-attestation-freshness+json"
 #define SALLYPORT_MEDIA_EAT_CWT      "application/eat+cwt"
 #define SALLYPORT_MEDIA_PSA_PROFILE1 "application/psa-attestation-token"
 #define SALLYPORT_MEDIA_PSA_2_0_0    "application/eat-cwt; profile=\"http://arm.com/psa/2.0.0\""
@@ -44,6 +45,7 @@
 #define SALLYPORT_MEDIA_EAR_JWT    "application/eat+jwt; eat_profile=\"" SALLYPORT_EAR_PROFILE "\""
 #define SALLYPORT_MEDIA_LEAD       "application/eat-ucs+cbor; eat_profile=\"" SALLYPORT_LEAD_PROFILE "\""
 #define SALLYPORT_MEDIA_PARSEC_TPM "application/vnd.parallaxsecond.key-attestation.tpm"
+#define SALLYPORT_MEDIA_PROBLEM    "application/concise-problem-details+cbor"
 
 #define SALLYPORT_EAR_PROFILE "tag:github.com,2023:veraison/ear"
 

@@ -11,6 +11,8 @@ typedef struct Gateway Gateway;
 #define NONCE_DEFAULT 32
 #define NONCE_MAX     64
 
+#define EVIDENCE_MAX ((size_t)16 << 10) /* bytes; a door takes no more */
+
 /* Issues a nonce of `len` bytes to `d`. 0; -EAGAIN: asked again too soon; -ERANGE: not a length
  * that is offered; -EIO: no randomness. `ret_lifetime` in whole seconds. */
 int gateway_challenge(Gateway *g, DeviceState *d, size_t len, uint8_t ret[static NONCE_MAX],

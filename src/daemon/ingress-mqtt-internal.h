@@ -22,7 +22,8 @@ struct IngressMqtt {
         LoopSource *turn;   /* for the peers in `woken` */
         LoopSource *tick;   /* deadlines of all connections and sessions */
         LoopSource *resume; /* for the peers in `throttled` */
-        List rats;          /* evidence that is being appraised */
+        List rats;          /* attestation: what is appraised, and answers on their way */
+        LoopSource *answer; /* for the answers in `rats` */
 };
 
 /* What the server's state asks for. Its userdata is the IngressMqtt. */
@@ -33,5 +34,8 @@ int ingress_mqtt_restore(IngressMqtt *in);
 /* Challenges and evidence; `topic` of `m` is below "rats/<device>/". See MqttServerPort.attest. */
 MqttReason ingress_mqtt_rats(IngressMqtt *in, DeviceState *d, const MqttSubmission *m,
                              const char **ret_text);
-/* Nobody hears of what is being appraised any more. */
-void ingress_mqtt_rats_cancel(IngressMqtt *in);
+/* A deferred source's handler: what became ready in this turn goes out. Its userdata is the
+ * IngressMqtt. */
+int ingress_mqtt_rats_answer(void *userdata);
+/* Of what is on its way nobody hears any more: for `d`, or NULL for all. */
+void ingress_mqtt_rats_cancel(IngressMqtt *in, const DeviceState *d);

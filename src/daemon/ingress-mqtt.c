@@ -29,6 +29,7 @@ typedef struct Peer {
         MqttConnection *connection;
         PeerChain chain; /* of its certificate */
         bool leaving;
+        bool changed; /* what its device may receive */
         char address[80];
 } Peer;
 
@@ -119,6 +120,13 @@ static void peer_free(Peer *p)
         free(p);
 }
 
+static void go_on(Peer *p)
+{
+        p->changed = false;
+        mqtt_server_device_changed(p->in->mqtt_server, p->device->device->name,
+                                   loop_now(p->in->loop));
+}
+
 static int on_turn(void *userdata)
 {
         IngressMqtt *in = userdata;
@@ -132,6 +140,8 @@ static int on_turn(void *userdata)
                         peer_free(p);
                         continue;
                 }
+                if (p->changed)
+                        go_on(p);
                 tls_connection_flush(p->tls);
                 tls_connection_resume(p->tls);
         }
@@ -314,6 +324,9 @@ static int start_sources(IngressMqtt *in)
 {
         int r = loop_add_deferred(in->loop, &in->turn, LOOP_FATAL, on_turn, in);
         if (r >= 0)
+                r = loop_add_deferred(in->loop, &in->answer, LOOP_FATAL, ingress_mqtt_rats_answer,
+                                      in);
+        if (r >= 0)
                 r = loop_add_timer(in->loop, &in->tick, LOOP_FATAL, on_tick, in);
         if (r >= 0)
                 r = loop_add_timer(in->loop, &in->resume, LOOP_FATAL, on_resume, in);
@@ -373,10 +386,11 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
                                     MQTT_SERVER_SHUTTING_DOWN, "the gateway stops");
         LIST_FOREACH_SAFE (i, &in->peers)
                 peer_free(LIST_ENTRY(i, Peer, node));
-        ingress_mqtt_rats_cancel(in);
+        ingress_mqtt_rats_cancel(in, NULL);
         tls_server_free(in->tls_server);
         mqtt_server_free(in->mqtt_server);
         loop_source_free(in->turn);
+        loop_source_free(in->answer);
         loop_source_free(in->tick);
         loop_source_free(in->resume);
         free(in);
@@ -458,6 +472,7 @@ void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
                         send_away(LIST_ENTRY(i, Peer, node),
                                   "the configuration of the device has changed");
         free_leaving(in);
+        ingress_mqtt_rats_cancel(in, d);
 }
 
 void ingress_mqtt_reconfigured(IngressMqtt *in)
@@ -467,7 +482,14 @@ void ingress_mqtt_reconfigured(IngressMqtt *in)
 
 void ingress_mqtt_device_changed(IngressMqtt *in, const DeviceState *d)
 {
-        mqtt_server_device_changed(in->mqtt_server, d->device->name, loop_now(in->loop));
+        /* The engine may be at the evidence that caused it: not from inside. */
+        LIST_FOREACH (i, &in->peers) {
+                Peer *p = LIST_ENTRY(i, Peer, node);
+                if (p->device != d)
+                        continue;
+                p->changed = true;
+                wake(p);
+        }
 }
 
 int ingress_mqtt_publish(IngressMqtt *in, MqttMessage *m)

@@ -82,6 +82,7 @@ static MqttSubmission submission(const MqttConnection *c, const MqttPublish *p,
                 .content_type = p->properties.content_type,
                 .response_topic = p->properties.response_topic,
                 .correlation_data = p->properties.correlation_data,
+                .refusable = p->qos > 0 && c->outlet.peer.version == MQTT_5,
         };
 }
 

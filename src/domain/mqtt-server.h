@@ -59,6 +59,7 @@ typedef struct MqttSubmission {
         uint8_t qos;
         Bytes payload;
         Bytes content_type, response_topic, correlation_data; /* empty: none */
+        bool refusable; /* a refusal reaches the publisher and ends nothing: 5.0, not QoS 0 */
 } MqttSubmission;
 
 /* Under what a value is put; `a` and `b` are at most INT64_MAX. */
