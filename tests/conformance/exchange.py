@@ -467,6 +467,35 @@ def wait(seconds):
     return Step(f"{seconds} s pass", lambda run: time.sleep(seconds))
 
 
+def each(count, *steps):
+    """The same steps so many times."""
+    def again(run):
+        for _ in range(count):
+            for s in flat(steps):
+                s.do(run)
+    return Step(f"{count} times: {'; '.join(s.text for s in flat(steps))}", again)
+
+
+def memory(run):
+    """What the daemon holds, in kB."""
+    said = run.lab.run("gw", "bash", "-c", "grep VmRSS /proc/$(cat /run/daemon.pid)/status", quiet=True)
+    return int(said.stdout.split()[1])
+
+
+def bounded(most, *steps):
+    """The steps, after which the daemon holds no more than so many MB more than before."""
+    def watch(run):
+        before = memory(run)
+        for s in flat(steps):
+            s.do(run)
+        grown = (memory(run) - before) // 1024
+        run.transcript.append(f"-- the daemon holds {grown} MB more than before")
+        if grown > most:
+            raise Failure(f"the daemon holds {grown} MB more than before")
+    return Step(f"the daemon's memory stays within {most} MB of what it was while "
+                f"{'; '.join(s.text for s in flat(steps))}", watch)
+
+
 def restart():
     """The daemon is killed, as if the power had gone, and started."""
     def do(run):
