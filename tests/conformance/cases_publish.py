@@ -159,11 +159,11 @@ T.both("4.3.2-3", "4.3.2-1", "PUBACK for a message of QoS 2 does not end its seq
        watch(2), A.connects(), A.publishes("~/a", "two", qos=2), B.hears(pub("~/a", "two", qos=2)),
        B.answers(send_puback), either("B", B.answers(send_pubrec), B.hears({"type": "PUBREL"}),
                                       B.answers(send_pubcomp), B.quiet()))
-T.v5("4.3.3-13 4.3.3-7", "QoS 2: the sequence is completed after the message has expired",
+# Whether onward delivery begins with PUBLISH or with PUBREL is the server's affair.
+T.v5("4.3.3-13", "QoS 2: the sequence is completed after the message has expired",
      watch(2), A.connects(), A.sends(publish("~/a", "two", qos=2, id=6, message_expiry=1)),
-     A.hears(pubrec(6)), wait(1.5), A.sends(send_pubrel(6)), A.hears(pubcomp(6)),
-     B.hears(pub("~/a", "two", qos=2, message_expiry=lambda v: v <= 1)), B.answers(send_pubrec),
-     B.hears({"type": "PUBREL", "code": 0}), B.answers(send_pubcomp), B.quiet())
+     A.hears(pubrec(6)), wait(1.5), A.sends(send_pubrel(6)), A.hears(pubcomp(6)), A.quiet(),
+     B.may_take(pub("~/a", "two", qos=2, message_expiry=lambda v: v <= 1)), B.quiet())
 
 # --- topics -------------------------------------------------------------------------------------------
 

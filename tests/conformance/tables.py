@@ -7,7 +7,8 @@ import cases_flaws
 import cases_publish
 import cases_session
 import cases_subscribe
+import clients
 
 CASES = [case for module in (cases_connect, cases_publish, cases_subscribe,
-                             cases_session, cases_bytes, cases_flaws)
+                             cases_session, cases_bytes, cases_flaws, clients)
          for case in module.CASES]
