@@ -40,6 +40,7 @@ static void forget(MqttServer *s, MqttRetained *r)
         MqttServerDevice *owner = r->owner;
         MqttRoot *root = r->root;
         owner->retained_bytes -= r->counted;
+        owner->n_retained--;
         s->kept_bytes -= r->counted;
         hashmap_remove(s->retained, bytes_from_str(r->topic));
         retained_free(r);
@@ -73,6 +74,7 @@ static int add(MqttServer *s, MqttServerDevice *owner, Bytes topic, MqttRetained
                 retained_free(r);
                 return e;
         }
+        owner->n_retained++;
         list_append(&r->root->retained, &r->node);
         list_append(&s->all_retained, &r->all);
         *ret = r;
@@ -99,7 +101,9 @@ static void set_owner(MqttServer *s, MqttRetained *r, MqttServerDevice *d)
         if (old == d)
                 return;
         old->retained_bytes -= r->counted;
+        old->n_retained--;
         d->retained_bytes += r->counted;
+        d->n_retained++;
         r->owner = d;
         mqtt_server_release_device(s, old);
 }

@@ -80,7 +80,7 @@ int mqtt_server_device(MqttServer *s, const char *name, MqttServerDevice **ret)
 
 void mqtt_server_release_device(MqttServer *s, MqttServerDevice *d)
 {
-        if (!list_empty(&d->sessions) || d->retained_bytes > 0)
+        if (!list_empty(&d->sessions) || d->n_retained > 0)
                 return;
         hashmap_remove(s->devices, bytes_from_str(d->name));
         free(d->name);

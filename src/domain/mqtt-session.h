@@ -15,6 +15,7 @@ typedef struct MqttServerDevice {
         char *name;
         List sessions;
         size_t n_sessions;
+        size_t n_retained; /* those that are being cleared too, which count no byte */
         uint64_t queued_bytes, retained_bytes;
 } MqttServerDevice;
 

@@ -148,11 +148,6 @@ static usec_t charge(const char *device, size_t len, usec_t now, void *userdata)
         return 0;
 }
 
-static void denied(const char *device, MqttAccess access, Bytes topic, const char *reason,
-                   void *userdata)
-{
-}
-
 static void overflow(const char *device, const char *client_id, void *userdata)
 {
 }
@@ -205,7 +200,6 @@ static const MqttServerPort server_port = {
         .may_receive = may_receive,
         .limits = limits,
         .charge = charge,
-        .denied = denied,
         .overflow = overflow,
         .failed = failed,
         .begin = begin,
@@ -226,7 +220,15 @@ static void wake(void *userdata)
 {
 }
 
-static const MqttConnectionPort connection_port = { .connected = connected, .wake = wake };
+static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
+{
+}
+
+static const MqttConnectionPort connection_port = {
+        .connected = connected,
+        .denied = denied,
+        .wake = wake,
+};
 
 static void take_publish(Client *c, const MqttFrame *f)
 {
