@@ -13,7 +13,7 @@ MqttPending *mqtt_answer_new(MqttConnection *c, MqttType type, uint16_t packet_i
                 return NULL;
         }
         p->connection = c;
-        p->answer = type;
+        p->answer = (uint8_t)type;
         p->packet_id = packet_id;
         list_append(&c->answers, &p->order);
         c->n_answers++;

@@ -195,7 +195,6 @@ static void accept_connect(MqttConnection *c, const MqttConnect *p, bool present
                            uint64_t changes, usec_t now)
 {
         MqttProperties properties = { 0 };
-        agree_limits(c, p);
         agree_expiry(c, p, &properties);
         agree_keep_alive(c, p, now, &properties);
         offer(c, p, &properties);
@@ -226,6 +225,7 @@ void mqtt_connection_on_connect(MqttConnection *c, const MqttFrame *f, usec_t no
         c->outlet.peer.version = p.version;
         if (e == MQTT_UNSUPPORTED_VERSION)
                 text = "only MQTT 3.1.1 and 5.0 are spoken here";
+        agree_limits(c, &p); /* a refusal keeps within them too [MQTT-3.1.2-24] */
         if (e == MQTT_SUCCESS)
                 e = check_identity(c, &p, &text);
         if (e == MQTT_SUCCESS)

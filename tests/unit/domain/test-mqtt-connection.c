@@ -382,6 +382,16 @@ static void refused_5(void **state)
         }
 }
 
+/* [MQTT-3.1.2-24], [MQTT-3.2.2-19]: the reason string is what does not fit. */
+static void refused_in_few_bytes(void **state)
+{
+        Client c;
+        client_open(&c);
+        feed(&c, "10 16 0004'MQTT'05 02 003c 05 27 00000008 0004'dev2'");
+        assert_out(&c, "20 03 00 85 00");
+        client_close(&c);
+}
+
 static void accepted(void **state)
 {
         static const struct {
@@ -990,6 +1000,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(refused),
                 TEST(refused_5),
+                TEST(refused_in_few_bytes),
                 TEST(accepted),
                 TEST(acknowledged_when_durable),
                 TEST(denied_in_order),
