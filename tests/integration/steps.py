@@ -24,9 +24,9 @@ CUT_MS = 100
 
 # --- the devices' clients ---------------------------------------------------------------------
 
-def mqtt(program, name, *more, gateway=GATEWAY):
-    return [program, "-V", "mqttv5", "-h", gateway, "-p", "8883", "--cafile", "operator.pem",
-            "--cert", f"{name}.pem", "--key", f"{name}.key", "-i", name, *more]
+def mqtt(program, name, *more, gateway=GATEWAY, version="mqttv5", client=None):
+    return [program, "-V", version, "-h", gateway, "-p", "8883", "--cafile", "operator.pem",
+            "--cert", f"{name}.pem", "--key", f"{name}.key", "-i", client or name, *more]
 
 
 def coap(name, method, path, *more, gateway=GATEWAY):
@@ -425,7 +425,3 @@ def measured(lab):
     lab.service("start", "swtpm")
     lab.service("start", "daemon")
     lab.say("after a reboot into the measured state the daemon starts")
-
-
-STEPS = [mqtt_telemetry, coap_telemetry, confined, attested, report_checked, asked, cut, why, crash,
-         foreign, reloaded, measured]
