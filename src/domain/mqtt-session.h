@@ -14,8 +14,7 @@
 typedef struct MqttServerDevice {
         char *name;
         List sessions;
-        size_t n_sessions;
-        size_t n_retained; /* those that are being cleared too, which count no byte */
+        size_t n_sessions, n_retained;
         uint64_t queued_bytes, retained_bytes;
 } MqttServerDevice;
 
