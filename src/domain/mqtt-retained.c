@@ -88,12 +88,13 @@ bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttM
         const MqttServerDevice *d = hashmap_get(s->devices, bytes_from_str(device));
         const MqttRetained *r = hashmap_get(s->retained, m->topic);
         uint64_t used = d ? d->retained_bytes : 0, bytes = mqtt_journal_message_cost(m);
+        uint64_t replaced = r ? r->counted : 0;
         if (r && r->owner == d)
-                used -= r->counted;
+                used -= replaced;
         if (m->payload.len == 0)
                 return true;
         return limits && used + bytes <= limits->retained_bytes &&
-               s->kept_bytes + bytes <= s->config.kept_bytes;
+               s->kept_bytes - replaced + bytes <= s->config.kept_bytes;
 }
 
 static void set_owner(MqttServer *s, MqttRetained *r, MqttServerDevice *d)
