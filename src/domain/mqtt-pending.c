@@ -59,11 +59,11 @@ static void flush_sessions(MqttServer *s)
         }
 }
 
-static void settle_message(MqttServer *s, MqttMessage *m, bool durable)
+static void settle_message(MqttServer *s, const MqttPending *p, bool durable)
 {
-        m->lost = !durable;
-        if (m->retain)
-                mqtt_retained_settle(s, m, durable);
+        p->message->lost = !durable;
+        if (p->retains)
+                mqtt_retained_settle(s, p->message, durable);
 }
 
 /* A failed QoS 2 message: the client sends it again, as a new one. Whoever answers for it in the
@@ -88,7 +88,7 @@ void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
         if (p->on_disk && reason < MQTT_UNSPECIFIED_ERROR)
                 s->durable = MAX(s->durable, p->number);
         if (p->message)
-                settle_message(s, p->message, reason < MQTT_UNSPECIFIED_ERROR);
+                settle_message(s, p, reason < MQTT_UNSPECIFIED_ERROR);
         if (p->on_disk)
                 flush_sessions(s); /* which may end the connection that waits */
         p->settled = true;

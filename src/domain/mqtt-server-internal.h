@@ -45,6 +45,7 @@ struct MqttPending {
         uint8_t answer; /* MqttType; 0: none */
         bool on_disk;   /* settled in the order of `number` with all others of this kind */
         bool repeated;  /* answers for a message that came before */
+        bool retains;   /* `message` was given to mqtt_retained_set() */
         bool settled;
         MqttReason reason;
         const char *text;
