@@ -294,7 +294,7 @@ static int send_entry(MqttDelivery *d, MqttQueued *e, usec_t now)
 static bool must_wait(MqttDelivery *d, const MqttQueued *e)
 {
         MqttSession *s = d->session;
-        if (e->order > 0 && e->written > s->server->durable) {
+        if (e->order > 0 && !e->message->lost && e->written > s->server->durable) {
                 if (list_empty(&s->unflushed))
                         list_append(&s->server->unflushed, &s->unflushed);
                 return true;

@@ -69,7 +69,7 @@ int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, use
 /* An entry read from disk, in the order of `order`. -ENOMEM. */
 int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *entry,
                           const uint32_t *ids, MqttQueued **ret);
-/* Sends what window, output and posture allow, up to the first message that is not yet durable.
+/* Sends what window, output and posture allow, up to the first message that may yet become durable.
  * 0 or -ENOMEM. */
 int mqtt_delivery_flush(MqttDelivery *d, usec_t now);
 
