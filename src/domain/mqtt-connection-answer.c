@@ -20,11 +20,12 @@ MqttPending *mqtt_answer_new(MqttConnection *c, MqttType type, uint16_t packet_i
         return p;
 }
 
-/* Section 4.9: a message counts until PUBACK, PUBCOMP, or a PUBREC that refuses it. */
+/* Section 4.9: a message counts until PUBACK, PUBCOMP, or a PUBREC that refuses it; one that came
+ * again has not been counted. */
 static bool ends_exchange(const MqttPending *p)
 {
         if (p->answer == MQTT_PUBREC)
-                return p->reason >= MQTT_UNSPECIFIED_ERROR;
+                return p->reason >= MQTT_UNSPECIFIED_ERROR && !p->repeated;
         return p->answer == MQTT_PUBACK || (p->answer == MQTT_PUBCOMP && p->reason == MQTT_SUCCESS);
 }
 
