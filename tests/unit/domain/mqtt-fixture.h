@@ -18,6 +18,11 @@
 /* receive maximum 4, 4 aliases, 1024 bytes */
 #define OFFER    "21 0004 22 0004 27 00000400 "
 #define CONNACK5 "20 0e 00 00 0b " OFFER
+/* a session that is kept for 100 s */
+#define KEPT5            "10 16 0004'MQTT'05 00 003c 05 11 00000064 0004'dev1' "
+#define CONNACK5_PRESENT "20 0e 01 00 0b " OFFER
+/* another client of the device */
+#define OTHER5 "10 13 0004'MQTT'05 02 003c 00 0006'dev1/o' "
 
 #define DISK_MAX 256
 
@@ -329,6 +334,43 @@ static inline MqttServerStats stats(void)
         MqttServerStats s;
         mqtt_server_stats(server, &s);
         return s;
+}
+
+static inline void view_if(const MqttSessionView *view, void *userdata)
+{
+        MqttSessionView *ret = userdata;
+        if (strcmp(view->client_id, ret->client_id) == 0)
+                *ret = *view;
+}
+
+static inline MqttSessionView view(const char *client_id)
+{
+        MqttSessionView v = { .client_id = client_id };
+        mqtt_server_each(server, view_if, &v);
+        assert_non_null(v.device);
+        return v;
+}
+
+static inline void assert_nothing_kept(void)
+{
+        assert_int_equal(stats().sessions, 0);
+        assert_int_equal(stats().retained, 0);
+        assert_int_equal(stats().kept_bytes, 0);
+        assert_int_equal(disk.n_values, 0);
+}
+
+/* The client says goodbye. */
+static inline void leave(Client *c)
+{
+        feed(c, "e0 00");
+        client_close(c);
+}
+
+/* The same, and its session ends. */
+static inline void leave_for_good(Client *c)
+{
+        feed(c, "e0 07 00 05 11 00000000");
+        client_close(c);
 }
 
 /* From the server itself: a command, or an answer of attestation. How many sessions took it. */

@@ -10,12 +10,6 @@
 #define SUBSCRIBE "82 07 0009 00 0001't' 01 "
 #define SUBACK    "90 04 0009 00 01 "
 
-static void leave(Client *c)
-{
-        feed(c, "e0 00");
-        client_close(c);
-}
-
 /* What one who subscribes to it now gets. */
 static void assert_retained(const char *hex)
 {
