@@ -77,7 +77,6 @@ static int add(MqttServer *s, MqttServerDevice *owner, Bytes topic, MqttRetained
         owner->n_retained++;
         list_append(&r->root->retained, &r->node);
         list_append(&s->all_retained, &r->all);
-        owner->n_retained++;
         *ret = r;
         return 0;
 }
