@@ -20,6 +20,15 @@ MqttPending *mqtt_answer_new(MqttConnection *c, MqttType type, uint16_t packet_i
         return p;
 }
 
+void mqtt_answer_commit(MqttConnection *c, MqttPending *a, int error, uint64_t changes)
+{
+        mqtt_connection_check_write(c, error);
+        if (c->state == MQTT_ENDED)
+                mqtt_pending_free(a);
+        else
+                mqtt_pending_commit(a, changes);
+}
+
 /* Section 4.9: a message counts until PUBACK, PUBCOMP, or a PUBREC that refuses it; one that came
  * again has not been counted. */
 static bool ends_exchange(const MqttPending *p)

@@ -83,10 +83,13 @@ static MqttSession *take_over(MqttConnection *c, Bytes client_id)
         return mqtt_server_find(c->server, c->device, client_id);
 }
 
-/* [MQTT-3.1.3-7]: one that no other session has. */
-static Bytes assign_client_id(const MqttConnection *c, uint64_t id, char *ret, size_t size)
+/* [MQTT-3.1.3-6]: one that no other session has; a client may choose such a name too. */
+static Bytes assign_client_id(const MqttConnection *c, char *ret, size_t size)
 {
-        snprintf(ret, size, "%s/auto-%016" PRIx64, c->device, id);
+        MqttServer *s = c->server;
+        do
+                snprintf(ret, size, "%s/auto-%016" PRIx64, c->device, ++s->last_session);
+        while (mqtt_server_find(s, c->device, bytes_from_str(ret)));
         return bytes_from_str(ret);
 }
 
@@ -100,16 +103,15 @@ static int new_session(MqttConnection *c, Bytes client_id)
         if (r < 0)
                 return r;
         bool full = !limits || d->n_sessions >= limits->sessions;
-        uint64_t id = s->last_session + 1;
-        if (client_id.len == 0)
-                client_id = assign_client_id(c, id, assigned, sizeof(assigned));
-        r = full ? -ENOSPC : mqtt_session_new(s, c->device, client_id, id, &c->session);
-        if (r < 0) {
+        if (client_id.len > 0)
+                s->last_session++;
+        else
+                client_id = assign_client_id(c, assigned, sizeof(assigned));
+        r = full ? -ENOSPC
+                 : mqtt_session_new(s, c->device, client_id, s->last_session, &c->session);
+        if (r < 0)
                 mqtt_server_release_device(s, d);
-                return r;
-        }
-        s->last_session = id;
-        return 0;
+        return r;
 }
 
 /* Section 3.1.2.4: the session that is there, or a new one. */
@@ -205,9 +207,7 @@ static void accept_connect(MqttConnection *c, const MqttConnect *p, bool present
         if (!a)
                 return;
         int r = mqtt_write_connack(&a->packet, &c->outlet.peer, present, MQTT_SUCCESS, &properties);
-        mqtt_connection_check_write(c, r);
-        if (r >= 0)
-                mqtt_pending_commit(a, changes);
+        mqtt_answer_commit(c, a, r, changes);
 }
 
 void mqtt_connection_on_connect(MqttConnection *c, const MqttFrame *f, usec_t now)

@@ -48,6 +48,9 @@ void mqtt_connection_detach(MqttConnection *c);
 
 /* A new answer at the end of the queue. NULL: no memory, the connection has ended. */
 MqttPending *mqtt_answer_new(MqttConnection *c, MqttType type, uint16_t packet_id);
+/* Its packet was written, or not (`error`): it goes out when what was put since `changes` is
+ * durable. Frees it when the connection has ended. */
+void mqtt_answer_commit(MqttConnection *c, MqttPending *a, int error, uint64_t changes);
 
 /* `topic` as a string, and what the policy says of it; a topic out of bounds is not allowed
  * either. */

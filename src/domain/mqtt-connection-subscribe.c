@@ -108,16 +108,13 @@ void mqtt_connection_on_subscribe(MqttConnection *c, const MqttFrame *f, usec_t 
         s->port->begin(s->userdata);
         _cleanup_buf_ Buf codes = BUF_INIT(FILTERS_MAX);
         MqttPending *a = mqtt_answer_new(c, MQTT_SUBACK, p.packet_id);
-        int r = a ? subscribe_all(c, &p, now, &codes, &text) : 0;
-        if (c->state == MQTT_ENDED)
+        if (!a)
                 return;
+        int r = subscribe_all(c, &p, now, &codes, &text);
         if (r >= 0)
                 r = mqtt_write_suback(&a->packet, &c->outlet.peer, p.packet_id, buf_view(&codes),
                                       text);
-        mqtt_connection_check_write(c, r);
-        if (r < 0)
-                return;
-        mqtt_pending_commit(a, changes);
+        mqtt_answer_commit(c, a, r, changes);
         if (c->state != MQTT_ENDED)
                 mqtt_session_flush(c->session, now);
 }
@@ -149,12 +146,10 @@ void mqtt_connection_on_unsubscribe(MqttConnection *c, const MqttFrame *f)
         s->port->begin(s->userdata);
         _cleanup_buf_ Buf codes = BUF_INIT(FILTERS_MAX);
         MqttPending *a = mqtt_answer_new(c, MQTT_UNSUBACK, p.packet_id);
-        int r = a ? unsubscribe_all(c, &p, &codes) : 0;
-        if (c->state == MQTT_ENDED)
+        if (!a)
                 return;
+        int r = unsubscribe_all(c, &p, &codes);
         if (r >= 0)
                 r = mqtt_write_unsuback(&a->packet, &c->outlet.peer, p.packet_id, buf_view(&codes));
-        mqtt_connection_check_write(c, r);
-        if (r >= 0)
-                mqtt_pending_commit(a, changes);
+        mqtt_answer_commit(c, a, r, changes);
 }

@@ -68,6 +68,14 @@ MqttConnection *mqtt_connection_free(MqttConnection *c)
         return NULL;
 }
 
+/* Section 3.2.2.2: what ends a connection later is no code of CONNACK. */
+static MqttReason connack_reason(MqttReason reason)
+{
+        bool later = reason == MQTT_SESSION_TAKEN_OVER || reason == MQTT_ADMINISTRATIVE_ACTION ||
+                     reason == MQTT_SERVER_SHUTTING_DOWN;
+        return later ? MQTT_SERVER_UNAVAILABLE : reason;
+}
+
 static void tell_client(MqttConnection *c, MqttReason reason, const char *text)
 {
         const MqttPeer *peer = &c->outlet.peer;
@@ -79,7 +87,7 @@ static void tell_client(MqttConnection *c, MqttReason reason, const char *text)
         if (c->state == MQTT_CONNECTED)
                 mqtt_write_disconnect(c->outlet.out, peer, reason, text);
         else if (peer->version)
-                mqtt_write_connack(c->outlet.out, peer, false, reason, &p);
+                mqtt_write_connack(c->outlet.out, peer, false, connack_reason(reason), &p);
 }
 
 void mqtt_connection_end(MqttConnection *c, MqttReason reason, const char *text)
