@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "mqtt-bench.h"
+
+#include "../hex.h"
+
+MqttWorld world;
+
+int setup(void **state)
+{
+        mqtt_world_init(&world);
+        return mqtt_world_start(&world);
+}
+
+int teardown(void **state)
+{
+        LIST_FOREACH_SAFE (i, &world.clients)
+                mqtt_world_close(LIST_ENTRY(i, Client, node));
+        bool clean = mqtt_world_forget_all(&world);
+        mqtt_world_done(&world);
+        if (!clean)
+                print_error("something is left of a session or a message\n");
+        return clean && world.n_failed == 0 ? 0 : -1;
+}
+
+void client_open_as(Client *c, const char *device)
+{
+        assert_int_equal(mqtt_world_connect(&world, device, c), 0);
+}
+
+void client_open(Client *c)
+{
+        client_open_as(c, "dev1");
+}
+
+void client_connect_as(Client *c, const char *device, const char *connect, const char *connack)
+{
+        client_open_as(c, device);
+        exchange(c, connect, connack);
+        assert_int_equal(c->n_connected, 1);
+}
+
+void client_connect(Client *c, const char *connect, const char *connack)
+{
+        client_connect_as(c, "dev1", connect, connack);
+}
+
+void client_close(Client *c)
+{
+        mqtt_world_close(c);
+}
+
+MqttInput feed(Client *c, const char *hex)
+{
+        uint8_t in[2048];
+        size_t consumed, n = unhex(hex, in, sizeof(in));
+        usec_t wait;
+        MqttInput r = mqtt_connection_input(c->connection, BYTES(in, n), 1000, world.now, &consumed,
+                                            &wait);
+        if (r == MQTT_INPUT_MORE)
+                assert_int_equal(consumed, n);
+        return r;
+}
+
+void assert_out(Client *c, const char *hex)
+{
+        uint8_t expected[1024];
+        size_t n = unhex(hex, expected, sizeof(expected));
+        Bytes out = buf_view(&c->out);
+        if (!bytes_equal(out, BYTES(expected, n))) {
+                for (size_t i = 0; i < out.len; i++)
+                        print_error("%02x ", out.data[i]);
+                fail_msg("instead of %s", hex);
+        }
+        buf_clear(&c->out);
+}
+
+void exchange(Client *c, const char *in, const char *out)
+{
+        feed(c, in);
+        settle();
+        assert_out(c, out);
+}
+
+void assert_ended(const Client *c, MqttReason reason)
+{
+        const char *text;
+        assert_true(mqtt_connection_has_ended(c->connection));
+        assert_int_equal(mqtt_connection_end_reason(c->connection, &text), reason);
+}
+
+void assert_records(const char *expected)
+{
+        char all[1024] = "";
+        for (size_t i = 0; i < mqtt_disk_n_records(&world.disk); i++) {
+                size_t len = strlen(all);
+                snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? "," : "",
+                         mqtt_disk_get_record(&world.disk, i));
+        }
+        assert_string_equal(all, expected);
+}
+
+void settle(void)
+{
+        mqtt_disk_settle_all(&world.disk);
+}
+
+void crash(void)
+{
+        crash_for(0);
+}
+
+void crash_for(unsigned seconds)
+{
+        mqtt_world_crash(&world);
+        world.now += seconds * USEC_PER_SEC;
+        world.realtime += seconds * USEC_PER_SEC;
+        assert_int_equal(mqtt_world_start(&world), 0);
+        settle();
+}
