@@ -29,21 +29,31 @@ void mqtt_answer_commit(MqttConnection *c, MqttPending *a, int error, uint64_t c
                 mqtt_pending_commit(a, changes);
 }
 
-/* Section 4.9: a message counts until PUBACK, PUBCOMP, or a PUBREC that refuses it; one that came
- * again has not been counted. */
+/* Section 4.9: a message counts until PUBACK, PUBCOMP of any kind, or a PUBREC that refuses it; one
+ * that came again has not been counted. */
 static bool ends_exchange(const MqttPending *p)
 {
         if (p->answer == MQTT_PUBREC)
                 return p->reason >= MQTT_UNSPECIFIED_ERROR && !p->repeated;
-        return p->answer == MQTT_PUBACK || (p->answer == MQTT_PUBCOMP && p->reason == MQTT_SUCCESS);
+        return p->answer == MQTT_PUBACK || p->answer == MQTT_PUBCOMP;
 }
 
-/* 3.1.1 knows no refusal but the end of the connection [MQTT-3.3.5-2]; what was not asked to be
- * acknowledged is gone without a word. */
+/* 3.1.1 knows no refusal but the end of the connection [MQTT-3.3.5-2], and 5.0 none of a PUBREC or
+ * PUBREL for the disk's sake (sections 3.6.2.1, 3.7.2.1). What was not asked to be acknowledged is
+ * gone without a word. */
+static bool ends_connection(const MqttConnection *c, const MqttPending *p)
+{
+        bool release = p->answer == MQTT_PUBREL || p->answer == MQTT_PUBCOMP;
+        if (p->reason < MQTT_UNSPECIFIED_ERROR)
+                return false;
+        return c->outlet.peer.version == MQTT_3_1_1 ||
+               (release && p->reason != MQTT_PACKET_ID_NOT_FOUND);
+}
+
 static void send_acknowledgement(MqttConnection *c, const MqttPending *p)
 {
         const MqttPeer *peer = &c->outlet.peer;
-        if (p->reason >= MQTT_UNSPECIFIED_ERROR && peer->version == MQTT_3_1_1) {
+        if (ends_connection(c, p)) {
                 mqtt_connection_end(c, p->reason, p->text ? p->text : "a message was refused");
                 return;
         }
