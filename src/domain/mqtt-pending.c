@@ -66,6 +66,16 @@ static void settle_message(MqttServer *s, const MqttPending *p, bool durable)
                 mqtt_retained_settle(s, p->message, durable);
 }
 
+/* Off the disk as well: what failed without a record may be tried again. */
+static void forget_received(MqttSession *session, uint16_t packet_id)
+{
+        const MqttServer *s = session->server;
+        if (!mqtt_packet_ids_remove(&session->received, packet_id) || !session->kept)
+                return;
+        s->port->begin(s->userdata);
+        mqtt_journal_remove_received(session, packet_id);
+}
+
 /* A failed QoS 2 message: the client sends it again, as a new one. Whoever answers for it in the
  * meantime has to say the same. */
 static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReason reason)
@@ -74,7 +84,7 @@ static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReaso
         if (!session)
                 return reason;
         if (reason >= MQTT_UNSPECIFIED_ERROR)
-                mqtt_packet_ids_remove(&session->received, p->packet_id);
+                forget_received(session, p->packet_id);
         else if (p->repeated && !mqtt_packet_ids_has(&session->received, p->packet_id))
                 reason = MQTT_UNSPECIFIED_ERROR;
         return reason;
