@@ -12,7 +12,9 @@
 #define CONNECT3 "10 10 0004'MQTT'04 02 003c 0004'dev1' "
 #define CONNECT5 "10 11 0004'MQTT'05 02 003c 00 0004'dev1' "
 /* Session Expiry 100 s, as it was */
-#define RESUME5  "10 16 0004'MQTT'05 00 003c 05 11 00000064 0004'dev1' "
+#define RESUME5 "10 16 0004'MQTT'05 00 003c 05 11 00000064 0004'dev1' "
+/* A session of 100 s, begun anew */
+#define BEGIN5   "10 16 0004'MQTT'05 02 003c 05 11 00000064 0004'dev1' "
 #define CONNACK3 "20 02 00 00 "
 /* receive maximum 4, 1024 bytes, 4 aliases */
 #define CONNACK5 "20 0e 00 00 0b 21 0004 22 0004 27 00000400 "
