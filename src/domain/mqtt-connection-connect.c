@@ -119,7 +119,8 @@ static MqttReason find_session(MqttConnection *c, const MqttConnect *p, bool *re
                                const char **text)
 {
         MqttSession *s = p->client_id.len > 0 ? take_over(c, p->client_id) : NULL;
-        if (s && p->clean_start) { /* [MQTT-3.1.2-4] */
+        if (s &&
+            (p->clean_start || s->ends <= c->server->now)) { /* [MQTT-3.1.2-4], [MQTT-4.1.0-2] */
                 mqtt_session_end(s, c->server->now);
                 s = NULL;
         }
