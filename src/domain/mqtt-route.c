@@ -4,6 +4,7 @@
 
 #include <limits.h>
 
+#include "base/str.h"
 #include "domain/mqtt-journal.h"
 #include "domain/mqtt-server-internal.h"
 #include "proto/topic.h"
@@ -111,6 +112,15 @@ static void prepare_will(MqttWill *w, usec_t now)
         m->expires = usec_add(now, m->expires);
 }
 
+/* It was when the client connected; the policy may have changed since. */
+static bool will_allowed(const MqttServer *s, const char *device, const char *absolute)
+{
+        PolicyTopic topic;
+        return policy_allows(s->port->decide(MQTT_ACCESS_PUBLISH, device, absolute, &topic,
+                                             s->userdata)) &&
+               streq(topic.absolute, absolute);
+}
+
 static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *session,
                               const MqttWill *w)
 {
@@ -122,6 +132,8 @@ static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *
                 .payload = w->message->payload,
                 .content_type = bytes_from_str(w->content_type ? w->content_type : ""),
         };
+        if (!will_allowed(s, session->device->name, topic))
+                return MQTT_NOT_AUTHORIZED;
         return s->port->submit(p, &submission, &text, s->userdata);
 }
 
