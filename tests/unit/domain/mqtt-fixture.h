@@ -357,6 +357,8 @@ static inline void assert_nothing_kept(void)
         assert_int_equal(stats().retained, 0);
         assert_int_equal(stats().kept_bytes, 0);
         assert_int_equal(disk.n_values, 0);
+        assert_int_equal(hashmap_size(server->devices), 0);
+        assert_true(list_empty(&server->pending));
 }
 
 /* The client says goodbye. */
