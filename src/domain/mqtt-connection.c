@@ -296,7 +296,9 @@ MqttInput mqtt_connection_input(MqttConnection *c, Bytes in, unsigned packets, u
 
 void mqtt_connection_drained(MqttConnection *c, usec_t now)
 {
-        c->server->now = now;
+        MqttServer *s = c->server;
+        s->now = now;
+        s->port->begin(s->userdata);
         if (c->state == MQTT_CONNECTED)
                 mqtt_session_flush(c->session, now);
         if (c->state != MQTT_ENDED)

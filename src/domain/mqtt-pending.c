@@ -93,6 +93,7 @@ static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReaso
 void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
 {
         MqttServer *s = p->server;
+        s->port->begin(s->userdata); /* what is dropped now is no part of another's message */
         p->reason = p->session > 0 ? settle_received(s, p, reason) : reason;
         p->text = text;
         if (p->on_disk && reason < MQTT_UNSPECIFIED_ERROR)

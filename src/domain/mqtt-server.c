@@ -133,6 +133,7 @@ void mqtt_server_device_changed(MqttServer *s, const char *device, usec_t now)
         const MqttServerDevice *d = find_device(s, device);
         if (!d)
                 return;
+        s->port->begin(s->userdata);
         LIST_FOREACH (i, &d->sessions)
                 mqtt_session_flush(LIST_ENTRY(i, MqttSession, node), now);
 }
