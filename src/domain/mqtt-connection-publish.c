@@ -67,8 +67,10 @@ static void repeat(MqttConnection *c, const MqttPublish *p)
         a->repeated = true;
         a->session = c->session->id;
         a->on_disk = true;
-        if (s->port->commit(a, s->userdata) < 0)
-                mqtt_server_settle(a, MQTT_UNSPECIFIED_ERROR, "out of memory");
+        if (s->port->commit(a, s->userdata) >= 0)
+                return;
+        mqtt_connection_end(c, MQTT_UNSPECIFIED_ERROR, "out of memory");
+        mqtt_server_settle(a, MQTT_UNSPECIFIED_ERROR, NULL);
 }
 
 static MqttSubmission submission(const MqttConnection *c, const MqttPublish *p,

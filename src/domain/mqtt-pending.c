@@ -76,17 +76,19 @@ static void forget_received(MqttSession *session, uint16_t packet_id)
         mqtt_journal_remove_received(session, packet_id);
 }
 
-/* A failed QoS 2 message: the client sends it again, as a new one. Whoever answers for it in the
- * meantime has to say the same. */
+/* A failed QoS 2 message: the client sends it again, as a new one. Whoever answers for one that
+ * came before says what became of that: it was settled first. */
 static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReason reason)
 {
         MqttSession *session = mqtt_server_session(s, p->session);
         if (!session)
                 return reason;
+        if (p->repeated)
+                return mqtt_packet_ids_has(&session->received, p->packet_id)
+                               ? MQTT_SUCCESS
+                               : MQTT_UNSPECIFIED_ERROR;
         if (reason >= MQTT_UNSPECIFIED_ERROR)
                 forget_received(session, p->packet_id);
-        else if (p->repeated && !mqtt_packet_ids_has(&session->received, p->packet_id))
-                reason = MQTT_UNSPECIFIED_ERROR;
         return reason;
 }
 
