@@ -123,8 +123,9 @@ static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
         const ClassLimits *limits = s->port->limits(device->name, s->userdata);
         if (keep && s->kept_bytes + cost(e) > s->config.kept_bytes)
                 return false;
-        /* A message of any size that is taken can wait for its receiver. */
-        return device->queued_bytes == 0 ||
+        /* A message of any size that is taken can wait for its receiver, and what waits for other
+         * sessions of the device, which may be away, does not cut this one off. */
+        return d->bytes == 0 ||
                (limits && device->queued_bytes + cost(e) <= limits->queue_bytes);
 }
 
