@@ -52,6 +52,27 @@ static void received_again_before_durable(void **state)
         leave(&c);
 }
 
+/* The barrier of the second answer fails: what counts is what became of the message. */
+static void received_again_without_barrier(void **state)
+{
+        Client c;
+        disk.slow = true;
+        open_connected(&c, CONNECT5, CONNACK5);
+        feed(&c, "34 07 0001'a' 0001 00 'x' 3c 07 0001'a' 0001 00 'x'");
+        durable(0);
+        settle(1, MQTT_UNSPECIFIED_ERROR, NULL);
+        assert_out(&c, "50 02 0001 50 02 0001");
+        feed(&c, "3c 07 0001'a' 0001 00 'x'");
+        assert_int_equal(disk.n_submitted, 1);
+        durable(2);
+        assert_out(&c, "50 02 0001");
+        disk.no_barrier = true;
+        feed(&c, "3c 07 0001'a' 0001 00 'x'");
+        assert_ended(&c, MQTT_UNSPECIFIED_ERROR);
+        client_close(&c);
+        assert_nothing_kept();
+}
+
 static void received_and_refused(void **state)
 {
         Client c;
@@ -454,6 +475,58 @@ static void after_the_disk(void **state)
         leave(&d);
 }
 
+/* What waits for clients that are away leaves room for one that listens. */
+static void queue_of_another_session(void **state)
+{
+        Client c, d;
+        disk.limits.queue_bytes = 512;
+        away(&c);
+        while (publish("dev1/a", "1", 1) == 1)
+                ;
+        open_connected(&d, OTHER5, CONNACK5);
+        feed(&d, "82 07 0001 00 0001'a' 01");
+        buf_clear(&d.out);
+        assert_int_equal(publish("dev1/a", "2", 0), 1);
+        assert_int_equal(publish("dev1/a", "3", 1), 1);
+        assert_out(&d, "30 05 0001'a' 00 '2' 32 07 0001'a' 0001 00 '3'");
+        leave(&d);
+        tick(101 * USEC_PER_SEC);
+        assert_nothing_kept();
+}
+
+/* What is dropped goes off the disk whatever becomes of a message of others. */
+static void dropped_apart(void **state)
+{
+        Client c, d;
+        open_connected(&c, "10 1b 0004'MQTT'05 00 003c 0a 11 00000064 27 00000014 0004'dev1' ",
+                       CONNACK5);
+        open_connected(&d, OTHER5, CONNACK5);
+        feed(&c, "82 07 0001 00 0001'#' 01");
+        for (unsigned i = 0; i < 3; i++) {
+                disk.closed = "dev1";
+                feed(&d, "32 0c 0001'a' 0001 05 02 0000000a '1'"); /* expires */
+                disk.closed = i < 2 ? "dev1" : NULL;
+                disk.slow = true;
+                feed(&d, "32 16 0001'b' 0002 00 '1234567890123456'"); /* too large */
+                size_t begun = disk.n_begun, removed = disk.n_removed;
+                disk.closed = NULL;
+                if (i == 0)
+                        mqtt_server_device_changed(server, "dev1", 11 * USEC_PER_SEC);
+                else if (i == 1)
+                        mqtt_connection_drained(c.connection, 11 * USEC_PER_SEC);
+                else
+                        durable(0);
+                assert_true(disk.n_removed > removed);
+                assert_true(disk.n_begun > begun);
+                disk.slow = false;
+                settle_all(MQTT_SUCCESS);
+        }
+        assert_int_equal(view("dev1").waiting, 0);
+        leave_for_good(&c);
+        leave(&d);
+        assert_nothing_kept();
+}
+
 /* What the disk did not take is delivered to nobody, and holds up nobody. */
 static void lost(void **state)
 {
@@ -481,6 +554,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(received_once),
                 TEST(received_again_before_durable),
+                TEST(received_again_without_barrier),
                 TEST(received_and_refused),
                 TEST(received_across_connections),
                 TEST(receive_maximum_in),
@@ -498,6 +572,8 @@ int main(void)
                 TEST(queue_overflows),
                 TEST(store_overflows),
                 TEST(queue_expires),
+                TEST(queue_of_another_session),
+                TEST(dropped_apart),
                 TEST(closed_posture),
                 TEST(after_the_disk),
                 TEST(lost),
