@@ -125,8 +125,7 @@ static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
                 return false;
         /* A message of any size that is taken can wait for its receiver, and what waits for other
          * sessions of the device, which may be away, does not cut this one off. */
-        return d->bytes == 0 ||
-               (limits && device->queued_bytes + cost(e) <= limits->queue_bytes);
+        return d->bytes == 0 || (limits && device->queued_bytes + cost(e) <= limits->queue_bytes);
 }
 
 static bool has_room(MqttDelivery *d, const MqttQueued *e, bool keep, usec_t now)

@@ -174,7 +174,7 @@ static void takeover(void **state)
         client_open(&d); /* before the second has heard of it */
         feed(&d, KEPT5);
         assert_ended(&b, MQTT_SESSION_TAKEN_OVER);
-        assert_int_equal(buf_view(&b.out).data[3], 0x8e);
+        assert_int_equal(buf_view(&b.out).data[3], 0x88); /* CONNACK knows no 0x8e */
         buf_clear(&b.out);
         disk.slow = false;
         settle_all(MQTT_SUCCESS);
