@@ -102,11 +102,12 @@ void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
                 s->durable = MAX(s->durable, p->number);
         if (p->message)
                 settle_message(s, p, reason < MQTT_UNSPECIFIED_ERROR);
-        if (p->on_disk)
-                flush_sessions(s); /* which may end the connection that waits */
         p->settled = true;
+        bool on_disk = p->on_disk;
         if (p->connection)
                 mqtt_connection_answer(p->connection);
         else
                 mqtt_pending_free(p);
+        if (on_disk)
+                flush_sessions(s); /* retained messages behind the SUBACK that they belong to */
 }
