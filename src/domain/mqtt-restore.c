@@ -327,6 +327,7 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
                 r = read(kind, kinds[kind], &restore, userdata);
         int released = release_messages(&restore);
         remove_dropped(&restore);
+        mqtt_server_review(s); /* the rules may be others than when it was put */
         *ret_dropped = restore.n_dropped;
         return r < 0 ? r : released;
 }

@@ -114,8 +114,9 @@ typedef int (*MqttStoredEach)(const MqttKey *key, Bytes value, void *userdata);
 typedef int (*MqttStoredRead)(uint8_t kind, MqttStoredEach each, void *each_userdata,
                               void *userdata);
 /* Takes it up again, before the first connection. What cannot be read, or belongs to nothing, is
- * removed and counted in `ret_dropped`. Now and everywhere here `now` is CLOCK_BOOTTIME, `realtime`
- * CLOCK_REALTIME at the same moment. 0 or a negative errno. */
+ * removed and counted in `ret_dropped`; what the policy denies now ends as in mqtt_server_review().
+ * Now and everywhere here `now` is CLOCK_BOOTTIME, `realtime` CLOCK_REALTIME at the same moment. 0
+ * or a negative errno. */
 int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec_t now,
                         usec_t realtime, size_t *ret_dropped);
 
