@@ -6,7 +6,6 @@
 
 #include "base/str.h"
 #include "domain/mqtt-journal.h"
-#include "proto/topic.h"
 
 /* What a new subscriber gets; NULL: nothing. */
 static MqttMessage *current(const MqttRetained *r)
@@ -184,8 +183,7 @@ static void deliver(const MqttRetained *r, MqttSession *session, const MqttSubsc
 {
         MqttCopy copy;
         MqttMessage *m = current(r);
-        if (!m || mqtt_message_expired(m, now) ||
-            !topic_matches(bytes_from_str(e->filter), m->topic))
+        if (!m || mqtt_message_expired(m, now) || !mqtt_subscription_matches(e, m->topic))
                 return;
         mqtt_subscription_copy(e, m, &copy);
         copy.retain = true; /* [MQTT-3.3.1-8] */

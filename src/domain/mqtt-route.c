@@ -9,11 +9,6 @@
 #include "domain/mqtt-server-internal.h"
 #include "proto/topic.h"
 
-static bool entry_matches(const MqttSubscriptionEntry *e, const MqttMessage *m)
-{
-        return topic_matches(bytes_from_str(e->filter), m->topic);
-}
-
 /* Each session once, whichever of its entries leads to it. A delivery may end a connection; the
  * session and its subscriptions go when the connection is freed, not before. */
 static size_t route_entries(MqttServer *s, List *entries, MqttMessage *m, const MqttSession *origin,
@@ -22,7 +17,7 @@ static size_t route_entries(MqttServer *s, List *entries, MqttMessage *m, const 
         size_t n = 0;
         LIST_FOREACH (i, entries) {
                 MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
-                if (e->session->visited == s->n_routed || !entry_matches(e, m))
+                if (e->session->visited == s->n_routed || !mqtt_subscription_matches(e, m->topic))
                         continue;
                 e->session->visited = s->n_routed;
                 n += mqtt_session_route(e->session, m, e->session == origin, now);
@@ -41,7 +36,7 @@ static bool route_share(MqttShare *share, MqttMessage *m, bool connected, usec_t
         MqttCopy copy;
         LIST_FOREACH (i, &share->entries) {
                 MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
-                if (is_connected(e) != connected)
+                if (is_connected(e) != connected || !mqtt_subscription_matches(e, m->topic))
                         continue;
                 mqtt_subscription_copy(e, m, &copy);
                 if (!mqtt_session_deliver(e->session, m, &copy, now))

@@ -36,6 +36,11 @@ MqttSubscriptionEntry *mqtt_subscription_free(MqttSubscriptionEntry *e)
         return NULL;
 }
 
+bool mqtt_subscription_matches(const MqttSubscriptionEntry *e, Bytes topic)
+{
+        return topic.len > e->left_out && topic_matches(bytes_from_str(e->filter), topic);
+}
+
 void mqtt_subscriptions_init(MqttSubscriptions *s)
 {
         *s = (MqttSubscriptions){ 0 };
@@ -54,7 +59,7 @@ static bool entry_matches(const MqttSubscriptionEntry *e, const MqttMessage *m, 
 {
         if (e->share || (own && e->no_local)) /* [MQTT-3.8.3-3] */
                 return false;
-        return topic_matches(bytes_from_str(e->filter), m->topic);
+        return mqtt_subscription_matches(e, m->topic);
 }
 
 /* Whether an entry before `at` already gave the copy with this way of writing the topic. */

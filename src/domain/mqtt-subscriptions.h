@@ -41,6 +41,10 @@ int mqtt_subscription_new(const char *text, const char *filter, MqttSubscription
 MqttSubscriptionEntry *mqtt_subscription_free(MqttSubscriptionEntry *e);
 DEFINE_CLEANUP(MqttSubscriptionEntry, mqtt_subscription_free)
 
+/* "#" matches the level above too [MQTT-4.7.1-2]: but what is not below the device cannot be
+ * written without its name. */
+bool mqtt_subscription_matches(const MqttSubscriptionEntry *e, Bytes topic);
+
 void mqtt_subscriptions_init(MqttSubscriptions *s);
 MqttSubscriptionEntry *mqtt_subscriptions_find(const MqttSubscriptions *s, Bytes text);
 
