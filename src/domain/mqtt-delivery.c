@@ -214,7 +214,7 @@ int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *ent
         e->stage = entry->stage;
         e->retain = entry->retain;
         e->left_out = entry->left_out;
-        e->dup = true; /* it may have been sent before the restart: section 3.3.1.1 */
+        e->dup = e->order <= d->last_sent;
         if (e->n_ids > 0)
                 memcpy(e->ids, ids, e->n_ids * sizeof(e->ids[0]));
         d->last_order = MAX(d->last_order, e->order);
@@ -287,6 +287,7 @@ static int send_entry(MqttDelivery *d, MqttQueued *e, usec_t now)
         list_append(&d->sent, &e->node);
         d->n_waiting--;
         d->n_sent++;
+        d->last_sent = MAX(d->last_sent, e->order);
         return 0;
 }
 

@@ -49,6 +49,7 @@ typedef struct MqttDelivery {
         size_t n_sent, n_waiting;
         uint64_t bytes; /* of both */
         uint64_t last_order;
+        uint64_t last_sent; /* no `order` beyond was ever sent */
         uint16_t last_id;
         uint64_t n_dropped; /* no room, expired, or larger than the client takes */
 } MqttDelivery;

@@ -75,6 +75,8 @@ void mqtt_journal_session(const MqttSession *s)
         if (r >= 0)
                 r = buf_append_u8(&b, s->connection != NULL);
         if (r >= 0)
+                r = buf_append_u64(&b, s->delivery.last_sent);
+        if (r >= 0)
                 r = put_moment(&b, s->server, s->ends, s->server->now);
         put_built(s->server, MQTT_KIND_SESSION, s->id, 0, &b, r);
 }

@@ -92,6 +92,7 @@ static int restore_session(Restore *restore, uint64_t id, Reader *r)
         Bytes client_id = read_text(r);
         uint32_t expiry = reader_u32(r);
         bool connected = reader_u8(r);
+        uint64_t last_sent = reader_u64(r);
         usec_t ends = read_moment(r, restore);
         if (!reader_done(r) || !device)
                 return -EBADMSG;
@@ -104,6 +105,9 @@ static int restore_session(Restore *restore, uint64_t id, Reader *r)
                 return e;
         s->kept = true;
         s->expiry = expiry;
+        s->delivery.last_order = last_sent;
+        /* Of a connected session all may have been sent. */
+        s->delivery.last_sent = connected ? UINT64_MAX : last_sent;
         s->ends = !connected                    ? ends
                   : expiry == MQTT_EXPIRY_NEVER ? USEC_INFINITY
                                                 : usec_add(restore->now, expiry * USEC_PER_SEC);
@@ -297,6 +301,14 @@ static int release_messages(Restore *restore)
         return r;
 }
 
+static void begin_deliveries(MqttServer *s)
+{
+        LIST_FOREACH (i, &s->all_sessions) {
+                MqttDelivery *d = &LIST_ENTRY(i, MqttSession, all)->delivery;
+                d->last_sent = MIN(d->last_sent, d->last_order);
+        }
+}
+
 static void remove_dropped(Restore *restore)
 {
         const MqttServer *s = restore->server;
@@ -326,6 +338,7 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
         for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX && r >= 0; kind++)
                 r = read(kind, kinds[kind], &restore, userdata);
         int released = release_messages(&restore);
+        begin_deliveries(s);
         remove_dropped(&restore);
         mqtt_server_review(s); /* the rules may be others than when it was put */
         *ret_dropped = restore.n_dropped;
