@@ -10,6 +10,9 @@
 #include "domain/mqtt-journal.h"
 #include "proto/topic.h"
 
+/* Numbers go on behind the highest one: there has to be room. */
+#define NUMBER_MAX ((uint64_t)INT64_MAX / 2)
+
 typedef struct Restore {
         MqttServer *server;
         usec_t now, realtime;
@@ -74,33 +77,28 @@ static int drop(Restore *r, const MqttKey *key)
         return 0;
 }
 
-/* These are the value's fault, or that of what it belongs to: it goes. */
-static int judge(Restore *r, const MqttKey *key, int error)
-{
-        return error == -EBADMSG || error == -ENOENT || error == -EEXIST ? drop(r, key) : error;
-}
-
 static bool is_known(const MqttServer *s, const char *device)
 {
         return device && s->port->limits(device, s->userdata);
 }
 
-static int restore_session(Restore *restore, uint64_t id, Reader *r)
+static int restore_session(Restore *restore, const MqttKey *key, Reader *r)
 {
-        _cleanup_free_ char *device = read_string(r);
+        _cleanup_free_ char *device = read_string(r), *client_id = read_string(r);
         MqttSession *s;
-        Bytes client_id = read_text(r);
         uint32_t expiry = reader_u32(r);
         bool connected = reader_u8(r);
         uint64_t last_sent = reader_u64(r);
         usec_t ends = read_moment(r, restore);
-        if (!reader_done(r) || !device)
+        restore->server->last_session = MAX(restore->server->last_session, key->a);
+        if (!reader_done(r) || !device || !client_id || last_sent > NUMBER_MAX)
                 return -EBADMSG;
         if (!is_known(restore->server, device) || expiry == 0)
                 return -ENOENT;
-        if (mqtt_server_find(restore->server, device, client_id))
+        Bytes id = bytes_from_str(client_id);
+        if (mqtt_server_find(restore->server, device, id))
                 return -EEXIST;
-        int e = mqtt_session_new(restore->server, device, client_id, id, &s);
+        int e = mqtt_session_new(restore->server, device, id, key->a, &s);
         if (e < 0)
                 return e;
         s->kept = true;
@@ -114,31 +112,24 @@ static int restore_session(Restore *restore, uint64_t id, Reader *r)
         return 0;
 }
 
-static int on_session(const MqttKey *key, Bytes value, void *userdata)
+static int restore_subscription(Restore *restore, const MqttKey *key, Reader *r)
 {
-        Restore *restore = userdata;
-        Reader r = reader_new(value);
-        restore->server->last_session = MAX(restore->server->last_session, key->a);
-        return judge(restore, key, restore_session(restore, key->a, &r));
-}
-
-static int restore_subscription(MqttSession *s, uint64_t key, Reader *r)
-{
+        MqttSession *s = mqtt_server_session(restore->server, key->a);
         _cleanup_(mqtt_subscription_freep) MqttSubscriptionEntry *e = NULL;
         _cleanup_free_ char *text = read_string(r), *filter = read_string(r);
         uint32_t left_out = reader_u32(r);
         uint8_t qos = reader_u8(r), options = reader_u8(r);
         uint32_t id = reader_u32(r);
-        if (!reader_done(r) || !text || !filter || key > UINT32_MAX || qos > 2 ||
-            left_out >= strlen(filter) + 1 || !topic_filter_valid(bytes_from_str(text)) ||
+        if (!reader_done(r) || !text || !filter || qos > 2 || left_out >= strlen(filter) + 1 ||
+            !topic_filter_valid(bytes_from_str(text)) ||
             !topic_filter_valid(bytes_from_str(filter)))
                 return -EBADMSG;
-        if (s->subscriptions.n >= MQTT_SUBSCRIPTIONS_MAX)
+        if (!s || s->subscriptions.n >= MQTT_SUBSCRIPTIONS_MAX)
                 return -ENOENT;
         int error = mqtt_subscription_new(text, filter, &e);
         if (error < 0)
                 return error;
-        e->key = (uint32_t)key;
+        e->key = (uint32_t)key->b;
         e->left_out = left_out;
         e->qos = qos;
         e->no_local = options & 1;
@@ -150,23 +141,13 @@ static int restore_subscription(MqttSession *s, uint64_t key, Reader *r)
         return error;
 }
 
-static int on_subscription(const MqttKey *key, Bytes value, void *userdata)
+static int restore_message(Restore *restore, const MqttKey *key, Reader *r)
 {
-        Restore *restore = userdata;
-        Reader r = reader_new(value);
-        MqttSession *s = mqtt_server_session(restore->server, key->a);
-        return judge(restore, key, s ? restore_subscription(s, key->b, &r) : -ENOENT);
-}
-
-static int on_message(const MqttKey *key, Bytes value, void *userdata)
-{
-        Restore *restore = userdata;
-        Reader r = reader_new(value);
         MqttMessage *m;
         restore->server->last_message = MAX(restore->server->last_message, key->a);
-        int e = read_message(&r, restore, false, &m);
+        int e = read_message(r, restore, false, &m);
         if (e < 0)
-                return judge(restore, key, e);
+                return e;
         m->id = key->a;
         e = hashmap_put(restore->messages, BYTES(&m->id, sizeof(m->id)), m);
         if (e < 0)
@@ -174,10 +155,11 @@ static int on_message(const MqttKey *key, Bytes value, void *userdata)
         return e;
 }
 
-static int restore_queued(Restore *restore, MqttSession *s, uint64_t order, Reader *r)
+static int restore_queued(Restore *restore, const MqttKey *key, Reader *r)
 {
+        MqttSession *s = mqtt_server_session(restore->server, key->a);
         uint64_t id = reader_u64(r);
-        MqttQueued *queued, e = { .order = order, .packet_id = reader_u16(r) };
+        MqttQueued *queued, e = { .order = key->b, .packet_id = reader_u16(r) };
         uint32_t ids[MQTT_SUBSCRIPTIONS_MAX];
         uint8_t stage;
         e.qos = reader_u8(r);
@@ -190,7 +172,7 @@ static int restore_queued(Restore *restore, MqttSession *s, uint64_t order, Read
         if (!reader_done(r) || e.qos < 1 || e.qos > 2 || e.packet_id == 0 ||
             stage > MQTT_STAGE_PUBREL || (m && e.left_out >= m->topic.len))
                 return -EBADMSG;
-        if (!m || s->delivery.n_waiting >= MQTT_QUEUE_MAX)
+        if (!m || !s || s->delivery.n_waiting >= MQTT_QUEUE_MAX)
                 return -ENOENT;
         e.stage = (MqttStage)stage;
         int error = mqtt_delivery_restore(&s->delivery, m, &e, ids, &queued);
@@ -202,43 +184,25 @@ static int restore_queued(Restore *restore, MqttSession *s, uint64_t order, Read
         return 0;
 }
 
-static int on_queued(const MqttKey *key, Bytes value, void *userdata)
+static int restore_received(Restore *restore, const MqttKey *key, Reader *r)
 {
-        Restore *restore = userdata;
-        Reader r = reader_new(value);
         MqttSession *s = mqtt_server_session(restore->server, key->a);
-        return judge(restore, key, s ? restore_queued(restore, s, key->b, &r) : -ENOENT);
+        if (!reader_done(r))
+                return -EBADMSG;
+        return s ? mqtt_packet_ids_add(&s->received, (uint16_t)key->b) : -ENOENT;
 }
 
-static int on_received(const MqttKey *key, Bytes value, void *userdata)
-{
-        Restore *restore = userdata;
-        MqttSession *s = mqtt_server_session(restore->server, key->a);
-        int e = !s ? -ENOENT
-                : value.len > 0 || key->b == 0 || key->b > UINT16_MAX
-                        ? -EBADMSG
-                        : mqtt_packet_ids_add(&s->received, (uint16_t)key->b);
-        return judge(restore, key, e == -ENOSPC ? -ENOENT : e);
-}
-
-static int restore_retained(Restore *restore, uint64_t id, Reader *r)
+static int restore_retained(Restore *restore, const MqttKey *key, Reader *r)
 {
         _cleanup_free_ char *device = read_string(r);
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
+        restore->server->last_retained = MAX(restore->server->last_retained, key->a);
         int e = device ? read_message(r, restore, false, &m) : -EBADMSG;
         if (e < 0)
                 return e;
         if (!is_known(restore->server, device) || m->payload.len == 0)
                 return -ENOENT;
-        return mqtt_retained_restore(restore->server, device, id, m);
-}
-
-static int on_retained(const MqttKey *key, Bytes value, void *userdata)
-{
-        Restore *restore = userdata;
-        Reader r = reader_new(value);
-        restore->server->last_retained = MAX(restore->server->last_retained, key->a);
-        return judge(restore, key, restore_retained(restore, key->a, &r));
+        return mqtt_retained_restore(restore->server, device, key->a, m);
 }
 
 static int read_will(Restore *restore, Reader *r, MqttWill *w)
@@ -253,21 +217,22 @@ static int read_will(Restore *restore, Reader *r, MqttWill *w)
 
 /* The will of a session that was connected, or whose delay had begun. The session itself may have
  * ended with the connection: then it is there again for the moment that its will takes. */
-static int restore_will(Restore *restore, uint64_t id, Reader *r)
+static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
 {
-        _cleanup_free_ char *device = read_string(r);
-        Bytes client_id = read_text(r);
+        _cleanup_free_ char *device = read_string(r), *client_id = read_string(r);
         _cleanup_(mqtt_will_freep) MqttWill *w = calloc(1, sizeof(*w));
         if (!w)
                 return -ENOMEM;
-        int e = device && reader_ok(r) ? read_will(restore, r, w) : -EBADMSG;
+        restore->server->last_session = MAX(restore->server->last_session, key->a);
+        int e = device && client_id ? read_will(restore, r, w) : -EBADMSG;
         if (e < 0)
                 return e;
         if (!is_known(restore->server, device))
                 return -ENOENT;
-        MqttSession *s = mqtt_server_session(restore->server, id);
+        MqttSession *s = mqtt_server_session(restore->server, key->a);
         if (!s) {
-                e = mqtt_session_new(restore->server, device, client_id, id, &s);
+                e = mqtt_session_new(restore->server, device, bytes_from_str(client_id), key->a,
+                                     &s);
                 if (e < 0)
                         return e;
                 s->ends = restore->now;
@@ -278,12 +243,35 @@ static int restore_will(Restore *restore, uint64_t id, Reader *r)
         return 0;
 }
 
-static int on_will(const MqttKey *key, Bytes value, void *userdata)
+static bool key_valid(const MqttKey *key)
 {
+        static const uint64_t highest[_MQTT_KIND_MAX] = {
+                [MQTT_KIND_SUBSCRIPTION] = UINT32_MAX / 2,
+                [MQTT_KIND_QUEUED] = NUMBER_MAX,
+                [MQTT_KIND_RECEIVED] = UINT16_MAX,
+        };
+        bool has_b = highest[key->kind] > 0;
+        return key->a > 0 && key->a <= NUMBER_MAX && key->b <= highest[key->kind] &&
+               (key->b > 0) == has_b;
+}
+
+/* Some errors are the value's fault, or that of what it belongs to: then it goes. */
+static int on_value(const MqttKey *key, Bytes value, void *userdata)
+{
+        static int (*const take[_MQTT_KIND_MAX])(Restore *, const MqttKey *, Reader *) = {
+                [MQTT_KIND_SESSION] = restore_session,
+                [MQTT_KIND_SUBSCRIPTION] = restore_subscription,
+                [MQTT_KIND_MESSAGE] = restore_message,
+                [MQTT_KIND_QUEUED] = restore_queued,
+                [MQTT_KIND_RECEIVED] = restore_received,
+                [MQTT_KIND_RETAINED] = restore_retained,
+                [MQTT_KIND_WILL] = restore_will,
+        };
         Restore *restore = userdata;
         Reader r = reader_new(value);
-        restore->server->last_session = MAX(restore->server->last_session, key->a);
-        return judge(restore, key, restore_will(restore, key->a, &r));
+        int e = key_valid(key) ? take[key->kind](restore, key, &r) : -EBADMSG;
+        bool useless = e == -EBADMSG || e == -ENOENT || e == -EEXIST || e == -ENOSPC;
+        return useless ? drop(restore, key) : e;
 }
 
 /* Messages that no queue holds go. */
@@ -321,13 +309,6 @@ static void remove_dropped(Restore *restore)
 int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec_t now,
                         usec_t realtime, size_t *ret_dropped)
 {
-        /* In the order in which one belongs to another. */
-        static const MqttStoredEach kinds[_MQTT_KIND_MAX] = {
-                [MQTT_KIND_SESSION] = on_session,   [MQTT_KIND_SUBSCRIPTION] = on_subscription,
-                [MQTT_KIND_MESSAGE] = on_message,   [MQTT_KIND_QUEUED] = on_queued,
-                [MQTT_KIND_RECEIVED] = on_received, [MQTT_KIND_RETAINED] = on_retained,
-                [MQTT_KIND_WILL] = on_will,
-        };
         Restore restore = { .server = s, .now = now, .realtime = realtime };
         int r = 0;
         s->now = now;
@@ -335,8 +316,9 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
         restore.messages = hashmap_new();
         if (!restore.messages)
                 return -ENOMEM;
+        /* In the order in which one belongs to another. */
         for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX && r >= 0; kind++)
-                r = read(kind, kinds[kind], &restore, userdata);
+                r = read(kind, on_value, &restore, userdata);
         int released = release_messages(&restore);
         begin_deliveries(s);
         remove_dropped(&restore);
