@@ -62,8 +62,8 @@ static void overflow(const char *device, const char *client_id, void *userdata)
         log_message(LOG_WARNING,
                     LOG_FIELDS({ "DEVICE", device }, { "REASON", "queue-full" },
                                { "TRANSPORT", "mqtt" }),
-                    "No more messages can wait for the client \"%s\" of %s, which is away: they "
-                    "are dropped (QueueBytes= of its class)",
+                    "No more messages can wait for the client \"%s\" of %s: they are dropped "
+                    "(QueueBytes= of its class)",
                     client_id, device);
 }
 

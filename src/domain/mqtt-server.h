@@ -79,7 +79,7 @@ typedef struct MqttServerPort {
         const ClassLimits *(*limits)(const char *device, void *userdata);
         /* Takes a message of `len` bytes off the device's allowance: 0, or how long to wait. */
         usec_t (*charge)(const char *device, size_t len, usec_t now, void *userdata);
-        /* A message for a client that is away found no room in its queue. */
+        /* A message for a client found no room, and the client is not to blame for it. */
         void (*overflow)(const char *device, const char *client_id, void *userdata);
 
         /* State cannot be kept for want of memory: the process has to end, so that it comes back

@@ -172,14 +172,15 @@ void mqtt_session_flush(MqttSession *s, usec_t now)
                 mqtt_connection_flushed(s->connection, mqtt_delivery_flush(&s->delivery, now));
 }
 
-/* A client that does not read is told so by the end of its connection; for one that is away, or
- * may not receive now, the message is lost. */
+/* A client that does not read is told so by the end of its connection. One that is away, may not
+ * receive now, or has read all while others filled the store, loses the message. */
 static void on_no_room(MqttSession *s, uint8_t qos)
 {
         const MqttServer *server = s->server;
         if (qos == 0)
                 return;
-        if (s->delivery.outlet && server->port->may_receive(s->device->name, server->userdata))
+        if (s->delivery.outlet && s->delivery.bytes > 0 &&
+            server->port->may_receive(s->device->name, server->userdata))
                 mqtt_connection_end(s->connection, MQTT_QUOTA_EXCEEDED, "the client does not read");
         else
                 server->port->overflow(s->device->name, s->client_id, server->userdata);
