@@ -148,6 +148,7 @@ void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now)
         prepare_will(w, now);
         p->message = mqtt_message_ref(w->message);
         p->on_disk = true;
+        p->will = session->id;
         p->retains = w->message->retain &&
                      mqtt_retained_has_room(s, session->device->name, w->message) &&
                      mqtt_retained_set(s, session->device->name, w->message) >= 0;

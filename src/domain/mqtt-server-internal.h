@@ -41,6 +41,7 @@ struct MqttPending {
         MqttMessage *message;       /* that is part of it; or NULL */
         uint64_t number;            /* ascending */
         uint64_t session;           /* that received a QoS 2 message under `packet_id`; 0: none */
+        uint64_t will;              /* the session whose will `message` was; 0: none */
         uint16_t packet_id;
         uint8_t answer; /* MqttType; 0: none */
         bool on_disk;   /* settled in the order of `number` with all others of this kind */
