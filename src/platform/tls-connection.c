@@ -5,7 +5,6 @@
 #include <openssl/err.h>
 #include <stdio.h>
 
-#include "platform/fiber.h"
 #include "platform/ossl.h"
 #include "platform/tls-internal.h"
 
@@ -14,7 +13,7 @@
 
 static int on_io(int fd, unsigned events, void *userdata);
 
-static void set_events(TlsConnection *c, unsigned events)
+void tls_connection_set_events(TlsConnection *c, unsigned events)
 {
         if (!c->io || events == c->events)
                 return;
@@ -24,8 +23,8 @@ static void set_events(TlsConnection *c, unsigned events)
 
 static void set_events_open(TlsConnection *c)
 {
-        set_events(c, (c->stopped ? 0 : (unsigned)LOOP_READ) |
-                              (c->want_write ? (unsigned)LOOP_WRITE : 0));
+        tls_connection_set_events(c, (c->stopped ? 0 : (unsigned)LOOP_READ) |
+                                             (c->want_write ? (unsigned)LOOP_WRITE : 0));
 }
 
 /* Dead connections in networks that eat packets end by themselves, idle ones included. */
@@ -56,6 +55,7 @@ int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer
         list_init(&c->node);
         list_init(&c->ready);
         list_init(&c->timed);
+        list_init(&c->step);
         ERR_clear_error();
         c->ssl = SSL_new(s->ctx);
         int r = c->ssl && SSL_set_fd(c->ssl, fd) == 1 ? 0 : -ENOMEM;
@@ -85,6 +85,7 @@ TlsConnection *tls_connection_free(TlsConnection *c)
         list_remove(&c->node);
         list_remove(&c->ready);
         list_remove(&c->timed);
+        list_remove(&c->step);
         loop_source_free(c->io);
         SSL_free(c->ssl);
         close(c->fd);
@@ -98,19 +99,20 @@ TlsConnection *tls_connection_free(TlsConnection *c)
         return NULL;
 }
 
-static void die(TlsConnection *c)
+void tls_connection_die(TlsConnection *c)
 {
         if (c->stage == TLS_HANDSHAKE)
                 tls_server_release(c->server, true);
         c->stage = TLS_DEAD;
         list_remove(&c->timed);
+        list_remove(&c->step);
         c->io = loop_source_free(c->io); /* a hang-up would be told without end */
         tls_server_schedule(c->server, c);
 }
 
 /* The last bytes would be lost if the socket were closed with input unread: the kernel would send
  * a reset. So our direction is shut and the peer's is read to its end, for a short time. */
-static void linger(TlsConnection *c)
+void tls_connection_linger(TlsConnection *c)
 {
         if (c->stage == TLS_HANDSHAKE)
                 tls_server_release(c->server, true);
@@ -118,11 +120,11 @@ static void linger(TlsConnection *c)
         buf_done(&c->in);
         buf_done(&c->out);
         if (shutdown(c->fd, SHUT_WR) < 0) {
-                die(c);
+                tls_connection_die(c);
                 return;
         }
         tls_server_watch(c->server, c, TLS_GOODBYES, LINGER_TIMEOUT);
-        set_events(c, LOOP_READ);
+        tls_connection_set_events(c, LOOP_READ);
 }
 
 static void on_lingering(TlsConnection *c)
@@ -130,7 +132,7 @@ static void on_lingering(TlsConnection *c)
         uint8_t ignored[4096];
         ssize_t n = recv(c->fd, ignored, sizeof(ignored), MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-                die(c);
+                tls_connection_die(c);
 }
 
 /* The peer is gone while its owner believes in it. */
@@ -138,7 +140,7 @@ static void lost(TlsConnection *c)
 {
         const TlsHandler *handler = c->handler;
         c->handler = NULL;
-        die(c);
+        tls_connection_die(c);
         if (handler)
                 handler->closed(c, c->userdata);
 }
@@ -147,7 +149,7 @@ static void lost(TlsConnection *c)
  * failed for good. Not SSL_get_error(): it looks into the error queue of the thread, which others
  * use too while a handshake waits on its fiber. SSL_want() alone says "reading" after a record
  * that was no TLS. */
-static int waits_for(const TlsConnection *c)
+int tls_connection_waits_for(const TlsConnection *c)
 {
         return BIO_should_retry(SSL_get_rbio(c->ssl)) ? SSL_want(c->ssl) : SSL_NOTHING;
 }
@@ -165,7 +167,7 @@ static bool write_out(TlsConnection *c)
                         buf_consume(&c->out, n);
                         continue;
                 }
-                c->want_write = waits_for(c) == SSL_WRITING;
+                c->want_write = tls_connection_waits_for(c) == SSL_WRITING;
                 c->held_up = true;
                 ERR_clear_error();
                 return c->want_write;
@@ -192,14 +194,14 @@ static void flush_open(TlsConnection *c)
 static void flush_closing(TlsConnection *c)
 {
         if (!write_out(c)) {
-                die(c);
+                tls_connection_die(c);
         } else if (buf_len(&c->out) > 0) {
-                set_events(c, LOOP_WRITE);
+                tls_connection_set_events(c, LOOP_WRITE);
         } else {
                 ERR_clear_error();
                 SSL_shutdown(c->ssl);
                 ERR_clear_error();
-                linger(c);
+                tls_connection_linger(c);
         }
 }
 
@@ -215,7 +217,7 @@ static void read_in(TlsConnection *c)
                 }
                 ERR_clear_error();
                 if (SSL_read_ex(c->ssl, p, want, &n) != 1) {
-                        c->eof = waits_for(c) == SSL_NOTHING;
+                        c->eof = tls_connection_waits_for(c) == SSL_NOTHING;
                         ERR_clear_error();
                         return;
                 }
@@ -253,95 +255,6 @@ static void read_open(TlsConnection *c)
         hand_over(c);
 }
 
-static void refuse(TlsConnection *c, const char *reason, const char *detail)
-{
-        TlsServer *s = c->server;
-        /* However many are refused, they do not take the places of those who are let in. */
-        if (s->n_strangers < s->config.handshakes_max) {
-                c->stranger = true;
-                s->n_strangers++;
-                linger(c); /* the alert is on its way */
-        } else {
-                die(c);
-        }
-        s->port->refused(&c->peer, reason, detail, s->userdata);
-}
-
-static void establish(TlsConnection *c)
-{
-        TlsServer *s = c->server;
-        PeerCertificate certificate;
-        const char *word, *detail;
-        if (!handshakes_peer(&s->handshakes, c->ssl, &certificate, &word, &detail)) {
-                refuse(c, word, detail);
-                return;
-        }
-        handshakes_forget(c->ssl);
-        c->stage = TLS_OPEN;
-        list_remove(&c->timed);
-        tls_server_release(s, true);
-        c->again = true; /* what came with the handshake lies in OpenSSL's buffer */
-        tls_server_schedule(s, c);
-        set_events(c, LOOP_READ);
-        s->port->established(c, &certificate, s->userdata);
-}
-
-static void explain(TlsConnection *c)
-{
-        if (!c->refusal)
-                c->refusal = calloc(1, sizeof(*c->refusal));
-        if (c->refusal)
-                tls_explain(c->ssl, c->refusal);
-}
-
-static void step_run(TlsConnection *c)
-{
-        ERR_clear_error();
-        c->step_result = SSL_do_handshake(c->ssl);
-        c->step_want = waits_for(c);
-        if (c->step_result != 1 && c->step_want == SSL_NOTHING)
-                explain(c);
-        ERR_clear_error();
-}
-
-static void step_finish(TlsConnection *c)
-{
-        if (c->step_result == 1)
-                establish(c);
-        else if (c->step_want == SSL_READING)
-                set_events(c, LOOP_READ);
-        else if (c->step_want == SSL_WRITING)
-                set_events(c, LOOP_WRITE);
-        else if (c->refusal)
-                refuse(c, c->refusal->reason, c->refusal->detail);
-        else
-                refuse(c, "out-of-memory", "no memory to tell why");
-}
-
-static void step_on_fiber(void *userdata)
-{
-        TlsConnection *c = userdata;
-        step_run(c);
-        c->on_fiber = false;
-        c->step_done = true;
-        tls_server_schedule(c->server, c);
-}
-
-static void handshake(TlsConnection *c)
-{
-        if (!c->key_in_tpm) {
-                step_run(c);
-                step_finish(c);
-                return;
-        }
-        set_events(c, 0);
-        c->on_fiber = true;
-        if (fiber_spawn(step_on_fiber, c) < 0) {
-                c->on_fiber = false;
-                refuse(c, "out-of-memory", "no memory for a fiber");
-        }
-}
-
 static void on_open(TlsConnection *c, unsigned events)
 {
         if (c->stopped && events & (LOOP_HANGUP | LOOP_ERROR)) {
@@ -359,17 +272,14 @@ static int on_io(int fd, unsigned events, void *userdata)
         TlsConnection *c = userdata;
         switch (c->stage) {
         case TLS_HANDSHAKE:
-                if (!c->on_fiber && !c->step_done)
-                        handshake(c);
-                else if (events & (LOOP_HANGUP | LOOP_ERROR))
-                        die(c);
+                tls_handshake_io(c, events);
                 break;
         case TLS_OPEN:
                 on_open(c, events);
                 break;
         case TLS_FLUSHING:
                 if (events & (LOOP_HANGUP | LOOP_ERROR))
-                        die(c);
+                        tls_connection_die(c);
                 else
                         flush_closing(c);
                 break;
@@ -388,12 +298,7 @@ void tls_connection_turn(TlsConnection *c)
                 tls_signing_cancel(c);
         if (c->on_fiber)
                 return;
-        if (c->step_done) {
-                c->step_done = false;
-                tls_signing_done(c);
-                if (c->stage == TLS_HANDSHAKE)
-                        step_finish(c);
-        }
+        tls_handshake_finish(c);
         if (c->stage == TLS_OPEN)
                 flush_open(c);
         if (c->stage == TLS_OPEN && c->again) {
@@ -410,7 +315,7 @@ void tls_connection_expired(TlsConnection *c)
 {
         TlsServer *s = c->server;
         bool in_handshake = c->stage == TLS_HANDSHAKE;
-        die(c);
+        tls_connection_die(c);
         if (in_handshake)
                 s->port->refused(&c->peer, "timeout", "the handshake took too long", s->userdata);
 }
@@ -456,7 +361,7 @@ void tls_connection_close(TlsConnection *c)
         if (c->stage != TLS_OPEN)
                 return;
         c->stage = TLS_FLUSHING;
-        set_events(c, 0);
+        tls_connection_set_events(c, 0);
         tls_server_watch(c->server, c, TLS_GOODBYES, LINGER_TIMEOUT);
         tls_server_schedule(c->server, c);
 }

@@ -29,9 +29,12 @@ struct TlsServer {
         const TlsServerPort *port;
         void *userdata;
         List listeners;
-        bool paused;       /* not accepting */
-        usec_t starved;    /* when descriptors or memory ran out; 0: they did not */
-        LoopSource *turn;  /* for the connections in `ready` */
+        bool paused;      /* not accepting */
+        usec_t starved;   /* when descriptors or memory ran out; 0: they did not */
+        LoopSource *turn; /* for the connections in `ready` */
+        LoopSource *step; /* for the handshakes in these: */
+        List steps_begun, steps_first;
+        unsigned n_passed; /* times that one of the first was before one of the second */
         LoopSource *timer; /* every second while something has a deadline */
         bool ticking;      /* the timer is armed */
         List connections, ready;
@@ -57,7 +60,7 @@ typedef struct TlsRefusal {
 
 struct TlsConnection {
         TlsServer *server;
-        List node, ready, timed;
+        List node, ready, timed, step;
         TlsStage stage;
         SSL *ssl;
         int fd;
@@ -70,6 +73,7 @@ struct TlsConnection {
         usec_t deadline;
         bool stranger; /* one of n_strangers */
         bool want_write, held_up, stopped, again, eof;
+        bool begun;      /* its handshake has had a step */
         bool key_in_tpm; /* so that its handshake needs a fiber */
         bool on_fiber;   /* its handshake runs on a fiber: hands off */
         bool step_done;  /* that fiber has ended */
@@ -91,6 +95,23 @@ TlsConnection *tls_connection_free(TlsConnection *c);
 /* Its work of this turn. May free it. */
 void tls_connection_turn(TlsConnection *c);
 void tls_connection_expired(TlsConnection *c);
+void tls_connection_set_events(TlsConnection *c, unsigned events);
+/* What the call that just failed waits for: SSL_READING, SSL_WRITING, or SSL_NOTHING when it has
+ * failed for good. */
+int tls_connection_waits_for(const TlsConnection *c);
+/* The last bytes would be lost if the socket were closed with input unread: the kernel would send
+ * a reset. So our direction is shut and the peer's is read to its end, for a short time. */
+void tls_connection_linger(TlsConnection *c);
+/* Without a word to its owner; freed at the end of this turn. */
+void tls_connection_die(TlsConnection *c);
+
+/* tls-handshake.c */
+/* Its socket is ready, while it is in the handshake. */
+void tls_handshake_io(TlsConnection *c, unsigned events);
+/* Takes in what its fiber, if that has ended, has come to. */
+void tls_handshake_finish(TlsConnection *c);
+/* A deferred source's handler; its userdata is the server. */
+int tls_handshake_turn(void *userdata);
 
 /* tls-signing.c: for connections whose key is in the TPM. */
 void tls_signing_prepare(TlsConnection *c);

@@ -233,6 +233,8 @@ int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPor
         list_init(&s->listeners);
         list_init(&s->connections);
         list_init(&s->ready);
+        list_init(&s->steps_begun);
+        list_init(&s->steps_first);
         for (size_t i = 0; i < TLS_DEADLINES; i++)
                 list_init(&s->deadlines[i]);
         int r = handshakes_init(&s->handshakes, loop);
@@ -244,6 +246,8 @@ int tls_server_new(Loop *loop, const TlsServerConfig *config, const TlsServerPor
                 tls_server_commit(s);
                 r = loop_add_deferred(loop, &s->turn, LOOP_FATAL, on_turn, s);
         }
+        if (r >= 0)
+                r = loop_add_deferred(loop, &s->step, LOOP_FATAL, tls_handshake_turn, s);
         if (r >= 0)
                 r = loop_add_timer(loop, &s->timer, LOOP_FATAL, on_timer, s);
         if (r < 0)
@@ -279,6 +283,7 @@ TlsServer *tls_server_free(TlsServer *s)
                         tls_connection_free(c);
         }
         loop_source_free(s->turn);
+        loop_source_free(s->step);
         loop_source_free(s->timer);
         tls_server_cancel(s);
         SSL_CTX_free(s->ctx);
