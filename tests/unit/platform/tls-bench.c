@@ -53,7 +53,7 @@ static void on_refused(const struct sockaddr_storage *peer, const char *reason, 
 static const TlsServerPort port = { .established = on_established, .refused = on_refused };
 
 void bench_open_bounded(Bench *b, size_t connections_max, size_t handshakes_max,
-                               size_t handshakes_per_address)
+                        size_t handshakes_per_address)
 {
         Reason reason;
         *b = (Bench){ .answer = TLS_INPUT_MORE };
