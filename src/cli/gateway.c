@@ -97,6 +97,14 @@ static void show_device_counts(const json_t *d)
         putchar('\n');
 }
 
+static void show_mqtt(const json_t *m)
+{
+        view_field("MQTT", "%lld sessions, %lld connected; %lld retained messages; %s kept",
+                   (long long)view_integer(m, "sessions"), (long long)view_integer(m, "connected"),
+                   (long long)view_integer(m, "retained"),
+                   view_size(view_integer(m, "kept_bytes")));
+}
+
 /* Whom the doors let in, and how they came. */
 static void show_doors(const json_t *trust, const json_t *handshakes)
 {
@@ -169,6 +177,7 @@ static void show_status(const json_t *s)
         show_refused(json_object_get(s, "upstream"));
         show_store(json_object_get(s, "store"));
         show_device_counts(json_object_get(s, "devices"));
+        show_mqtt(json_object_get(s, "mqtt"));
         show_doors(json_object_get(s, "trust"), json_object_get(s, "handshakes"));
         show_filter(json_object_get(s, "filter"));
         view_field("loop", "longest handler %.1f ms, most work %.1f ms; p99 %.1f ms, %.1f ms",
@@ -228,6 +237,50 @@ int command_devices(const CommandContext *context, int argc, char **argv)
         else
                 show_devices(devices);
         json_decref(devices);
+        return COMMAND_OK;
+}
+
+static void show_session(const json_t *s)
+{
+        bool connected = view_true(s, "connected");
+        char state[40];
+        const char *ends = json_is_number(json_object_get(s, "expires_seconds"))
+                                   ? view_span(s, "expires_seconds")
+                                   : "";
+        if (connected)
+                snprintf(state, sizeof(state), "connected%s", view_true(s, "kept") ? ", kept" : "");
+        else
+                snprintf(state, sizeof(state), "away%s%s", *ends ? ", ends in " : "", ends);
+        printf("%-20s %-28s %13lld %8lld %11s %8lld  %s\n", view_string(s, "device", "?"),
+               view_string(s, "client_id", "?"), (long long)view_integer(s, "subscriptions"),
+               (long long)view_integer(s, "queued"), view_size(view_integer(s, "queued_bytes")),
+               (long long)view_integer(s, "dropped"),
+               view_toned(connected ? TONE_GOOD : TONE_FAINT, state));
+}
+
+static void show_sessions(const json_t *sessions)
+{
+        size_t i;
+        const json_t *s;
+        printf("%-20s %-28s %13s %8s %11s %8s  %s\n", "DEVICE", "CLIENT ID", "SUBSCRIPTIONS",
+               "QUEUED", "SIZE", "DROPPED", "STATE");
+        json_array_foreach((json_t *)sessions, i, s) show_session(s);
+}
+
+int command_sessions(const CommandContext *context, int argc, char **argv)
+{
+        json_t *sessions = NULL;
+        const char *device = argc > 1 ? argv[1] : "";
+        if (argc > 2)
+                return command_usage("sessions [DEVICE]");
+        int r = ask("ListSessions", &device, 1, &sessions);
+        if (r < 0)
+                return COMMAND_FAILED;
+        if (context->json)
+                view_json(sessions);
+        else
+                show_sessions(sessions);
+        json_decref(sessions);
         return COMMAND_OK;
 }
 

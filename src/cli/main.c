@@ -19,6 +19,8 @@ typedef struct Command {
 static const Command commands[] = {
         { NULL, "status", command_status, "", "how the gateway is" },
         { NULL, "devices", command_devices, "", "all devices and their postures" },
+        { NULL, "sessions", command_sessions, "[DEVICE]",
+          "MQTT sessions, and what is queued for those who are away" },
         { NULL, "why", command_why, "DEVICE",
           "who it is, why it has its posture, what it may reach" },
         { NULL, "quarantine", command_quarantine, "DEVICE [REASON]",

@@ -9,6 +9,7 @@
 #include "daemon/crl-fetch.h"
 #include "daemon/ingress-coap.h"
 #include "daemon/ingress-mqtt.h"
+#include "daemon/mqtt-sessions.h"
 #include "daemon/reload.h"
 #include "daemon/renewal.h"
 #include "daemon/state-anchor.h"
@@ -167,13 +168,13 @@ static int method_status(const char *const *args, json_t **ret, const char **ret
                          void *userdata)
 {
         Gateway *g = userdata;
-        *ret = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway",
+        *ret = json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "gateway",
                          g->settings->name, "version", SALLYPORT_VERSION, "uptime_seconds",
                          seconds(elapsed(g->started, loop_now(g->loop))), "identity",
                          identity_status(g), "upstream", upstream_status(g), "store",
-                         store_status(g), "devices", devices_status(g), "trust", trust_status(g),
-                         "handshakes", handshakes_status(g), "filter", filter_status(g), "loop",
-                         loop_status(g));
+                         store_status(g), "devices", devices_status(g), "mqtt",
+                         mqtt_sessions_status(g), "trust", trust_status(g), "handshakes",
+                         handshakes_status(g), "filter", filter_status(g), "loop", loop_status(g));
         return *ret ? 0 : -ENOMEM;
 }
 
@@ -195,6 +196,15 @@ static DeviceState *find_device(Gateway *g, const char *name, const char **ret_m
                 *ret_message = "no device of this name is configured; sallyportctl devices lists "
                                "them";
         return d;
+}
+
+static int method_list_sessions(const char *const *args, json_t **ret, const char **ret_message,
+                                void *userdata)
+{
+        if (!isempty(args[0]) && !find_device(userdata, args[0], ret_message))
+                return -ENOENT;
+        *ret = mqtt_sessions(userdata, args[0]);
+        return *ret ? 0 : -ENOMEM;
 }
 
 static int method_why(const char *const *args, json_t **ret, const char **ret_message,
@@ -277,6 +287,7 @@ static int method_renew(const char *const *args, json_t **ret, const char **ret_
 static const BusMethod methods[] = {
         { "Status", 0, "status\0", BUS_RESULT_OBJECT, method_status },
         { "ListDevices", 0, "devices\0", BUS_RESULT_OBJECTS, method_list_devices },
+        { "ListSessions", 1, "device\0sessions\0", BUS_RESULT_OBJECTS, method_list_sessions },
         { "Why", 1, "device\0why\0", BUS_RESULT_OBJECT, method_why },
         { "Quarantine", 2, "device\0reason\0", BUS_RESULT_NOTHING, method_quarantine },
         { "Release", 1, "device\0", BUS_RESULT_NOTHING, method_release },

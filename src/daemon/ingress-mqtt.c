@@ -397,6 +397,16 @@ IngressMqtt *ingress_mqtt_free(IngressMqtt *in)
         return NULL;
 }
 
+void ingress_mqtt_each(const IngressMqtt *in, MqttSessionEach each, void *userdata)
+{
+        mqtt_server_each(in->mqtt_server, each, userdata);
+}
+
+void ingress_mqtt_stats(const IngressMqtt *in, MqttServerStats *ret)
+{
+        mqtt_server_stats(in->mqtt_server, ret);
+}
+
 void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed)
 {
         tls_server_handshakes(in->tls_server, ret_full, ret_resumed);

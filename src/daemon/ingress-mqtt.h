@@ -6,7 +6,7 @@
 
 #include <sys/socket.h>
 
-#include "domain/mqtt-message.h"
+#include "domain/mqtt-server.h"
 #include "domain/registry.h"
 #include "platform/credential.h"
 #include "platform/loop.h"
@@ -49,6 +49,10 @@ void ingress_mqtt_cancel(IngressMqtt *in);
 /* Ends the sessions that began with a chain which does not count any more by `trust`. What has
  * merely expired at `now` (CLOCK_REALTIME) stays. */
 void ingress_mqtt_review(IngressMqtt *in, const Trust *trust, usec_t now);
+
+/* The sessions, connected or not, and what is kept for them. */
+void ingress_mqtt_each(const IngressMqtt *in, MqttSessionEach each, void *userdata);
+void ingress_mqtt_stats(const IngressMqtt *in, MqttServerStats *ret);
 
 /* See tls_server_handshakes(). */
 void ingress_mqtt_handshakes(const IngressMqtt *in, uint64_t *ret_full, uint64_t *ret_resumed);

@@ -187,6 +187,7 @@ static void view(const MqttSession *session, MqttSessionView *ret)
                 .unacknowledged = session->delivery.n_sent,
                 .waiting_bytes = session->delivery.bytes,
                 .dropped = session->delivery.n_dropped,
+                .ends = session->ends,
         };
 }
 

@@ -141,8 +141,9 @@ void mqtt_server_review(MqttServer *s);
 typedef struct MqttSessionView {
         const char *device, *client_id;
         bool connected, kept;
-        size_t subscriptions, waiting, unacknowledged; /* messages */
+        size_t subscriptions, waiting, unacknowledged; /* the last two: messages */
         uint64_t waiting_bytes, dropped;
+        usec_t ends; /* CLOCK_BOOTTIME; USEC_INFINITY: connected, or never */
 } MqttSessionView;
 typedef void (*MqttSessionEach)(const MqttSessionView *view, void *userdata);
 void mqtt_server_each(const MqttServer *s, MqttSessionEach each, void *userdata);

@@ -55,4 +55,36 @@ def judge(lab, topic, completed, got):
     check([n for n in taken() if n in set(got)] == once(got), "in another order than they were taken")
 
 
-STEPS = [exactly_once]
+def sessions(lab, *args):
+    return json.loads(lab.run("gw", "sallyportctl", "--json", "sessions", *args, quiet=True).stdout)
+
+
+def shown(lab):
+    """a session that is away, and what is queued for it, in sallyportctl sessions and status"""
+    client = f"dev1/shown-{time.monotonic_ns() % 10**9}"
+    device = ("-h", GATEWAY, "-p", "8883", "--cafile", "operator.pem", "--cert", "dev1.pem", "--key",
+              "dev1.key", "-V", "mqttv5")
+    lab.run("dev1", "mosquitto_sub", *device, "-i", client, "-c", "-x", "600", "-q", "1", "-t", "shown/#",
+            "-E")
+    for n in range(3):
+        lab.run("dev1", "mosquitto_pub", *device, "-i", "dev1", "-q", "1", "-t", "shown/a", "-m", f"m{n}")
+    found = [s for s in sessions(lab, "dev1") if s["client_id"] == client]
+    check(len(found) == 1, f"{client} is there {len(found)} times")
+    s = found[0]
+    check(not s["connected"] and s["kept"] and s["subscriptions"] == 1, s)
+    check(s["queued"] == 3 and s["queued_bytes"] > 3 and 500 < s["expires_seconds"] <= 600, s)
+    check(s in [{**o, "expires_seconds": s["expires_seconds"]} for o in sessions(lab)
+                if o["client_id"] == client], "the list of all has it otherwise")
+    line = next(t for t in lab.run("gw", "sallyportctl", "sessions", "dev1").stdout.splitlines()
+                if client in t)
+    check("away, ends in" in line, line)
+    status = json.loads(lab.run("gw", "sallyportctl", "--json", "status", quiet=True).stdout)["mqtt"]
+    check(status["sessions"] >= 1 and status["connected"] < status["sessions"], status)
+    p = lab.run("gw", "sallyportctl", "sessions", "nobody", ok=False)
+    check(p.returncode == 1 and "no device of this name" in p.stderr, p.stderr)
+    lab.run("dev1", "mosquitto_sub", *device, "-i", client, "-c", "-x", "1", "-q", "1", "-t", "shown/#",
+            "-W", "3", "-C", "3")
+    wait_until(lambda: all(s["client_id"] != client for s in sessions(lab, "dev1")), 10)
+
+
+STEPS = [exactly_once, shown]
