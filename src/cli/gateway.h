@@ -3,7 +3,8 @@
 
 #include "cli/command.h"
 
-/* status; devices; sessions [DEVICE]; why DEVICE; quarantine DEVICE [REASON]; release DEVICE; reload; renew. */
+/* status; devices; sessions [DEVICE]; why DEVICE; quarantine DEVICE [REASON]; release DEVICE;
+ * reload; renew. */
 int command_status(const CommandContext *context, int argc, char **argv);
 int command_devices(const CommandContext *context, int argc, char **argv);
 int command_sessions(const CommandContext *context, int argc, char **argv);
