@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "platform/mqtt-client-connection.h"
+#include "platform/mqtt-client-internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,48 +13,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "platform/fiber.h"
-#include "platform/mqtt-end.h"
-#include "platform/mqtt-tls.h"
 
-/* Reads that one event may take: libmosquitto leaves what TLS has already decrypted unread. */
+/* Reads that one turn may take: libmosquitto leaves what TLS has already read where it is. */
 #define READS_MAX     64
 #define MISC_INTERVAL USEC_PER_SEC
-
-typedef enum Call {
-        CALL_CONNECT,
-        CALL_IO,
-        CALL_MISC,
-} Call;
-
-struct MqttClientConnection {
-        Loop *loop;
-        MqttClientConnectionEvents events;
-        void *userdata;
-
-        struct mosquitto *mosq;
-        MqttTls tls;
-        Credential *credential;
-        char address[NI_MAXHOST];
-        int port, keep_alive;
-
-        int connect_error;
-        int fd; /* a dup: libmosquitto closes its own at any time */
-        LoopSource *io, *misc, *report;
-        unsigned watched;
-
-        Call call;
-        unsigned ready;
-        bool busy;      /* a call is under way, perhaps waiting on a fiber */
-        bool abandoned; /* freed while busy: the fiber cleans up */
-        bool up, down, report_up;
-        bool denied, silent; /* by CONNACK; lost after the handshake, with no word */
-        MqttEnd end;
-        MqttLimits limits;
-        RateLimit refusals; /* that are logged: a broker may send any number */
-        char reason[512];
-};
 
 static void destroy(MqttClientConnection *c)
 {
@@ -239,16 +202,33 @@ static void on_log(struct mosquitto *m, void *userdata, int level, const char *t
         log_debug("libmosquitto: %s", text);
 }
 
+/* NULL: there is none (any more). */
+static SSL *ssl_of(MqttClientConnection *c)
+{
+        return mosquitto_socket(c->mosq) >= 0 ? mosquitto_ssl_get(c->mosq) : NULL;
+}
+
+static bool has_unread(MqttClientConnection *c)
+{
+        SSL *ssl = ssl_of(c);
+        return ssl && mqtt_tls_has_unread(ssl);
+}
+
 static int read_all(MqttClientConnection *c)
 {
         int r = mosquitto_loop_read(c->mosq, 1);
-        for (unsigned i = 0; i < READS_MAX && r == MOSQ_ERR_SUCCESS; i++) {
-                SSL *ssl = mosquitto_socket(c->mosq) >= 0 ? mosquitto_ssl_get(c->mosq) : NULL;
-                if (!ssl || SSL_pending(ssl) == 0)
-                        break;
+        for (unsigned i = 0; i < READS_MAX && r == MOSQ_ERR_SUCCESS && has_unread(c); i++)
                 r = mosquitto_loop_read(c->mosq, 1);
-        }
         return r;
+}
+
+static void flush(MqttClientConnection *c)
+{
+        SSL *ssl = ssl_of(c);
+        int r = ssl ? mqtt_tls_flush(&c->tls, ssl) : 0;
+        c->blocked = r > 0;
+        if (r < 0)
+                set_down_errno(c, c->tls.socket_error);
 }
 
 /* A server that refuses our certificate says so and resets: the alert may still be there to be
@@ -283,8 +263,10 @@ static int do_io(MqttClientConnection *c)
         int r = MOSQ_ERR_SUCCESS;
         if (c->ready & (LOOP_READ | LOOP_HANGUP))
                 r = read_all(c);
-        if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_WRITE))
+        if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_WRITE)) {
+                flush(c);
                 r = mosquitto_loop_write(c->mosq, 1);
+        }
         if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_HANGUP))
                 r = broken(c);
         return r;
@@ -310,7 +292,7 @@ static bool wants_write(MqttClientConnection *c)
 {
         SSL *ssl = mosquitto_ssl_get(c->mosq);
         bool handshake_reads = ssl && SSL_in_init(ssl) && SSL_want_read(ssl);
-        return !handshake_reads && mosquitto_want_write(c->mosq);
+        return c->blocked || (!handshake_reads && mosquitto_want_write(c->mosq));
 }
 
 static int watch(MqttClientConnection *c)
@@ -328,11 +310,24 @@ static int watch(MqttClientConnection *c)
         return loop_add_io(c->loop, &c->io, c->fd, want, LOOP_PEER, on_io, c);
 }
 
-/* After each call: is it still there, what does it wait for, is there something to report? */
-static void settle(MqttClientConnection *c)
+/* Without memory for it every message goes by itself. */
+static void gather(MqttClientConnection *c)
+{
+        SSL *ssl = ssl_of(c);
+        if (!ssl)
+                return;
+        if (c->up && !c->gathers)
+                c->gathers = mqtt_tls_gather(ssl) == 0;
+        if (mqtt_tls_has_unread(ssl) || (!c->blocked && mqtt_tls_has_gathered(ssl)))
+                loop_defer(c->turn);
+}
+
+void mqtt_client_connection_settle(MqttClientConnection *c)
 {
         if (!c->down && mosquitto_socket(c->mosq) < 0)
                 set_down(c, "connection lost");
+        if (!c->down)
+                gather(c);
         if (!c->down && watch(c) < 0)
                 set_down(c, "cannot watch the connection");
         if (c->down)
@@ -356,7 +351,7 @@ static void run_call(void *userdata)
                 set_down_errno(c, error);
         else if (r > 0)
                 set_down_library(c, r);
-        settle(c);
+        mqtt_client_connection_settle(c);
 }
 
 static void call(MqttClientConnection *c, Call which)
@@ -373,7 +368,7 @@ static void call(MqttClientConnection *c, Call which)
         if (fiber_spawn(run_call, c) < 0) {
                 c->busy = false;
                 set_down(c, "no memory for the TLS handshake");
-                settle(c);
+                mqtt_client_connection_settle(c);
                 return;
         }
         /* Hang-ups are told even to who asks for no event: while the fiber waits nobody listens. */
@@ -395,6 +390,24 @@ static int on_misc(void *userdata)
         if (c->up)
                 call(c, CALL_MISC);
         return loop_timer_arm_relative(c->misc, MISC_INTERVAL);
+}
+
+static int on_turn(void *userdata)
+{
+        MqttClientConnection *c = userdata;
+        if (c->busy || c->down)
+                return 0;
+        c->ready = LOOP_READ;
+        if (has_unread(c))
+                call(c, CALL_IO);
+        if (c->busy || c->down)
+                return 0;
+        flush(c);
+        if (c->down)
+                mqtt_client_connection_settle(c);
+        else if (watch(c) < 0)
+                set_down(c, "cannot watch the connection");
+        return 0;
 }
 
 /* Each of the two callbacks may free the connection: nothing is touched after them. */
@@ -462,6 +475,8 @@ static int add_sources(MqttClientConnection *c)
                 r = loop_timer_arm_relative(c->misc, MISC_INTERVAL);
         if (r == 0)
                 r = loop_add_deferred(c->loop, &c->report, LOOP_PEER, on_report, c);
+        if (r == 0)
+                r = loop_add_deferred(c->loop, &c->turn, LOOP_PEER, on_turn, c);
         return r;
 }
 
@@ -501,6 +516,17 @@ int mqtt_client_connection_new(Loop *l, const MqttClientConfig *config, Credenti
         return 0;
 }
 
+/* The library closes as soon as DISCONNECT is written: it must not stay gathered. */
+static void say_goodbye(MqttClientConnection *c)
+{
+        SSL *ssl = c->up && !c->down ? ssl_of(c) : NULL;
+        if (!ssl)
+                return;
+        flush(c);
+        mqtt_tls_gather_end(ssl);
+        mosquitto_disconnect_v5(c->mosq, MQTT_RC_NORMAL_DISCONNECTION, NULL);
+}
+
 MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
 {
         if (!c)
@@ -508,91 +534,12 @@ MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
         unwatch(c);
         c->misc = loop_source_free(c->misc);
         c->report = loop_source_free(c->report);
+        c->turn = loop_source_free(c->turn);
         if (c->busy) {
                 c->abandoned = true;
                 return NULL;
         }
-        if (c->up && !c->down)
-                mosquitto_disconnect_v5(c->mosq, MQTT_RC_NORMAL_DISCONNECTION, NULL);
+        say_goodbye(c);
         destroy(c);
         return NULL;
-}
-
-static int add_properties(const MqttClientPublish *p, mosquitto_property **ret)
-{
-        int r = MOSQ_ERR_SUCCESS;
-        if (p->content_type)
-                r = mosquitto_property_add_string(ret, MQTT_PROP_CONTENT_TYPE, p->content_type);
-        if (r == MOSQ_ERR_SUCCESS && p->expiry > 0)
-                r = mosquitto_property_add_int32(ret, MQTT_PROP_MESSAGE_EXPIRY_INTERVAL, p->expiry);
-        for (size_t i = 0; i < p->n_properties && r == MOSQ_ERR_SUCCESS; i++)
-                r = mosquitto_property_add_string_pair(ret, MQTT_PROP_USER_PROPERTY,
-                                                       p->properties[i].name,
-                                                       p->properties[i].value);
-        return r;
-}
-
-static int to_errno(int r)
-{
-        switch (r) {
-        case MOSQ_ERR_SUCCESS:
-                return 0;
-        case MOSQ_ERR_NOMEM:
-                return -ENOMEM;
-        case MOSQ_ERR_OVERSIZE_PACKET:
-        case MOSQ_ERR_PAYLOAD_SIZE:
-                return -EMSGSIZE;
-        case MOSQ_ERR_INVAL:
-        case MOSQ_ERR_MALFORMED_UTF8:
-        case MOSQ_ERR_PROTOCOL:
-        case MOSQ_ERR_DUPLICATE_PROPERTY:
-                return -EINVAL;
-        default:
-                return -ENOTCONN;
-        }
-}
-
-int mqtt_client_connection_publish(MqttClientConnection *c, const MqttClientPublish *p,
-                                   int *ret_mid)
-{
-        if (!c->up || c->down || c->busy)
-                return -ENOTCONN;
-        if (p->payload.len > MQTT_MAX_PAYLOAD)
-                return -EMSGSIZE;
-        mosquitto_property *properties = NULL;
-        int mid = 0;
-        int r = add_properties(p, &properties);
-        if (r == MOSQ_ERR_SUCCESS)
-                r = mosquitto_publish_v5(c->mosq, &mid, p->topic, (int)p->payload.len,
-                                         p->payload.data, 1, false, properties);
-        mosquitto_property_free_all(&properties);
-        settle(c);
-        if (r == MOSQ_ERR_SUCCESS)
-                *ret_mid = mid;
-        return to_errno(r);
-}
-
-int mqtt_client_connection_subscribe(MqttClientConnection *c, const char *filter)
-{
-        if (!c->up || c->down || c->busy)
-                return -ENOTCONN;
-        int r = mosquitto_subscribe_v5(c->mosq, NULL, filter, 1, 0, NULL);
-        settle(c);
-        return to_errno(r);
-}
-
-const char *mqtt_client_reason(uint8_t reason_code)
-{
-        return mosquitto_reason_string(reason_code);
-}
-
-bool mqtt_topic_matches(const char *filter, const char *topic)
-{
-        bool matches = false;
-        return mosquitto_topic_matches_sub(filter, topic, &matches) == MOSQ_ERR_SUCCESS && matches;
-}
-
-bool mqtt_filter_valid(const char *filter)
-{
-        return mosquitto_sub_topic_check(filter) == MOSQ_ERR_SUCCESS;
 }

@@ -11,6 +11,8 @@
 #include "base/str.h"
 #include "platform/ossl.h"
 
+#define GATHER_SIZE (64 * 1024) /* bytes */
+
 static MqttTls *tls_of(const SSL *ssl)
 {
         return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -100,6 +102,7 @@ static void configure(MqttTls *t, const MqttClientConfig *config)
         SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
         SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                       SSL_MODE_RELEASE_BUFFERS);
+        SSL_CTX_set_read_ahead(ctx, 1); /* many acknowledgements in one system call */
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
         SSL_CTX_set_info_callback(ctx, on_info);
@@ -138,4 +141,53 @@ void mqtt_tls_done(MqttTls *t)
         free(t->server_name);
         t->ctx = NULL;
         t->server_name = NULL;
+}
+
+int mqtt_tls_gather(SSL *ssl)
+{
+        BIO *socket = SSL_get_wbio(ssl), *gathered = BIO_new(BIO_f_buffer());
+        if (!gathered || BIO_set_write_buffer_size(gathered, GATHER_SIZE) != 1) {
+                BIO_free(gathered);
+                return -ENOMEM;
+        }
+        BIO_up_ref(socket); /* it is read from as well */
+        SSL_set0_wbio(ssl, BIO_push(gathered, socket));
+        return 0;
+}
+
+bool mqtt_tls_has_gathered(const SSL *ssl)
+{
+        return BIO_wpending(SSL_get_wbio(ssl)) > 0;
+}
+
+int mqtt_tls_flush(MqttTls *t, SSL *ssl)
+{
+        BIO *gathered = SSL_get_wbio(ssl);
+        if (!mqtt_tls_has_gathered(ssl))
+                return 0;
+        ERR_clear_error();
+        if (BIO_flush(gathered) == 1)
+                return 0;
+        ERR_clear_error();
+        if (BIO_should_retry(gathered))
+                return 1;
+        if (t->socket_error == 0)
+                t->socket_error = EPIPE;
+        return -EIO;
+}
+
+void mqtt_tls_gather_end(SSL *ssl)
+{
+        BIO *gathered = SSL_get_wbio(ssl), *socket = SSL_get_rbio(ssl);
+        if (gathered == socket || BIO_wpending(gathered) > 0)
+                return;
+        BIO_up_ref(socket);
+        SSL_set0_wbio(ssl, socket);
+}
+
+/* Where the last read found the socket empty, what is left is a piece of a record. */
+bool mqtt_tls_has_unread(const SSL *ssl)
+{
+        BIO *socket = SSL_get_rbio(ssl);
+        return SSL_pending(ssl) > 0 || (SSL_has_pending(ssl) && !BIO_should_read(socket));
 }

@@ -21,3 +21,14 @@ typedef struct MqttTls {
 /* 0, or negative with `reason` filled in. */
 int mqtt_tls_init(MqttTls *t, const MqttClientConfig *config, const Credential *credential);
 void mqtt_tls_done(MqttTls *t);
+
+/* A record for each message and a segment for each record cost more than the message. From now on
+ * what is written after the handshake is gathered until the flush, or until it is much. -ENOMEM. */
+int mqtt_tls_gather(SSL *ssl);
+bool mqtt_tls_has_gathered(const SSL *ssl);
+/* 0: all is out; 1: the socket takes no more now; -EIO with `socket_error`. */
+int mqtt_tls_flush(MqttTls *t, SSL *ssl);
+/* Gathers no more, if all is out. */
+void mqtt_tls_gather_end(SSL *ssl);
+/* Whether something was read that the library has not seen, and would not be told by the socket. */
+bool mqtt_tls_has_unread(const SSL *ssl);

@@ -223,6 +223,8 @@ static void read_in(TlsConnection *c)
                 }
                 buf_commit(&c->in, n);
                 total += n;
+                if (!SSL_has_pending(c->ssl))
+                        return; /* the socket tells when there is more */
         }
         c->again = true; /* there may be more, which the socket does not tell */
 }
