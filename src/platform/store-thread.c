@@ -54,32 +54,25 @@ static size_t group_cost(const List *work)
         size_t cost = 0;
         LIST_FOREACH (i, work) {
                 const StoreOp *op = LIST_ENTRY(i, StoreOp, link);
-                if (op->request == STORE_READ || (op->begins && i != work->next))
+                if (op->begins && i != work->next)
                         break;
                 cost += store_op_cost(op);
         }
         return cost;
 }
 
-/* Moves groups from `work` to `batch`, as many as one transaction takes. Deletions between them
- * wait for the next. True when somebody wants to hear that they are on disk. */
+/* Moves groups from `work` to `batch`, as many as one transaction takes. True when somebody wants
+ * to hear that they are on disk. */
 static bool take_groups(StoreThread *t, List *work, List *batch)
 {
         size_t cost = 0;
         bool awaited = false;
         for (List *i; (i = list_first(work));) {
                 StoreOp *op = LIST_ENTRY(i, StoreOp, link);
-                if (op->request == STORE_READ)
-                        break;
                 cost += op->begins ? group_cost(work) : 0;
                 if (op->begins && !list_empty(batch) && cost > store_writer_batch_bytes(t->writer))
                         break;
                 list_remove(i);
-                if (op->request == STORE_DELETE) {
-                        store_writer_delete(t->writer, op);
-                        store_op_free(op);
-                        continue;
-                }
                 list_append(batch, i);
                 awaited = awaited || !store_op_is_value(op);
         }
@@ -99,20 +92,41 @@ static void run_groups(StoreThread *t, List *work)
         publish(t, &batch);
 }
 
+/* They ride along with the next transaction. */
+static void take_delete(StoreThread *t, StoreOp *op)
+{
+        list_remove(&op->link);
+        store_writer_delete(t->writer, op);
+        store_op_free(op);
+}
+
+static void run_read(StoreThread *t, StoreOp *op)
+{
+        List answer = LIST_INIT(answer);
+        list_remove(&op->link);
+        store_writer_read(t->writer, op);
+        list_append(&answer, &op->link);
+        publish(t, &answer);
+}
+
+/* What is on disk can go upstream while what is not is still written: reading does not wait for
+ * that, and does not see it. What was to be deleted before must not be seen. */
+static void run_reads(StoreThread *t, List *work)
+{
+        LIST_FOREACH_SAFE (i, work) {
+                StoreOp *op = LIST_ENTRY(i, StoreOp, link);
+                if (op->request == STORE_DELETE)
+                        take_delete(t, op);
+                else if (op->request == STORE_READ)
+                        run_read(t, op);
+        }
+}
+
 static void run_work(StoreThread *t, List *work)
 {
-        for (List *i; (i = list_first(work));) {
-                StoreOp *op = LIST_ENTRY(i, StoreOp, link);
-                if (op->request != STORE_READ) {
-                        run_groups(t, work);
-                        continue;
-                }
-                List answer = LIST_INIT(answer);
-                list_remove(i);
-                store_writer_read(t->writer, op);
-                list_append(&answer, i);
-                publish(t, &answer);
-        }
+        run_reads(t, work);
+        while (!list_empty(work))
+                run_groups(t, work);
 }
 
 /* The condition knows no CLOCK_BOOTTIME. */

@@ -103,6 +103,28 @@ static void test_one_turn_one_commit(void **state)
         assert_int_equal(after.appended, 500);
 }
 
+/* What is on disk does not wait for what is not, and what was to be deleted is not seen. */
+static void test_reads_go_ahead(void **state)
+{
+        Fixture *f = *state;
+        Result result = { 0 };
+        open_store(f, MAX_BYTES);
+        StoreRecord a = record("a", BYTES_LITERAL("x"));
+        append(f, &a, &result);
+        append(f, &a, &result);
+        pump(f, &result.calls, 2);
+        uint64_t first = result.last_id - 1;
+        for (size_t i = 0; i < 200; i++)
+                append(f, &a, &result);
+        assert_int_equal(store_delete(f->store, &first, 1), 0);
+        const Answer *seen = read_all(f, 0, 0, SIZE_MAX);
+        assert_int_equal(seen->n, 1);
+        assert_int_equal(seen->ids[0], first + 1);
+        assert_int_equal(result.calls, 2);
+        pump(f, &result.calls, 202);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 201);
+}
+
 static void test_cancel_and_free(void **state)
 {
         Fixture *f = *state;
@@ -112,6 +134,7 @@ static void test_cancel_and_free(void **state)
         StoreRecord a = record("a", BYTES_LITERAL("x"));
         assert_int_equal(store_append(f->store, &a, on_done, &result, &op), 0);
         store_op_cancel(op);
+        assert_int_equal(barrier(f), 0);
         assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 1);
         assert_int_equal(result.calls, 0);
         /* What was appended in this very turn is kept by store_free(). */
@@ -565,6 +588,7 @@ int main(int argc, char **argv)
                 TEST(test_round_trip),
                 TEST(test_delete),
                 TEST(test_one_turn_one_commit),
+                TEST(test_reads_go_ahead),
                 TEST(test_cancel_and_free),
                 TEST(test_push_back),
                 TEST(test_full_small),
