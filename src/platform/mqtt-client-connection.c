@@ -18,6 +18,7 @@
 /* Reads that one turn may take: libmosquitto leaves what TLS has already read where it is. */
 #define READS_MAX     64
 #define MISC_INTERVAL USEC_PER_SEC
+#define READ_PAUSE    USEC_PER_MSEC
 
 static void destroy(MqttClientConnection *c)
 {
@@ -254,6 +255,16 @@ static int do_connect(MqttClientConnection *c)
         return r;
 }
 
+/* A broker acknowledges each message by itself: read one by one, that costs more than the message
+ * did. Where they come in quick succession the next ones are left to gather in the socket. */
+static void pause_reading(MqttClientConnection *c)
+{
+        usec_t now = now_boottime();
+        c->paused = c->up && now - c->read_at < 2 * READ_PAUSE &&
+                    loop_timer_arm(c->pause, usec_add(now, READ_PAUSE)) == 0;
+        c->read_at = now;
+}
+
 /* libmosquitto 2.0.11 takes no notice of a refused connect and is called for ever: an error or a
  * hang-up after which nothing more was read ends the connection. */
 static int do_io(MqttClientConnection *c)
@@ -263,6 +274,8 @@ static int do_io(MqttClientConnection *c)
         int r = MOSQ_ERR_SUCCESS;
         if (c->ready & (LOOP_READ | LOOP_HANGUP))
                 r = read_all(c);
+        if (r == MOSQ_ERR_SUCCESS && c->ready == LOOP_READ)
+                pause_reading(c);
         if (r == MOSQ_ERR_SUCCESS && (c->ready & LOOP_WRITE)) {
                 flush(c);
                 r = mosquitto_loop_write(c->mosq, 1);
@@ -298,7 +311,7 @@ static bool wants_write(MqttClientConnection *c)
 static int watch(MqttClientConnection *c)
 {
         int fd = mosquitto_socket(c->mosq);
-        unsigned want = LOOP_READ | (wants_write(c) ? LOOP_WRITE : 0U);
+        unsigned want = (c->paused ? 0U : LOOP_READ) | (wants_write(c) ? LOOP_WRITE : 0U);
         if (c->io && c->watched == want)
                 return 0;
         c->watched = want;
@@ -392,6 +405,15 @@ static int on_misc(void *userdata)
         return loop_timer_arm_relative(c->misc, MISC_INTERVAL);
 }
 
+static int on_pause_over(void *userdata)
+{
+        MqttClientConnection *c = userdata;
+        c->paused = false;
+        if (!c->busy && !c->down && watch(c) < 0)
+                set_down(c, "cannot watch the connection");
+        return 0;
+}
+
 static int on_turn(void *userdata)
 {
         MqttClientConnection *c = userdata;
@@ -476,6 +498,8 @@ static int add_sources(MqttClientConnection *c)
         if (r == 0)
                 r = loop_add_deferred(c->loop, &c->report, LOOP_PEER, on_report, c);
         if (r == 0)
+                r = loop_add_timer(c->loop, &c->pause, LOOP_PEER, on_pause_over, c);
+        if (r == 0)
                 r = loop_add_deferred(c->loop, &c->turn, LOOP_PEER, on_turn, c);
         return r;
 }
@@ -534,6 +558,7 @@ MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
         unwatch(c);
         c->misc = loop_source_free(c->misc);
         c->report = loop_source_free(c->report);
+        c->pause = loop_source_free(c->pause);
         c->turn = loop_source_free(c->turn);
         if (c->busy) {
                 c->abandoned = true;

@@ -31,7 +31,8 @@ struct MqttClientConnection {
         int connect_error;
         int fd; /* a dup: libmosquitto closes its own at any time */
         LoopSource *io, *misc, *report;
-        LoopSource *turn; /* for what is gathered, or was left unread */
+        LoopSource *pause; /* until it reads again */
+        LoopSource *turn;  /* for what is gathered, or was left unread */
         unsigned watched;
 
         Call call;
@@ -40,6 +41,8 @@ struct MqttClientConnection {
         bool abandoned; /* freed while busy: the fiber cleans up */
         bool up, down, report_up;
         bool gathers;        /* what is written */
+        bool paused;         /* does not read now */
+        usec_t read_at;      /* when it last did */
         bool blocked;        /* the socket takes no more of it now */
         bool denied, silent; /* by CONNACK; lost after the handshake, with no word */
         MqttEnd end;
