@@ -78,7 +78,8 @@ void exchange(Client *c, const char *in, const char *out)
 {
         feed(c, in);
         settle();
-        assert_out(c, out);
+        if (out)
+                assert_out(c, out);
 }
 
 void assert_ended(const Client *c, MqttReason reason)

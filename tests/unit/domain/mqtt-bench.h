@@ -40,7 +40,7 @@ void client_close(Client *c);
 MqttInput feed(Client *c, const char *hex);
 /* What was sent is exactly this; forgets it. */
 void assert_out(Client *c, const char *hex);
-/* Feeds, lets the disk do all it has to, and looks at what was sent. */
+/* Feeds, lets the disk do all it has to, and looks at what was sent; NULL: the caller does. */
 void exchange(Client *c, const char *in, const char *out);
 void assert_ended(const Client *c, MqttReason reason);
 /* The upstream got exactly these: "dev1:topic=payload,..." */

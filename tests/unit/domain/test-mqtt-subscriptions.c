@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* The way of a message to subscriptions: of several devices, overlapping, shared, with options. */
+
+#include "mqtt-bench.h"
+
+#define OTHER5 "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' "
+#define THIRD5 "10 13 0004'MQTT'05 02 003c 00 0006'dev1/y' "
+#define DEV2   "10 11 0004'MQTT'05 02 003c 00 0004'dev2' "
+
+/* Written with the device's name in front, topics come back so; identifiers come along. */
+static void forms(void **state)
+{
+        Client c;
+        client_connect(&c, "10 14 0004'MQTT'05 02 003c 03 21 0001 0004'dev1'", CONNACK5);
+        feed(&c, "82 0e 0001 02 0b 07 0006'dev1/#' 01 82 09 0002 02 0b 08 0001'+' 04 "
+                 "82 11 0003 00 000b'rats/dev1/+' 00");
+        assert_out(&c, "90 04 0001 00 01 90 04 0002 00 00 90 04 0003 00 00");
+        assert_int_equal(mqtt_world_command(&world, "dev1/t", "1", 1), 1);
+        assert_out(&c, "32 0e 0006'dev1/t' 0001 02 0b 07 '1' 30 07 0001't' 02 0b 08 '1'");
+        mqtt_world_command(&world, "rats/dev1/n", "1", 1);
+        assert_out(&c, "30 0f 000b'rats/dev1/n' 00 '1'");
+        /* its own message comes back where no-local was not asked for; the window is one */
+        exchange(&c, "40 02 0001 32 09 0001's' 0001 02 01 01 '5'",
+                 "32 10 0006'dev1/s' 0002 04 01 01 0b 07 '5' 40 02 0001");
+        client_close(&c);
+}
+
+/* Filters that write the topic in the same way give one copy, with the highest QoS and all
+ * identifiers [MQTT-3.3.4-2], -3. */
+static void overlapping(void **state)
+{
+        Client c;
+        client_connect(&c, CONNECT5, CONNACK5);
+        feed(&c, "82 09 0001 02 0b 01 0001'#' 00 82 09 0001 02 0b 02 0001'a' 01 "
+                 "82 09 0001 02 0b 03 0001'b' 02 82 07 0001 00 0001'+' 02");
+        buf_clear(&c.out);
+        mqtt_world_command(&world, "dev1/a", "1", 1);
+        assert_out(&c, "32 0b 0001'a' 0001 04 0b 01 0b 02 '1'");
+        client_close(&c);
+}
+
+/* "#" covers the level above too ([MQTT-4.7.1-2]), whose name is not below the device. */
+static void the_device_itself(void **state)
+{
+        Client c, other;
+        world.publish = "#";
+        client_connect(&c, "10 14 0004'MQTT'05 02 003c 03 22 0004 0004'dev1' ", CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'#' 01 82 10 0002 00 000a'$share/g/#' 01",
+                 "90 04 0001 00 01 90 04 0002 00 01");
+        client_connect_as(&other, "dev2", DEV2, CONNACK5);
+        exchange(&other, "33 0a 0004'dev1' 0001 00 '1'", "40 02 0001");
+        assert_out(&c, "");
+        exchange(&c, "82 07 0001 00 0001'#' 01", "90 04 0001 00 01");
+        exchange(&c, "82 0c 0001 00 0006'dev1/#' 01",
+                 "90 04 0001 00 01 33 0d 0004'dev1' 0001 03 23 0001 '1'");
+        client_close(&c);
+        client_close(&other);
+}
+
+static void granted(void **state)
+{
+        Client a, b;
+        world.publish = world.subscribe = "all/#";
+        client_connect(&a, CONNECT5, CONNACK5);
+        client_connect_as(&b, "dev2", DEV2, CONNACK5);
+        exchange(&a, "82 0b 0001 00 0005'all/+' 00 82 07 0001 00 0001'#' 00",
+                 "90 04 0001 00 00 90 04 0001 00 00");
+        exchange(&b, "30 09 0005'all/a' 00 '1' 30 05 0001'a' 00 '2'", "");
+        assert_out(&a, "30 09 0005'all/a' 00 '1'");
+        world.subscribe = "#";
+        exchange(&b, "82 07 0001 00 0001'#' 00", "90 04 0001 00 00");
+        exchange(&a, "30 05 0001'a' 00 '3'", "30 05 0001'a' 00 '3'");
+        assert_out(&b, "30 0a 0006'dev1/a' 00 '3'");
+        /* attestation is a device's own, whatever is granted */
+        assert_int_equal(mqtt_world_command(&world, "rats/dev1/n", "4", 1), 0);
+        assert_out(&b, "");
+        client_close(&a);
+        client_close(&b);
+}
+
+static void replaced(void **state)
+{
+        Client c;
+        client_connect(&c, RESUME5, CONNACK5);
+        exchange(&c, "82 09 0001 02 0b 07 0001'a' 01", "90 04 0001 00 01");
+        exchange(&c, "82 07 0001 00 0001'a' 00", "90 04 0001 00 00"); /* [MQTT-3.8.4-3] */
+        mqtt_world_command(&world, "dev1/a", "1", 1);
+        assert_out(&c, "30 05 0001'a' 00 '1'");
+        crash();
+        client_connect(&c, RESUME5, PRESENT5);
+        mqtt_world_command(&world, "dev1/a", "1", 1);
+        assert_out(&c, "30 05 0001'a' 00 '1'");
+        exchange(&c, "a2 06 0001 00 0001'a' a2 06 0002 00 0001'a'",
+                 "b0 04 0001 00 00 b0 04 0002 00 11");
+        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
+        client_close(&c);
+}
+
+/* Sections 4.8.2, 3.8.3.1. */
+static void shared(void **state)
+{
+        static const char subscribe[] = "82 10 0001 00 000a'$share/g/+' 01 ";
+        Client a, b, other;
+        client_connect(&a, CONNECT5, CONNACK5);
+        client_connect(&b, OTHER5, CONNACK5);
+        client_connect(&other, THIRD5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        exchange(&other, "82 10 0001 00 000a'$share/h/+' 01", "90 04 0001 00 01");
+        for (unsigned i = 0; i < 4; i++)
+                assert_int_equal(mqtt_world_command(&world, i % 2 ? "dev1/p" : "dev1/q", "1", 0),
+                                 2);
+        assert_out(&a, "30 05 0001'q' 00 '1' 30 05 0001'q' 00 '1'");
+        assert_out(&b, "30 05 0001'p' 00 '1' 30 05 0001'p' 00 '1'");
+        assert_int_equal(buf_len(&other.out), 4 * 7);
+        buf_clear(&other.out);
+        exchange(&b, "a2 0f 0001 00 000a'$share/g/+'", "b0 04 0001 00 00");
+        mqtt_world_command(&world, "dev1/p", "1", 0);
+        mqtt_world_command(&world, "dev1/p", "1", 0);
+        assert_out(&a, "30 05 0001'p' 00 '1' 30 05 0001'p' 00 '1'");
+        client_close(&a);
+        client_close(&b);
+        client_close(&other);
+}
+
+/* A member that is away gets messages only when all are. */
+static void shared_with_some_away(void **state)
+{
+        static const char subscribe[] = "82 10 0001 00 000a'$share/g/+' 01 ";
+        Client a, b;
+        client_connect(&a, RESUME5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        client_close(&a);
+        client_connect(&b, OTHER5, CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        assert_int_equal(mqtt_world_command(&world, "dev1/p", "1", 1), 1);
+        assert_int_equal(mqtt_world_command(&world, "dev1/p", "2", 1), 1);
+        assert_out(&b, "32 07 0001'p' 0001 00 '1' 32 07 0001'p' 0002 00 '2'");
+        client_close(&b);
+        assert_int_equal(mqtt_world_command(&world, "dev1/p", "3", 1), 1);
+        settle();
+        client_connect(&a, RESUME5, PRESENT5 "32 07 0001'p' 0001 00 '3'");
+        client_close(&a);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(forms),    TEST(overlapping), TEST(the_device_itself),     TEST(granted),
+                TEST(replaced), TEST(shared),      TEST(shared_with_some_away),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
