@@ -2,6 +2,7 @@
 #include "mqtt-bench.h"
 
 #include "../hex.h"
+#include "base/str.h"
 
 MqttWorld world;
 
@@ -49,13 +50,26 @@ void client_close(Client *c)
         mqtt_world_close(c);
 }
 
+void client_leave(Client *c)
+{
+        feed(c, "e0 00");
+        client_close(c);
+        settle();
+}
+
+void client_leave_for_good(Client *c)
+{
+        feed(c, "e0 07 00 05 11 00000000");
+        client_close(c);
+        settle();
+}
+
 MqttInput feed(Client *c, const char *hex)
 {
         uint8_t in[2048];
         size_t consumed, n = unhex(hex, in, sizeof(in));
-        usec_t wait;
         MqttInput r = mqtt_connection_input(c->connection, BYTES(in, n), 1000, world.now, &consumed,
-                                            &wait);
+                                            &c->wait);
         if (r == MQTT_INPUT_MORE)
                 assert_int_equal(consumed, n);
         return r;
@@ -100,9 +114,47 @@ void assert_records(const char *expected)
         assert_string_equal(all, expected);
 }
 
+int command(const char *topic, const char *payload, uint8_t qos)
+{
+        return mqtt_world_command(&world, topic, payload, qos);
+}
+
+MqttServerStats stats(void)
+{
+        MqttServerStats s;
+        mqtt_server_stats(world.server, &s);
+        return s;
+}
+
+static void view_if(const MqttSessionView *view, void *userdata)
+{
+        MqttSessionView *ret = userdata;
+        if (streq(view->client_id, ret->client_id))
+                *ret = *view;
+}
+
+MqttSessionView view(const char *client_id)
+{
+        MqttSessionView v = { .client_id = client_id };
+        mqtt_server_each(world.server, view_if, &v);
+        assert_non_null(v.device);
+        return v;
+}
+
+void assert_nothing_kept(void)
+{
+        settle();
+        assert_true(mqtt_world_is_empty(&world));
+}
+
 void settle(void)
 {
         mqtt_disk_settle_all(&world.disk);
+}
+
+void settle_failed(MqttReason reason, const char *text)
+{
+        assert_true(mqtt_disk_fail(&world.disk, reason, text));
 }
 
 void crash(void)

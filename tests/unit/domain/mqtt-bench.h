@@ -35,6 +35,10 @@ void client_open(Client *c);
 void client_connect_as(Client *c, const char *device, const char *connect, const char *connack);
 void client_connect(Client *c, const char *connect, const char *connack);
 void client_close(Client *c);
+/* The client says goodbye, and the disk does all it has to. */
+void client_leave(Client *c);
+/* The same, and its session ends. */
+void client_leave_for_good(Client *c);
 
 /* All of it has to be taken unless the answer is another than MQTT_INPUT_MORE. */
 MqttInput feed(Client *c, const char *hex);
@@ -46,8 +50,18 @@ void assert_ended(const Client *c, MqttReason reason);
 /* The upstream got exactly these: "dev1:topic=payload,..." */
 void assert_records(const char *expected);
 
+/* From the upstream. How many sessions took it. */
+int command(const char *topic, const char *payload, uint8_t qos);
+MqttServerStats stats(void);
+/* Of a session that has to be there; its strings are the server's. */
+MqttSessionView view(const char *client_id);
+/* The disk does all it has to: there is no session, no message, no value. */
+void assert_nothing_kept(void);
+
 /* Everything that waits for the disk is durable. */
 void settle(void);
+/* The next that somebody waits for is not; `text` may be NULL. */
+void settle_failed(MqttReason reason, const char *text);
 /* The process dies now and starts again with what is on disk. */
 void crash(void);
 /* The same `seconds` later. */

@@ -124,7 +124,7 @@ void mqtt_disk_remove(MqttDisk *d, const MqttKey *key)
 
 int mqtt_disk_barrier(MqttDisk *d, MqttPending *p)
 {
-        if (d->lost)
+        if (d->lost || d->no_barrier)
                 return -ENOMEM;
         d->group++;
         append(d, DISK_BARRIER, 0)->pending = p;

@@ -12,7 +12,8 @@ typedef struct MqttDisk {
         List values;  /* on disk, in the order of their keys */
         List records; /* on disk */
         uint64_t group;
-        bool lost; /* the process is dying: nothing gets here any more */
+        bool lost;       /* the process is dying: nothing gets here any more */
+        bool no_barrier; /* there is no memory for one */
 } MqttDisk;
 
 void mqtt_disk_init(MqttDisk *d);
@@ -22,7 +23,7 @@ void mqtt_disk_done(MqttDisk *d);
 void mqtt_disk_begin(MqttDisk *d);
 void mqtt_disk_put(MqttDisk *d, const MqttKey *key, Bytes value);
 void mqtt_disk_remove(MqttDisk *d, const MqttKey *key);
-/* -ENOMEM while it is lost. */
+/* -ENOMEM while it is lost, or there is none. */
 int mqtt_disk_barrier(MqttDisk *d, MqttPending *p);
 /* A message for the upstream, as text. */
 int mqtt_disk_record(MqttDisk *d, MqttPending *p, const char *text);

@@ -214,17 +214,22 @@ int mqtt_world_command(MqttWorld *w, const char *topic, const char *payload, uin
         return mqtt_server_publish(w->server, m, w->now);
 }
 
-bool mqtt_world_forget_all(MqttWorld *w)
+bool mqtt_world_is_empty(MqttWorld *w)
 {
         MqttServerStats stats;
-        mqtt_disk_settle_all(&w->disk);
-        w->gone = "*";
-        mqtt_server_review(w->server);
-        mqtt_disk_settle_all(&w->disk);
         mqtt_server_stats(w->server, &stats);
         return stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0 &&
                hashmap_size(w->server->devices) == 0 && list_empty(&w->server->pending) &&
                hashmap_size(w->server->topics.roots) == 0 && mqtt_disk_n_values(&w->disk, 0) == 0;
+}
+
+bool mqtt_world_forget_all(MqttWorld *w)
+{
+        mqtt_disk_settle_all(&w->disk);
+        w->gone = "*";
+        mqtt_server_review(w->server);
+        mqtt_disk_settle_all(&w->disk);
+        return mqtt_world_is_empty(w);
 }
 
 /* ---- connections ---- */

@@ -33,6 +33,7 @@ typedef struct MqttWorldClient {
         MqttWorld *world;
         MqttConnection *connection; /* NULL: closed */
         Buf out;
+        usec_t wait; /* what its last input has to wait for */
         size_t n_connected, n_wakes, n_denied;
 } MqttWorldClient;
 
@@ -53,6 +54,8 @@ void mqtt_world_pass(MqttWorld *w, unsigned seconds);
 /* From the upstream. How many sessions took it. */
 int mqtt_world_command(MqttWorld *w, const char *topic, const char *payload, uint8_t qos);
 
+/* Whether there is no session and no message, in memory or on disk. */
+bool mqtt_world_is_empty(MqttWorld *w);
 /* Of all devices and sessions, when all connections are closed. Whether nothing of them is left, in
  * memory or on disk. */
 bool mqtt_world_forget_all(MqttWorld *w);

@@ -84,7 +84,7 @@ static void received_and_failed(void **state)
         Client c;
         client_connect(&c, RESUME5, CONNACK5);
         feed(&c, PUBLISH);
-        assert_true(mqtt_disk_fail(&world.disk, MQTT_QUOTA_EXCEEDED, "store-full"));
+        settle_failed(MQTT_QUOTA_EXCEEDED, "store-full");
         assert_out(&c, "50 11 0001 97 0d 1f 000a'store-full'");
         exchange(&c, PUBLISH, "50 02 0001");
         assert_records("dev1:a=x");
@@ -95,7 +95,7 @@ static void received_and_failed(void **state)
         client_close(&c);
         client_open(&c);
         feed(&c, RESUME5);
-        mqtt_disk_fail(&world.disk, MQTT_QUOTA_EXCEEDED, "store-full");
+        settle_failed(MQTT_QUOTA_EXCEEDED, "store-full");
         settle();
         assert_out(&c, PRESENT5);
         exchange(&c, AGAIN, "50 02 0001");
@@ -127,7 +127,7 @@ static void attestation_failed(void **state)
         Client c;
         client_connect(&c, RESUME5, CONNACK5);
         feed(&c, "34 11 000b'rats/dev1/c' 0001 00 'w'");
-        assert_true(mqtt_disk_fail(&world.disk, MQTT_UNSPECIFIED_ERROR, "store-failed"));
+        settle_failed(MQTT_UNSPECIFIED_ERROR, "store-failed");
         assert_out(&c, "50 13 0001 80 0f 1f 000c'store-failed'");
         settle();
         client_close(&c);
@@ -146,7 +146,7 @@ static void no_answer_when_the_disk_fails(void **state)
         client_connect(&c, RESUME5, CONNACK5);
         exchange(&c, PUBLISH, "50 02 0001");
         feed(&c, "62 02 0001");
-        assert_true(mqtt_disk_fail(&world.disk, MQTT_UNSPECIFIED_ERROR, "store-failed"));
+        settle_failed(MQTT_UNSPECIFIED_ERROR, "store-failed");
         assert_ended(&c, MQTT_UNSPECIFIED_ERROR);
         assert_int_equal(buf_view(&c.out).data[0], 0xe0);
         client_close(&c);
@@ -154,11 +154,11 @@ static void no_answer_when_the_disk_fails(void **state)
         exchange(&c, "62 02 0001", "70 03 0001 92");
 
         exchange(&c, "82 07 0002 00 0001'b' 02", "90 04 0002 00 02");
-        mqtt_world_command(&world, "dev1/b", "1", 2);
+        command("dev1/b", "1", 2);
         settle();
         assert_out(&c, "34 07 0001'b' 0001 00 '1'");
         feed(&c, "50 02 0001");
-        assert_true(mqtt_disk_fail(&world.disk, MQTT_UNSPECIFIED_ERROR, "store-failed"));
+        settle_failed(MQTT_UNSPECIFIED_ERROR, "store-failed");
         assert_ended(&c, MQTT_UNSPECIFIED_ERROR);
         assert_int_equal(buf_view(&c.out).data[0], 0xe0);
         client_close(&c);
@@ -188,7 +188,7 @@ static void begin_delivery(Client *c)
 {
         client_connect(c, BEGIN5, CONNACK5);
         exchange(c, "82 07 0001 00 0001'a' 02", "90 04 0001 00 02");
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 2), 1);
+        assert_int_equal(command("dev1/a", "1", 2), 1);
         assert_out(c, "");
 }
 
@@ -207,7 +207,7 @@ static void delivered(void **state)
         exchange(&c, "50 02 0001", "62 03 0001 92");
         exchange(&c, "50 04 0001 80 00", "");
         exchange(&c, "70 02 0001", "");
-        mqtt_world_command(&world, "dev1/a", "2", 2);
+        command("dev1/a", "2", 2);
         settle();
         assert_out(&c, "34 07 0001'a' 0002 00 '2'");
         exchange(&c, "50 04 0002 80 00", ""); /* refused: [MQTT-4.3.3-9] */
@@ -271,7 +271,7 @@ static void delivered_with_restart(void **state)
                         exchange(&c, "50 02 0001", "62 02 0001");
                 if (after[step] != after[0])
                         exchange(&c, "70 02 0001", "");
-                mqtt_world_command(&world, "dev1/a", "2", 2); /* what follows has its own number */
+                command("dev1/a", "2", 2); /* what follows has its own number */
                 settle();
                 assert_out(&c, step == 0 || step == 7 ? "34 07 0001'a' 0001 00 '2'"
                                                       : "34 07 0001'a' 0002 00 '2'");

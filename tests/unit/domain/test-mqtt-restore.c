@@ -40,7 +40,7 @@ static void fill(void)
         exchange(&c, "82 09 0001 02 0b 07 0001'a' 02 82 10 0002 00 000a'$share/g/b' 01", NULL);
         exchange(&c, "35 0c 0001'a' 0001 05 02 00000064 'x'", NULL);
         client_close(&c);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         settle();
         n_values = 0;
         for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX; kind++) {
@@ -126,7 +126,7 @@ static void under_another_key(void **state)
                                 Client c; /* numbers go on */
                                 client_connect(&c, RESUME5, NULL);
                                 exchange(&c, "82 07 0001 00 0001'a' 01", NULL);
-                                mqtt_world_command(&world, "dev1/a", "1", 1);
+                                command("dev1/a", "1", 1);
                                 exchange(&c, "31 05 0001'a' 00 '2'", NULL);
                                 client_close(&c);
                                 if (!mqtt_world_forget_all(&world))

@@ -23,12 +23,12 @@ static void present_or_new(void **state)
         subscribe(&c);
         client_close(&c);
         client_connect(&c, RESUME5, PRESENT5);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         settle();
         assert_out(&c, "32 07 0001'a' 0001 00 '1'");
         client_close(&c);
         client_connect(&c, BEGIN5, CONNACK5); /* [MQTT-3.1.2-4] */
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
+        assert_int_equal(command("dev1/a", "1", 1), 0);
         client_close(&c);
         client_connect(&c, CONNECT5, CONNACK5);
         subscribe(&c);
@@ -109,7 +109,7 @@ static void kept_no_longer(void **state)
         Client c;
         client_connect(&c, RESUME5, CONNACK5);
         subscribe(&c);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         client_close(&c);
         client_connect(&c, "10 11 0004'MQTT'05 00 003c 00 0004'dev1' ",
                        PRESENT5 "32 07 0001'a' 0001 00 '1'");
@@ -131,8 +131,8 @@ static void restarted(void **state)
         crash();
         assert_int_equal(world.dropped, 0);
         client_connect(&c, RESUME5, PRESENT5);
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
-        assert_int_equal(mqtt_world_command(&world, "dev1/b/", "2", 1), 1);
+        assert_int_equal(command("dev1/a", "1", 1), 0);
+        assert_int_equal(command("dev1/b/", "2", 1), 1);
         settle();
         assert_out(&c, "32 0f 0007'dev1/b/' 0001 02 0b 07 '2'");
         feed(&c, "30 05 0001'c' 00 'x'"); /* no local */
@@ -143,45 +143,17 @@ static void restarted(void **state)
         client_close(&c);
 }
 
-/* A SUBSCRIBE of which the client heard no SUBACK may have been lost; never another way round. */
-static void suback_is_a_promise(void **state)
-{
-        Client c;
-        client_connect(&c, RESUME5, CONNACK5);
-        feed(&c, "82 07 0001 00 0001'a' 01");
-        assert_out(&c, "");
-        crash();
-        client_connect(&c, RESUME5, PRESENT5);
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
-        subscribe(&c);
-        crash();
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 1);
-}
-
-static void connack_is_a_promise(void **state)
-{
-        Client c;
-        client_open(&c);
-        feed(&c, RESUME5 "c0 00");
-        assert_out(&c, "");
-        assert_int_equal(c.n_connected, 0);
-        mqtt_disk_fail(&world.disk, MQTT_UNSPECIFIED_ERROR, "store-failed");
-        assert_ended(&c, MQTT_UNSPECIFIED_ERROR);
-        assert_out(&c, "20 12 00 80 0f 1f 000c'store-failed'");
-        client_close(&c);
-}
-
 static void taken_over(void **state)
 {
         Client a, b;
         client_connect(&a, RESUME5, CONNACK5);
         subscribe(&a);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         settle();
         assert_out(&a, "32 07 0001'a' 0001 00 '1'");
         client_connect(&b, RESUME5, PRESENT5 "3a 07 0001'a' 0001 00 '1'");
         assert_ended(&a, MQTT_SESSION_TAKEN_OVER);
-        mqtt_world_command(&world, "dev1/a", "2", 1);
+        command("dev1/a", "2", 1);
         settle();
         assert_out(&b, "32 07 0001'a' 0002 00 '2'");
         client_close(&a);
@@ -211,7 +183,7 @@ static void of_another_device(void **state)
                           CONNACK5);
         assert_false(mqtt_connection_has_ended(a.connection));
         subscribe(&b);
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
+        assert_int_equal(command("dev1/a", "1", 1), 0);
         client_close(&a);
         client_close(&b);
         world.gone = "dev1";
@@ -236,17 +208,17 @@ static void reviewed(void **state)
         exchange(&c, "82 10 0002 00 000a'$share/g/a' 01", "90 04 0002 00 01");
         client_close(&c);
         mqtt_server_review(world.server);
-        assert_int_equal(mqtt_world_command(&world, "all/a", "1", 1), 1);
-        assert_int_equal(mqtt_world_command(&world, "all/b", "2", 1), 1);
+        assert_int_equal(command("all/a", "1", 1), 1);
+        assert_int_equal(command("all/b", "2", 1), 1);
         world.subscribe = NULL;
         mqtt_server_review(world.server);
-        assert_int_equal(mqtt_world_command(&world, "all/a", "3", 1), 0);
-        assert_int_equal(mqtt_world_command(&world, "all/b", "4", 1), 0);
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "5", 1), 2);
+        assert_int_equal(command("all/a", "3", 1), 0);
+        assert_int_equal(command("all/b", "4", 1), 0);
+        assert_int_equal(command("dev1/a", "5", 1), 2);
         settle();
         crash();
-        assert_int_equal(mqtt_world_command(&world, "all/a", "6", 1), 0);
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "7", 1), 2);
+        assert_int_equal(command("all/a", "6", 1), 0);
+        assert_int_equal(command("dev1/a", "7", 1), 2);
 }
 
 /* Rules that changed while the daemon did not run hold for what it takes up. */
@@ -258,7 +230,7 @@ static void reviewed_at_the_start(void **state)
         exchange(&c, "82 0b 0002 00 0005'all/a' 01", "90 04 0002 00 01");
         world.subscribe = NULL;
         crash();
-        assert_int_equal(mqtt_world_command(&world, "all/a", "1", 1), 0);
+        assert_int_equal(command("all/a", "1", 1), 0);
 }
 
 static void too_many(void **state)
@@ -294,7 +266,7 @@ static void shown(void **state)
         client_connect(&c, RESUME5, CONNACK5);
         subscribe(&c);
         for (unsigned i = 0; i < 3; i++)
-                mqtt_world_command(&world, "dev1/a", "1", 1);
+                command("dev1/a", "1", 1);
         settle();
         mqtt_server_each(world.server, see, &seen);
         assert_int_equal(seen.n, 1);
@@ -312,20 +284,10 @@ static void shown(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(present_or_new),
-                TEST(expires),
-                TEST(expires_over_a_restart),
-                TEST(kept_no_longer),
-                TEST(restarted),
-                TEST(suback_is_a_promise),
-                TEST(connack_is_a_promise),
-                TEST(taken_over),
-                TEST(taken_over_in_flight),
-                TEST(of_another_device),
-                TEST(reviewed),
-                TEST(reviewed_at_the_start),
-                TEST(too_many),
-                TEST(shown),
+                TEST(present_or_new),        TEST(expires),           TEST(expires_over_a_restart),
+                TEST(kept_no_longer),        TEST(restarted),         TEST(taken_over),
+                TEST(taken_over_in_flight),  TEST(of_another_device), TEST(reviewed),
+                TEST(reviewed_at_the_start), TEST(too_many),          TEST(shown),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,9 +16,9 @@ static void forms(void **state)
         feed(&c, "82 0e 0001 02 0b 07 0006'dev1/#' 01 82 09 0002 02 0b 08 0001'+' 04 "
                  "82 11 0003 00 000b'rats/dev1/+' 00");
         assert_out(&c, "90 04 0001 00 01 90 04 0002 00 00 90 04 0003 00 00");
-        assert_int_equal(mqtt_world_command(&world, "dev1/t", "1", 1), 1);
+        assert_int_equal(command("dev1/t", "1", 1), 1);
         assert_out(&c, "32 0e 0006'dev1/t' 0001 02 0b 07 '1' 30 07 0001't' 02 0b 08 '1'");
-        mqtt_world_command(&world, "rats/dev1/n", "1", 1);
+        command("rats/dev1/n", "1", 1);
         assert_out(&c, "30 0f 000b'rats/dev1/n' 00 '1'");
         /* its own message comes back where no-local was not asked for; the window is one */
         exchange(&c, "40 02 0001 32 09 0001's' 0001 02 01 01 '5'",
@@ -35,7 +35,7 @@ static void overlapping(void **state)
         feed(&c, "82 09 0001 02 0b 01 0001'#' 00 82 09 0001 02 0b 02 0001'a' 01 "
                  "82 09 0001 02 0b 03 0001'b' 02 82 07 0001 00 0001'+' 02");
         buf_clear(&c.out);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         assert_out(&c, "32 0b 0001'a' 0001 04 0b 01 0b 02 '1'");
         client_close(&c);
 }
@@ -73,7 +73,7 @@ static void granted(void **state)
         exchange(&a, "30 05 0001'a' 00 '3'", "30 05 0001'a' 00 '3'");
         assert_out(&b, "30 0a 0006'dev1/a' 00 '3'");
         /* attestation is a device's own, whatever is granted */
-        assert_int_equal(mqtt_world_command(&world, "rats/dev1/n", "4", 1), 0);
+        assert_int_equal(command("rats/dev1/n", "4", 1), 0);
         assert_out(&b, "");
         client_close(&a);
         client_close(&b);
@@ -85,15 +85,15 @@ static void replaced(void **state)
         client_connect(&c, RESUME5, CONNACK5);
         exchange(&c, "82 09 0001 02 0b 07 0001'a' 01", "90 04 0001 00 01");
         exchange(&c, "82 07 0001 00 0001'a' 00", "90 04 0001 00 00"); /* [MQTT-3.8.4-3] */
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         assert_out(&c, "30 05 0001'a' 00 '1'");
         crash();
         client_connect(&c, RESUME5, PRESENT5);
-        mqtt_world_command(&world, "dev1/a", "1", 1);
+        command("dev1/a", "1", 1);
         assert_out(&c, "30 05 0001'a' 00 '1'");
         exchange(&c, "a2 06 0001 00 0001'a' a2 06 0002 00 0001'a'",
                  "b0 04 0001 00 00 b0 04 0002 00 11");
-        assert_int_equal(mqtt_world_command(&world, "dev1/a", "1", 1), 0);
+        assert_int_equal(command("dev1/a", "1", 1), 0);
         client_close(&c);
 }
 
@@ -109,15 +109,14 @@ static void shared(void **state)
         exchange(&b, subscribe, "90 04 0001 00 01");
         exchange(&other, "82 10 0001 00 000a'$share/h/+' 01", "90 04 0001 00 01");
         for (unsigned i = 0; i < 4; i++)
-                assert_int_equal(mqtt_world_command(&world, i % 2 ? "dev1/p" : "dev1/q", "1", 0),
-                                 2);
+                assert_int_equal(command(i % 2 ? "dev1/p" : "dev1/q", "1", 0), 2);
         assert_out(&a, "30 05 0001'q' 00 '1' 30 05 0001'q' 00 '1'");
         assert_out(&b, "30 05 0001'p' 00 '1' 30 05 0001'p' 00 '1'");
         assert_int_equal(buf_len(&other.out), 4 * 7);
         buf_clear(&other.out);
         exchange(&b, "a2 0f 0001 00 000a'$share/g/+'", "b0 04 0001 00 00");
-        mqtt_world_command(&world, "dev1/p", "1", 0);
-        mqtt_world_command(&world, "dev1/p", "1", 0);
+        command("dev1/p", "1", 0);
+        command("dev1/p", "1", 0);
         assert_out(&a, "30 05 0001'p' 00 '1' 30 05 0001'p' 00 '1'");
         client_close(&a);
         client_close(&b);
@@ -134,11 +133,11 @@ static void shared_with_some_away(void **state)
         client_close(&a);
         client_connect(&b, OTHER5, CONNACK5);
         exchange(&b, subscribe, "90 04 0001 00 01");
-        assert_int_equal(mqtt_world_command(&world, "dev1/p", "1", 1), 1);
-        assert_int_equal(mqtt_world_command(&world, "dev1/p", "2", 1), 1);
+        assert_int_equal(command("dev1/p", "1", 1), 1);
+        assert_int_equal(command("dev1/p", "2", 1), 1);
         assert_out(&b, "32 07 0001'p' 0001 00 '1' 32 07 0001'p' 0002 00 '2'");
         client_close(&b);
-        assert_int_equal(mqtt_world_command(&world, "dev1/p", "3", 1), 1);
+        assert_int_equal(command("dev1/p", "3", 1), 1);
         settle();
         client_connect(&a, RESUME5, PRESENT5 "32 07 0001'p' 0001 00 '3'");
         client_close(&a);
