@@ -29,6 +29,63 @@ static void received(void **state)
         client_close(&c);
 }
 
+/* It came before, but whether it stays is not known yet: both answers say the same. */
+static void received_again_before_durable(void **state)
+{
+        Client c;
+        client_connect(&c, CONNECT5, CONNACK5);
+        feed(&c, PUBLISH AGAIN);
+        assert_out(&c, "");
+        mqtt_disk_settle(&world.disk);
+        assert_out(&c, "50 02 0001");
+        settle();
+        assert_out(&c, "50 02 0001");
+        feed(&c, "34 07 0001'a' 0002 00 'x' 3c 07 0001'a' 0002 00 'x'");
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        assert_out(&c, "50 03 0002 97 50 03 0002 80");
+        exchange(&c, "34 07 0001'a' 0002 00 'y'", "50 02 0002"); /* as a new one */
+        assert_records("dev1:a=x,dev1:a=y");
+        client_close(&c);
+}
+
+/* The barrier of the second answer fails: what counts is what became of the message. */
+static void received_again_without_barrier(void **state)
+{
+        Client c;
+        client_connect(&c, CONNECT5, CONNACK5);
+        feed(&c, PUBLISH AGAIN);
+        mqtt_disk_settle(&world.disk);
+        settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
+        assert_out(&c, "50 02 0001 50 02 0001");
+        exchange(&c, AGAIN, "50 02 0001");
+        assert_records("dev1:a=x");
+        world.disk.no_barrier = true;
+        feed(&c, AGAIN);
+        assert_ended(&c, MQTT_UNSPECIFIED_ERROR);
+        client_close(&c);
+        assert_nothing_kept();
+}
+
+/* What is refused at once holds no identifier. */
+static void received_and_refused(void **state)
+{
+        Client c;
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        client_connect(&c, CONNECT5, CONNACK5);
+        exchange(&c, PUBLISH "62 02 0001", "50 0e 0001 97 0a 1f 0007'refused' 70 03 0001 92");
+        exchange(&c, "34 0c 0006'dev2/a' 0002 00 'x' 62 02 0002",
+                 "50 14 0002 87 10 1f 000d'foreign-topic' 70 03 0002 92");
+        exchange(&c, "34 11 000b'rats/dev1/c' 0003 00 'x' 62 02 0003",
+                 "50 0e 0003 97 0a 1f 0007'refused' 70 03 0003 92");
+        world.refuse = MQTT_SUCCESS;
+        exchange(&c, "34 11 000b'rats/dev1/c' 0003 00 'x' 3c 11 000b'rats/dev1/c' 0003 00 'x'",
+                 "50 02 0003 50 02 0003");
+        assert_int_equal(world.n_attested, 1);
+        assert_records("");
+        client_close(&c);
+}
+
 /* The same packet identifiers in QoS 1 and 2, and answers in the order of what they answer. */
 static void in_order(void **state)
 {
@@ -167,7 +224,8 @@ static void no_answer_when_the_disk_fails(void **state)
         client_close(&c);
 }
 
-/* Section 4.9: PUBCOMP gives back one of Receive Maximum, whatever its code is. */
+/* Section 4.9: PUBCOMP gives back one of Receive Maximum, whatever its code is; what is sent again
+ * takes none. */
 static void receive_maximum(void **state)
 {
         Client c;
@@ -177,9 +235,29 @@ static void receive_maximum(void **state)
         settle();
         assert_out(&c, "50 02 0001 50 02 0002 50 02 0003 40 02 0004");
         exchange(&c, "34 07 0001'a' 0005 00 'x' ", "50 02 0005");
+        exchange(&c, AGAIN, "50 02 0001");
+        exchange(&c, "62 02 0001", "70 02 0001");
+        exchange(&c, "34 07 0001'a' 0008 00 'x' ", "50 02 0008");
         exchange(&c, "62 02 0009", "70 03 0009 92");
         exchange(&c, "34 07 0001'a' 0006 00 'x' ", "50 02 0006");
         assert_int_equal(feed(&c, "34 07 0001'a' 0007 00 'x' "), MQTT_INPUT_ENDED);
+        assert_ended(&c, MQTT_RECEIVE_MAXIMUM_EXCEEDED);
+        client_close(&c);
+}
+
+/* A message that was refused does not make room twice when it had been sent twice. */
+static void receive_maximum_of_repeated(void **state)
+{
+        Client c;
+        client_connect(&c, CONNECT5, CONNACK5);
+        feed(&c, PUBLISH AGAIN "34 07 0001'a' 0002 00 'x' 34 07 0001'a' 0003 00 'x' "
+                               "34 07 0001'a' 0004 00 'x'");
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        mqtt_disk_settle(&world.disk);
+        assert_out(&c, "50 03 0001 97 50 03 0001 80");
+        feed(&c, "34 07 0001'a' 0005 00 'x'");
+        assert_false(mqtt_connection_has_ended(c.connection));
+        feed(&c, "34 07 0001'a' 0006 00 'x'");
         assert_ended(&c, MQTT_RECEIVE_MAXIMUM_EXCEEDED);
         client_close(&c);
 }
@@ -207,22 +285,49 @@ static void delivered(void **state)
         exchange(&c, "50 02 0001", "62 03 0001 92");
         exchange(&c, "50 04 0001 80 00", "");
         exchange(&c, "70 02 0001", "");
+        assert_int_equal(view("dev1").unacknowledged, 0);
+        client_leave_for_good(&c);
+        client_connect(&c, CONNECT3, CONNACK3);
+        exchange(&c, "50 02 0001", "62 02 0001"); /* 3.1.1 has no codes */
+        client_close(&c);
+}
+
+/* [MQTT-4.3.3-9]: the client does not want it. */
+static void delivered_and_refused(void **state)
+{
+        Client c;
+        begin_delivery(&c);
         command("dev1/a", "2", 2);
+        command("dev1/a", "3", 2);
         settle();
-        assert_out(&c, "34 07 0001'a' 0002 00 '2'");
-        exchange(&c, "50 04 0002 80 00", ""); /* refused: [MQTT-4.3.3-9] */
-        exchange(&c, "50 02 0002", "62 03 0002 92");
+        assert_out(&c, "34 07 0001'a' 0001 00 '1' 34 07 0001'a' 0002 00 '2'");
+        exchange(&c, "50 04 0001 80 00", "34 07 0001'a' 0003 00 '3'"); /* its place is free */
+        exchange(&c, "50 02 0001", "62 03 0001 92");
+        exchange(&c, "50 02 0002", "62 02 0002");
+        exchange(&c, "50 03 0002 80", ""); /* too late */
+        assert_int_equal(view("dev1").unacknowledged, 1);
         client_close(&c);
 }
 
 static void wrong_acknowledgements(void **state)
 {
-        static const char *const wrong[] = { "40 02 0001", "70 02 0001" };
-        for (size_t i = 0; i < ELEMENTSOF(wrong); i++) {
+        static const struct {
+                uint8_t qos;
+                const char *in;
+        } t[] = {
+                { 1, "50 02 0001" },
+                { 1, "70 02 0001" },
+                { 2, "40 02 0001" },
+                { 2, "70 02 0001" },
+                { 2, "50 02 0001 40 02 0001" },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
                 Client c;
-                begin_delivery(&c);
+                client_connect(&c, BEGIN5, CONNACK5);
+                exchange(&c, "82 07 0001 00 0001'a' 02", "90 04 0001 00 02");
+                command("dev1/a", "1", t[i].qos);
                 settle();
-                feed(&c, wrong[i]);
+                feed(&c, t[i].in);
                 assert_ended(&c, MQTT_PROTOCOL_ERROR);
                 client_close(&c);
         }
@@ -283,6 +388,9 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(received),
+                TEST(received_again_before_durable),
+                TEST(received_again_without_barrier),
+                TEST(received_and_refused),
                 TEST(in_order),
                 TEST(received_with_restart),
                 TEST(received_and_failed),
@@ -290,7 +398,9 @@ int main(void)
                 TEST(attestation_failed),
                 TEST(no_answer_when_the_disk_fails),
                 TEST(receive_maximum),
+                TEST(receive_maximum_of_repeated),
                 TEST(delivered),
+                TEST(delivered_and_refused),
                 TEST(wrong_acknowledgements),
                 TEST(delivered_with_restart),
         };
