@@ -298,6 +298,28 @@ static void room_for_one(void **state)
         }
 }
 
+/* By others: a client that has read all it got is not sent away for that. */
+static void store_is_full(void **state)
+{
+        Client c, other;
+        world.config.kept_bytes = 512;
+        crash();
+        away(&c);
+        assert_int_equal(command("dev1/a", "1", 1), 1);
+        settle();
+        client_connect(&other, "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/x' ", CONNACK5);
+        exchange(&other, "82 07 0001 00 0001'b' 01", "90 04 0001 00 01");
+        assert_int_equal(command("dev1/b", "1", 1), 0);
+        assert_false(mqtt_connection_has_ended(other.connection));
+        assert_int_equal(command("dev1/b", "2", 0), 1);
+        settle();
+        assert_out(&other, "30 05 0001'b' 00 '2'");
+        assert_int_equal(world.n_overflows, 2); /* of the client that is away too */
+        client_leave_for_good(&other);
+        mqtt_world_pass(&world, 101);
+        assert_nothing_kept();
+}
+
 /* [MQTT-3.3.2-5], -6; what has expired makes room, before anybody has looked. */
 static void room_of_the_expired(void **state)
 {
@@ -416,6 +438,13 @@ static void aliases(void **state)
         command("dev1/long/1", "1", 0); /* of another connection: learnt anew */
         assert_out(&c, "30 0d 0006'long/1' 03 23 0001 '1'");
         client_close(&c);
+        client_connect(&c, "10 19 0004'MQTT'05 02 003c 08 22 0002 27 00000014 0004'dev1'",
+                       CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'#' 00", "90 04 0001 00 00");
+        command("dev1/abcd", "1234567890", 0); /* too large: taught the client nothing */
+        command("dev1/abcd", "1", 0);
+        assert_out(&c, "30 0b 0004'abcd' 03 23 0001 '1'");
+        client_close(&c);
 }
 
 /* While the posture is closed, QoS 1 and 2 wait; attestation goes on. */
@@ -467,6 +496,7 @@ int main(void)
                 TEST(slow_reader),
                 TEST(overflow),
                 TEST(room_for_one),
+                TEST(store_is_full),
                 TEST(room_of_the_expired),
                 TEST(room_beside_one_that_is_away),
                 TEST(dropped_apart),
