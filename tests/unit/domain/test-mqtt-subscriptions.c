@@ -40,7 +40,51 @@ static void overlapping(void **state)
         client_close(&c);
 }
 
-/* "#" covers the level above too ([MQTT-4.7.1-2]), whose name is not below the device. */
+/* They come along into the queue of one that is away, and again [MQTT-3.3.4-3]. */
+static void identifiers_in_a_queue(void **state)
+{
+        Client c;
+        client_connect(&c, RESUME5, CONNACK5);
+        exchange(&c,
+                 "82 09 0001 02 0b 07 0001'a' 01 82 0a 0001 03 0b 8001 0001'+' 00 "
+                 "82 07 0001 00 0001'#' 00",
+                 "90 04 0001 00 01 90 04 0001 00 00 90 04 0001 00 00");
+        command("dev1/a", "1", 1);
+        settle();
+        assert_out(&c, "32 0c 0001'a' 0001 05 0b 07 0b 8001 '1'");
+        client_close(&c);
+        command("dev1/a", "2", 1);
+        settle();
+        client_connect(&c, RESUME5,
+                       PRESENT5 "3a 0c 0001'a' 0001 05 0b 07 0b 8001 '1' "
+                                "32 0c 0001'a' 0002 05 0b 07 0b 8001 '2'");
+        exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01"); /* replaced, without one */
+        exchange(&c, "40 02 0001 40 02 0002", "");
+        command("dev1/a", "3", 1);
+        settle();
+        assert_out(&c, "32 0a 0001'a' 0003 03 0b 8001 '3'");
+        client_leave_for_good(&c);
+        assert_nothing_kept();
+}
+
+/* [MQTT-3.8.3-3]: to the others alone. */
+static void no_local(void **state)
+{
+        Client c, other;
+        client_connect(&c, CONNECT5, CONNACK5);
+        client_connect(&other, OTHER5, CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'a' 04", "90 04 0001 00 00");
+        exchange(&other, "82 07 0001 00 0001'a' 00", "90 04 0001 00 00");
+        exchange(&c, "30 05 0001'a' 00 '1'", "");
+        assert_out(&other, "30 05 0001'a' 00 '1'");
+        exchange(&other, "30 05 0001'a' 00 '2'", "30 05 0001'a' 00 '2'");
+        assert_out(&c, "30 05 0001'a' 00 '2'");
+        client_close(&c);
+        client_close(&other);
+}
+
+/* "dev1/#" covers the level above too ([MQTT-4.7.1-2]), of which nothing is left for a client that
+ * leaves its name out. */
 static void the_device_itself(void **state)
 {
         Client c, other;
@@ -51,9 +95,13 @@ static void the_device_itself(void **state)
         client_connect_as(&other, "dev2", DEV2, CONNACK5);
         exchange(&other, "33 0a 0004'dev1' 0001 00 '1'", "40 02 0001");
         assert_out(&c, "");
+        assert_int_equal(command("dev1", "2", 1), 0);
+        assert_int_equal(command("dev1/", "3", 1), 0);
         exchange(&c, "82 07 0001 00 0001'#' 01", "90 04 0001 00 01");
         exchange(&c, "82 0c 0001 00 0006'dev1/#' 01",
                  "90 04 0001 00 01 33 0d 0004'dev1' 0001 03 23 0001 '1'");
+        assert_int_equal(command("dev1", "2", 0), 1);
+        assert_out(&c, "30 07 0000 03 23 0001 '2'");
         client_close(&c);
         client_close(&other);
 }
@@ -123,6 +171,25 @@ static void shared(void **state)
         client_close(&other);
 }
 
+/* Each group once, beside those who subscribed alone. */
+static void shares_apart(void **state)
+{
+        Client c;
+        client_connect(&c, CONNECT5, CONNACK5);
+        exchange(&c,
+                 "82 2e 0001 00 000a'$share/g/a' 00 000a'$share/h/a' 00 000a'$share/g/#' 00 "
+                 "0001'a' 00",
+                 "90 07 0001 00 00 00 00 00");
+        command("dev1/a", "1", 0);
+        assert_out(&c, "30 05 0001'a' 00 '1' 30 05 0001'a' 00 '1' 30 05 0001'a' 00 '1' "
+                       "30 05 0001'a' 00 '1'");
+        exchange(&c, "a2 1b 0002 00 000a'$share/g/a' 000a'$share/h/#'", "b0 05 0002 00 00 11");
+        assert_int_equal(command("dev1/a", "1", 0), 3);
+        assert_int_equal(command("dev1/b", "1", 0), 1);
+        client_leave(&c);
+        assert_nothing_kept();
+}
+
 /* A member that is away gets messages only when all are. */
 static void shared_with_some_away(void **state)
 {
@@ -137,6 +204,7 @@ static void shared_with_some_away(void **state)
         assert_int_equal(command("dev1/p", "2", 1), 1);
         assert_out(&b, "32 07 0001'p' 0001 00 '1' 32 07 0001'p' 0002 00 '2'");
         client_close(&b);
+        assert_int_equal(command("dev1/p", "-", 0), 0);
         assert_int_equal(command("dev1/p", "3", 1), 1);
         settle();
         client_connect(&a, RESUME5, PRESENT5 "32 07 0001'p' 0001 00 '3'");
@@ -146,8 +214,16 @@ static void shared_with_some_away(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(forms),    TEST(overlapping), TEST(the_device_itself),     TEST(granted),
-                TEST(replaced), TEST(shared),      TEST(shared_with_some_away),
+                TEST(forms),
+                TEST(overlapping),
+                TEST(identifiers_in_a_queue),
+                TEST(no_local),
+                TEST(the_device_itself),
+                TEST(granted),
+                TEST(replaced),
+                TEST(shared),
+                TEST(shares_apart),
+                TEST(shared_with_some_away),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,12 +4,16 @@
 
 #include "mqtt-bench.h"
 
+#include "domain/mqtt-journal.h"
+
 /* "w" = "p", without a delay, 3.1.1 and 5.0 */
 #define WILL3 "10 16 0004'MQTT'04 0e 003c 0004'dev1' 0001'w'0001'p' "
 #define WILL5 "10 18 0004'MQTT'05 06 003c 00 0004'dev1' 00 0001'w'0001'p' "
-/* expiry 100 s, delay 10 s; and the other way round; resuming */
+/* expiry 100 s, no delay; expiry 100 s, delay 10 s; and the other way round; resuming */
 #define DELAYED                                                                                    \
         "10 22 0004'MQTT'05 04 003c 05 11 00000064 0004'dev1' 05 18 0000000a 0001'w'0001'p' "
+#define AT_ONCE                                                                                    \
+        "10 22 0004'MQTT'05 04 003c 05 11 00000064 0004'dev1' 05 18 00000000 0001'w'0001'p' "
 #define LONG "10 22 0004'MQTT'05 04 003c 05 11 0000000a 0004'dev1' 05 18 00000064 0001'w'0001'p' "
 
 static void published(void **state)
@@ -67,9 +71,15 @@ static void at_a_takeover(void **state)
         client_connect(&a, DELAYED, PRESENT5);
         client_connect(&b, BEGIN5, CONNACK5);
         client_close(&a);
-        client_close(&b);
         settle();
         assert_records("dev1:w=p,dev1:w=p");
+        client_connect(&a, AT_ONCE, PRESENT5);
+        client_close(&b);
+        client_connect(&b, RESUME5, PRESENT5); /* the session goes on, the will had no delay */
+        client_close(&a);
+        client_close(&b);
+        settle();
+        assert_records("dev1:w=p,dev1:w=p,dev1:w=p");
 }
 
 static void delayed(void **state)
@@ -176,8 +186,10 @@ static void properties(void **state)
 /* What it may publish is asked when it is published: the rules may have changed since CONNECT. */
 static void no_longer_allowed(void **state)
 {
-        Client c;
-        world.publish = "all/#";
+        Client c, listener;
+        world.publish = world.subscribe = "all/#";
+        client_connect(&listener, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
+        exchange(&listener, "82 0b 0001 00 0005'all/w' 01", "90 04 0001 00 01");
         client_connect(&c,
                        "10 26 0004'MQTT'05 06 003c 05 11 00000064 0004'dev1' 05 18 0000000a "
                        "0005'all/w'0001'p' ",
@@ -188,29 +200,82 @@ static void no_longer_allowed(void **state)
         mqtt_world_pass(&world, 11);
         settle();
         assert_records("");
+        assert_out(&listener, "");
+        client_close(&listener);
+        mqtt_world_pass(&world, 100);
+        assert_nothing_kept();
+}
+
+/* A device that is no more has no will either. */
+static void device_is_gone(void **state)
+{
+        Client c;
+        client_connect(&c, DELAYED, CONNACK5);
+        client_close(&c);
+        settle();
+        world.gone = "dev1";
+        mqtt_server_review(world.server);
+        mqtt_world_pass(&world, 1000);
+        assert_nothing_kept();
+        assert_records("");
 }
 
 static void refused(void **state)
 {
-        Client c;
+        Client c, listener;
+        client_connect(&listener, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
+        exchange(&listener, "82 07 0001 00 0001'w' 01", "90 04 0001 00 01");
         client_connect(&c, WILL5, CONNACK5);
         world.refuse = MQTT_QUOTA_EXCEEDED;
         client_close(&c);
         world.refuse = MQTT_SUCCESS;
-        while (mqtt_disk_write(&world.disk))
-                ;
+        settle();
+        assert_out(&listener, "");
+        client_close(&listener);
+        assert_nothing_kept();
         crash();
         mqtt_world_pass(&world, 1);
         settle();
         assert_records("");
 }
 
+/* The disk takes neither the message nor, in one group with it, that the will is gone: that is told
+ * to it again, unless there is another will by then. */
+static void failed(void **state)
+{
+        for (unsigned again = 0; again <= 1; again++) {
+                Client c;
+                client_connect(&c, AT_ONCE, CONNACK5);
+                client_close(&c);
+                client_open(&c);
+                feed(&c, again ? AT_ONCE : RESUME5);
+                settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+                settle();
+                assert_out(&c, PRESENT5);
+                assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), again);
+                crash();
+                mqtt_world_pass(&world, 1);
+                settle();
+                assert_records(again ? "dev1:w=p" : "");
+                mqtt_world_pass(&world, 100);
+                assert_nothing_kept();
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(published),  TEST(own_will),           TEST(at_a_takeover),
-                TEST(delayed),    TEST(session_ends_first), TEST(after_a_restart),
-                TEST(properties), TEST(no_longer_allowed),  TEST(refused),
+                TEST(published),
+                TEST(own_will),
+                TEST(at_a_takeover),
+                TEST(delayed),
+                TEST(session_ends_first),
+                TEST(after_a_restart),
+                TEST(properties),
+                TEST(no_longer_allowed),
+                TEST(device_is_gone),
+                TEST(refused),
+                TEST(failed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
