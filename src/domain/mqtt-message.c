@@ -21,7 +21,7 @@ static Bytes copy_to(uint8_t **p, Bytes b)
         return copy;
 }
 
-int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
+static int make(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
 {
         MqttMessage *m = malloc(sizeof(*m) + topic.len + payload.len + properties.len + 1);
         if (!m)
@@ -36,13 +36,20 @@ int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessa
         return 0;
 }
 
+int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
+{
+        if (!mqtt_properties_valid(properties, HANDED_ON))
+                return -EBADMSG;
+        return make(topic, payload, properties, ret);
+}
+
 int mqtt_message_new(Bytes topic, Bytes payload, uint8_t qos, const MqttProperties *properties,
                      usec_t now, MqttMessage **ret)
 {
         _cleanup_buf_ Buf encoded = BUF_INIT(MQTT_PACKET_MAX);
         int r = properties ? mqtt_properties_append(&encoded, properties, HANDED_ON) : 0;
         if (r >= 0)
-                r = mqtt_message_restore(topic, payload, buf_view(&encoded), ret);
+                r = make(topic, payload, buf_view(&encoded), ret);
         if (r < 0)
                 return r;
         (*ret)->qos = qos;

@@ -24,7 +24,7 @@ typedef struct MqttMessage {
 /* Copies everything; `properties` may be NULL. 0 or -ENOMEM. */
 int mqtt_message_new(Bytes topic, Bytes payload, uint8_t qos, const MqttProperties *properties,
                      usec_t now, MqttMessage **ret);
-/* From parts that are encoded already. */
+/* From parts that are encoded already: -EBADMSG where the properties are none that go on. */
 int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret);
 MqttMessage *mqtt_message_ref(MqttMessage *m);
 MqttMessage *mqtt_message_unref(MqttMessage *m);

@@ -16,8 +16,10 @@
 typedef struct Restore {
         MqttServer *server;
         usec_t now, realtime;
-        Hashmap *messages; /* id: MqttMessage, until the queues hold them */
-        MqttKey *dropped;  /* removed in the end: whoever reads must not be disturbed */
+        Hashmap *messages;                        /* id: MqttMessage, until the queues hold them */
+        uint64_t queue;                           /* the session whose queue is read */
+        uint8_t packet_ids[(UINT16_MAX + 1) / 8]; /* in it; a bit each */
+        MqttKey *dropped; /* removed in the end: whoever reads must not be disturbed */
         size_t n_dropped, dropped_size;
 } Restore;
 
@@ -30,7 +32,7 @@ static Bytes read_text(Reader *r)
 static char *read_string(Reader *r)
 {
         Bytes b = read_text(r);
-        if (memchr(b.data ? b.data : (const uint8_t *)"", 0, b.len))
+        if (!mqtt_string_valid(b))
                 reader_fail(r);
         return reader_ok(r) ? bytes_to_str(b) : NULL;
 }
@@ -121,11 +123,13 @@ static int restore_subscription(Restore *restore, const MqttKey *key, Reader *r)
         uint8_t qos = reader_u8(r), options = reader_u8(r);
         uint32_t id = reader_u32(r);
         if (!reader_done(r) || !text || !filter || qos > 2 || left_out >= strlen(filter) + 1 ||
-            !topic_filter_valid(bytes_from_str(text)) ||
+            id > MQTT_VARINT_MAX || !topic_filter_valid(bytes_from_str(text)) ||
             !topic_filter_valid(bytes_from_str(filter)))
                 return -EBADMSG;
         if (!s || s->subscriptions.n >= MQTT_SUBSCRIPTIONS_MAX)
                 return -ENOENT;
+        if (mqtt_subscriptions_find(&s->subscriptions, bytes_from_str(text)))
+                return -EEXIST;
         int error = mqtt_subscription_new(text, filter, &e);
         if (error < 0)
                 return error;
@@ -155,25 +159,60 @@ static int restore_message(Restore *restore, const MqttKey *key, Reader *r)
         return e;
 }
 
+/* Two messages under one number would be acknowledged as one [MQTT-2.2.1-3]. */
+static bool take_packet_id(Restore *restore, uint64_t session, uint16_t id)
+{
+        uint8_t *byte = &restore->packet_ids[id / 8], bit = (uint8_t)(1 << id % 8);
+        if (restore->queue != session)
+                memset(restore->packet_ids, 0, sizeof(restore->packet_ids));
+        restore->queue = session;
+        bool taken = *byte & bit;
+        *byte |= bit;
+        return !taken;
+}
+
+/* `ids` has room for all that there may be. */
+static void read_subscription_ids(Reader *r, MqttQueued *e, uint32_t *ids)
+{
+        while (reader_left(r) > 0 && e->n_ids < MQTT_SUBSCRIPTIONS_MAX) {
+                uint32_t id = reader_u32(r);
+                if (id == 0 || id > MQTT_VARINT_MAX)
+                        reader_fail(r);
+                ids[e->n_ids++] = id;
+        }
+}
+
+static bool queued_valid(const MqttQueued *e, uint8_t stage)
+{
+        return e->packet_id > 0 && (e->qos == 1 || e->qos == 2) &&
+               (stage == MQTT_STAGE_PUBLISH || (stage == MQTT_STAGE_PUBREL && e->qos == 2));
+}
+
+/* Whole levels are left out in front. */
+static bool left_out_valid(const MqttQueued *e, const MqttMessage *m)
+{
+        return e->left_out < m->topic.len &&
+               (e->left_out == 0 || m->topic.data[e->left_out - 1] == '/');
+}
+
 static int restore_queued(Restore *restore, const MqttKey *key, Reader *r)
 {
         MqttSession *s = mqtt_server_session(restore->server, key->a);
         uint64_t id = reader_u64(r);
         MqttQueued *queued, e = { .order = key->b, .packet_id = reader_u16(r) };
         uint32_t ids[MQTT_SUBSCRIPTIONS_MAX];
-        uint8_t stage;
         e.qos = reader_u8(r);
-        stage = reader_u8(r);
+        uint8_t stage = reader_u8(r);
         e.retain = reader_u8(r);
         e.left_out = reader_u32(r);
-        while (reader_left(r) > 0 && e.n_ids < ELEMENTSOF(ids))
-                ids[e.n_ids++] = reader_u32(r);
+        read_subscription_ids(r, &e, ids);
         MqttMessage *m = hashmap_get(restore->messages, BYTES(&id, sizeof(id)));
-        if (!reader_done(r) || e.qos < 1 || e.qos > 2 || e.packet_id == 0 ||
-            stage > MQTT_STAGE_PUBREL || (m && e.left_out >= m->topic.len))
+        if (!reader_done(r) || !queued_valid(&e, stage) || (m && !left_out_valid(&e, m)))
                 return -EBADMSG;
         if (!m || !s || s->delivery.n_waiting >= MQTT_QUEUE_MAX)
                 return -ENOENT;
+        if (!take_packet_id(restore, key->a, e.packet_id))
+                return -EEXIST;
         e.stage = (MqttStage)stage;
         int error = mqtt_delivery_restore(&s->delivery, m, &e, ids, &queued);
         if (error < 0)

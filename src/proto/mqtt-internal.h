@@ -5,8 +5,6 @@
 
 #include "proto/mqtt.h"
 
-#define MQTT_VARINT_MAX 268435455u
-
 /* Where properties stand: what a client may send there. */
 typedef enum MqttContext {
         MQTT_IN_CONNECT = 1 << 0,

@@ -138,27 +138,39 @@ static bool read_value(Reader *r, const PropertyRow *row, MqttProperties *p)
         return true;
 }
 
+static MqttReason read_block(Reader *block, unsigned where, MqttProperties *p)
+{
+        while (reader_left(block) > 0) {
+                uint32_t id = mqtt_read_varint(block, NULL);
+                if (id >= _MQTT_PROPERTY_MAX || !(rows[id].allowed & where))
+                        return MQTT_MALFORMED_PACKET;
+                bool again = p->present & MQTT_PROPERTY_BIT(id);
+                if (again && rows[id].type != PROPERTY_PAIR)
+                        return MQTT_PROTOCOL_ERROR;
+                if (!read_value(block, &rows[id], p))
+                        return MQTT_PROTOCOL_ERROR;
+                p->present |= MQTT_PROPERTY_BIT(id);
+        }
+        return reader_ok(block) ? MQTT_SUCCESS : MQTT_MALFORMED_PACKET;
+}
+
 MqttReason mqtt_read_properties(Reader *r, MqttContext where, MqttProperties *ret)
 {
         MqttProperties p = { 0 };
         uint32_t len = mqtt_read_varint(r, NULL);
         Reader block = reader_sub(r, len);
         p.block = BYTES(block.p, block.left);
-        while (reader_left(&block) > 0) {
-                uint32_t id = mqtt_read_varint(&block, NULL);
-                if (id >= _MQTT_PROPERTY_MAX || !(rows[id].allowed & where))
-                        return MQTT_MALFORMED_PACKET;
-                bool again = p.present & MQTT_PROPERTY_BIT(id);
-                if (again && rows[id].type != PROPERTY_PAIR)
-                        return MQTT_PROTOCOL_ERROR;
-                if (!read_value(&block, &rows[id], &p))
-                        return MQTT_PROTOCOL_ERROR;
-                p.present |= MQTT_PROPERTY_BIT(id);
-        }
-        if (!reader_ok(&block))
-                return MQTT_MALFORMED_PACKET;
-        *ret = p;
-        return MQTT_SUCCESS;
+        MqttReason e = read_block(&block, where, &p);
+        if (e == MQTT_SUCCESS)
+                *ret = p;
+        return e;
+}
+
+bool mqtt_properties_valid(Bytes encoded, uint64_t mask)
+{
+        MqttProperties p = { 0 };
+        Reader block = reader_new(encoded);
+        return read_block(&block, MESSAGE, &p) == MQTT_SUCCESS && (p.present & ~mask) == 0;
 }
 
 bool mqtt_user_property_next(Reader *r, Bytes *ret_name, Bytes *ret_value)

@@ -9,8 +9,10 @@
 #include "base/bytes.h"
 #include "base/reader.h"
 
-/* The largest packet that a length of four bytes can tell, with its header. */
-#define MQTT_PACKET_MAX (268435455u + 5)
+/* The largest number in four bytes (section 1.5.5): a length, a subscription identifier. */
+#define MQTT_VARINT_MAX 268435455u
+/* The largest packet, with its header. */
+#define MQTT_PACKET_MAX (MQTT_VARINT_MAX + 5)
 
 typedef enum MqttVersion {
         MQTT_3_1_1 = 4,
@@ -265,3 +267,5 @@ int mqtt_write_disconnect(Buf *out, const MqttPeer *peer, MqttReason reason,
 
 /* Appends those properties of `p` that are present and in `mask`, without the length in front. */
 int mqtt_properties_append(Buf *out, const MqttProperties *p, uint64_t mask);
+/* Whether it could have written these for a message. */
+bool mqtt_properties_valid(Bytes encoded, uint64_t mask);

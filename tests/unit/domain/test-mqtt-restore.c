@@ -38,7 +38,7 @@ static void fill(void)
                        "0001'w'0001'p' ",
                        CONNACK5);
         exchange(&c, "82 09 0001 02 0b 07 0001'a' 02 82 10 0002 00 000a'$share/g/b' 01", NULL);
-        exchange(&c, "35 0c 0001'a' 0001 05 02 00000064 'x'", NULL);
+        exchange(&c, "35 10 0001'a' 0001 09 02 00000064 03 0001't' 'x'", NULL);
         client_close(&c);
         command("dev1/a", "1", 1);
         settle();

@@ -409,18 +409,35 @@ static void writing_within_limits(void **state)
         assert_true(bytes_equal(p.topic, m.topic));
 }
 
+static bool properties(const char *hex)
+{
+        uint8_t bytes[64];
+        size_t n = unhex(hex, bytes, sizeof bytes);
+        return mqtt_properties_valid(BYTES(bytes, n),
+                                     MQTT_PROPERTY_BIT(MQTT_PROPERTY_CONTENT_TYPE) |
+                                             MQTT_PROPERTY_BIT(MQTT_PROPERTY_USER));
+}
+
+static void encoded_properties(void **state)
+{
+        assert_true(properties(""));
+        assert_true(properties("03 0001'a' 26 0001'b' 0001'c' 26 0000 0000"));
+        assert_false(properties("03 0001"));
+        assert_false(properties("03 0001 ff"));
+        assert_false(properties("03 0001'a' 03 0001'b'"));
+        assert_false(properties("03 0001'a' 80"));
+        assert_false(properties("01 00")); /* is not in the mask */
+        assert_false(properties("0b 01")); /* nor ever in a message */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(connect),
-                cmocka_unit_test(publish),
-                cmocka_unit_test(acks),
-                cmocka_unit_test(subscribe),
-                cmocka_unit_test(the_rest),
-                cmocka_unit_test(framing),
-                cmocka_unit_test(fields),
-                cmocka_unit_test(writing),
-                cmocka_unit_test(writing_within_limits),
+                cmocka_unit_test(connect),  cmocka_unit_test(publish),
+                cmocka_unit_test(acks),     cmocka_unit_test(subscribe),
+                cmocka_unit_test(the_rest), cmocka_unit_test(framing),
+                cmocka_unit_test(fields),   cmocka_unit_test(encoded_properties),
+                cmocka_unit_test(writing),  cmocka_unit_test(writing_within_limits),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
