@@ -164,11 +164,25 @@ void crash(void)
         crash_for(0);
 }
 
+static void start(void)
+{
+        assert_int_equal(mqtt_world_start(&world), 0);
+        settle();
+}
+
 void crash_for(unsigned seconds)
 {
         mqtt_world_crash(&world);
         world.now += seconds * USEC_PER_SEC;
         world.realtime += seconds * USEC_PER_SEC;
-        assert_int_equal(mqtt_world_start(&world), 0);
-        settle();
+        start();
+}
+
+void reboot(int clock)
+{
+        mqtt_world_crash(&world);
+        world.config.boot++;
+        world.now = 0;
+        world.realtime += (usec_t)clock * USEC_PER_SEC;
+        start();
 }

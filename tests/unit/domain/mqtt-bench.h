@@ -66,3 +66,6 @@ void settle_failed(MqttReason reason, const char *text);
 void crash(void);
 /* The same `seconds` later. */
 void crash_for(unsigned seconds);
+/* The host dies: CLOCK_BOOTTIME begins anew, CLOCK_REALTIME goes on by `clock` seconds, which may
+ * be less than none. */
+void reboot(int clock);
