@@ -59,11 +59,11 @@ static void flush_sessions(MqttServer *s)
         }
 }
 
-static void settle_message(MqttServer *s, const MqttPending *p, bool durable)
+static void settle_message(MqttServer *s, MqttPending *p, bool durable)
 {
         p->message->lost = !durable;
-        if (p->retains)
-                mqtt_retained_settle(s, p->message, durable);
+        if (p->retainer)
+                mqtt_retained_settle(s, p->message, TAKE_PTR(p->retainer), durable);
 }
 
 /* Off the disk as well: what failed without a record may be tried again. */

@@ -34,17 +34,29 @@ static MqttRetained *retained_free(MqttRetained *r)
         return NULL;
 }
 
+/* Each reference holds the device. */
+static void refer(MqttServer *s, MqttServerDevice **at, MqttServerDevice *d)
+{
+        MqttServerDevice *old = *at;
+        *at = d;
+        if (d)
+                d->n_retained++;
+        if (!old)
+                return;
+        old->n_retained--;
+        mqtt_server_release_device(s, old);
+}
+
 static void forget(MqttServer *s, MqttRetained *r)
 {
-        MqttServerDevice *owner = r->owner;
         MqttRoot *root = r->root;
-        owner->retained_bytes -= r->counted;
-        owner->n_retained--;
+        r->owner->retained_bytes -= r->counted;
         s->kept_bytes -= r->counted;
+        refer(s, &r->owner, NULL);
+        refer(s, &r->committed_by, NULL);
         hashmap_remove(s->retained, bytes_from_str(r->topic));
         retained_free(r);
         mqtt_topics_release(&s->topics, root);
-        mqtt_server_release_device(s, owner);
 }
 
 static int enter(MqttServer *s, MqttRetained *r)
@@ -66,14 +78,13 @@ static int add(MqttServer *s, MqttServerDevice *owner, Bytes topic, MqttRetained
                 return -ENOMEM;
         list_init(&r->node);
         list_init(&r->all);
-        r->owner = owner;
         r->topic = bytes_to_str(topic);
         int e = r->topic ? enter(s, r) : -ENOMEM;
         if (e < 0) {
                 retained_free(r);
                 return e;
         }
-        owner->n_retained++;
+        refer(s, &r->owner, owner);
         list_append(&r->root->retained, &r->node);
         list_append(&s->all_retained, &r->all);
         *ret = r;
@@ -101,11 +112,8 @@ static void set_owner(MqttServer *s, MqttRetained *r, MqttServerDevice *d)
         if (old == d)
                 return;
         old->retained_bytes -= r->counted;
-        old->n_retained--;
         d->retained_bytes += r->counted;
-        d->n_retained++;
-        r->owner = d;
-        mqtt_server_release_device(s, old);
+        refer(s, &r->owner, d);
 }
 
 static void set_pending(MqttServer *s, MqttRetained *r, MqttMessage *m)
@@ -119,7 +127,7 @@ static void set_pending(MqttServer *s, MqttRetained *r, MqttMessage *m)
                 mqtt_journal_remove_retained(s, r);
 }
 
-int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m)
+int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m, MqttServerDevice **ret_by)
 {
         MqttServerDevice *d;
         MqttRetained *r = hashmap_get(s->retained, m->topic);
@@ -138,23 +146,37 @@ int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m)
         }
         set_owner(s, r, d);
         set_pending(s, r, m);
+        refer(s, ret_by, d);
         return 0;
 }
 
-void mqtt_retained_settle(MqttServer *s, MqttMessage *m, bool durable)
+static void commit(MqttServer *s, MqttRetained *r, MqttMessage *m, MqttServerDevice *by)
 {
-        MqttRetained *r = hashmap_get(s->retained, m->topic);
-        if (!r)
-                return;
-        if (durable) {
-                mqtt_message_unref(r->committed);
-                r->committed = m->payload.len > 0 ? mqtt_message_ref(m) : NULL;
-        }
+        bool clears = m->payload.len == 0;
+        mqtt_message_unref(r->committed);
+        r->committed = clears ? NULL : mqtt_message_ref(m);
+        refer(s, &r->committed_by, clears ? NULL : by);
+}
+
+static void settle(MqttServer *s, MqttRetained *r, MqttMessage *m)
+{
         if (r->pending == m)
                 r->pending = mqtt_message_unref(r->pending);
+        if (!r->pending && r->committed)
+                set_owner(s, r, r->committed_by);
         recount(s, r);
         if (!r->pending && !r->committed)
                 forget(s, r);
+}
+
+void mqtt_retained_settle(MqttServer *s, MqttMessage *m, MqttServerDevice *by, bool durable)
+{
+        MqttRetained *r = hashmap_get(s->retained, m->topic);
+        if (r && durable)
+                commit(s, r, m, by);
+        if (r)
+                settle(s, r, m);
+        refer(s, &by, NULL);
 }
 
 int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMessage *m)
@@ -172,7 +194,7 @@ int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMe
                 return e;
         }
         r->id = id;
-        r->committed = mqtt_message_ref(m);
+        commit(s, r, m, d);
         recount(s, r);
         s->last_retained = MAX(s->last_retained, id);
         return 0;

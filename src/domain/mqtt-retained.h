@@ -10,20 +10,22 @@ typedef struct MqttRetained {
         List all;  /* the server's */
         char *topic;
         MqttRoot *root;
-        uint64_t id; /* on disk */
-        MqttServerDevice *owner;
-        uint64_t counted;       /* bytes in the owner's account */
-        MqttMessage *committed; /* on disk; NULL: none */
-        MqttMessage *pending;   /* being written; an empty payload clears. NULL: none */
+        uint64_t id;                    /* on disk */
+        MqttServerDevice *owner;        /* who published the last one */
+        uint64_t counted;               /* bytes in the owner's account */
+        MqttMessage *committed;         /* on disk; NULL: none */
+        MqttServerDevice *committed_by; /* NULL: nobody */
+        MqttMessage *pending;           /* being written; an empty payload clears. NULL: none */
 } MqttRetained;
 
 /* Whether the device may retain `m` too. */
 bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttMessage *m);
 /* `m`, published by `device`, takes the place of what is retained for its topic, or clears it. In
- * force at once; mqtt_retained_settle() says whether it lasts. 0 or
- * -ENOMEM. */
-int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m);
-void mqtt_retained_settle(MqttServer *s, MqttMessage *m, bool durable);
+ * force at once; mqtt_retained_settle() says whether it lasts, when `ret_by` is not NULL: that is
+ * held until then. 0 or -ENOMEM. */
+int mqtt_retained_set(MqttServer *s, const char *device, MqttMessage *m, MqttServerDevice **ret_by);
+/* Lets go of `by`. */
+void mqtt_retained_settle(MqttServer *s, MqttMessage *m, MqttServerDevice *by, bool durable);
 /* What was read from disk. 0 or -ENOMEM. */
 int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMessage *m);
 

@@ -149,8 +149,7 @@ void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now)
         p->message = mqtt_message_ref(w->message);
         p->on_disk = true;
         p->will = session->id;
-        p->retains = w->message->retain &&
-                     mqtt_retained_has_room(s, session->device->name, w->message) &&
-                     mqtt_retained_set(s, session->device->name, w->message) >= 0;
+        if (w->message->retain && mqtt_retained_has_room(s, session->device->name, w->message))
+                mqtt_retained_set(s, session->device->name, w->message, &p->retainer);
         mqtt_server_route(s, w->message, session, now);
 }

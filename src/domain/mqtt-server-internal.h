@@ -39,6 +39,7 @@ struct MqttPending {
         MqttServer *server;
         MqttConnection *connection; /* NULL: nobody waits */
         MqttMessage *message;       /* that is part of it; or NULL */
+        MqttServerDevice *retainer; /* gave it to mqtt_retained_set(); NULL: nobody */
         uint64_t number;            /* ascending */
         uint64_t session;           /* that received a QoS 2 message under `packet_id`; 0: none */
         uint64_t will;              /* the session whose will `message` was; 0: none */
@@ -46,7 +47,6 @@ struct MqttPending {
         uint8_t answer; /* MqttType; 0: none */
         bool on_disk;   /* settled in the order of `number` with all others of this kind */
         bool repeated;  /* answers for a message that came before */
-        bool retains;   /* `message` was given to mqtt_retained_set() */
         bool settled;
         MqttReason reason;
         const char *text;

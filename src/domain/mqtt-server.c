@@ -37,8 +37,12 @@ MqttServer *mqtt_server_free(MqttServer *s)
 {
         if (!s)
                 return NULL;
-        LIST_FOREACH_SAFE (i, &s->pending)
-                mqtt_pending_free(LIST_ENTRY(i, MqttPending, all));
+        LIST_FOREACH_SAFE (i, &s->pending) {
+                MqttPending *p = LIST_ENTRY(i, MqttPending, all);
+                if (p->retainer)
+                        mqtt_retained_settle(s, p->message, TAKE_PTR(p->retainer), false);
+                mqtt_pending_free(p);
+        }
         LIST_FOREACH_SAFE (i, &s->all_sessions)
                 mqtt_session_free(LIST_ENTRY(i, MqttSession, all));
         if (s->topics.roots)

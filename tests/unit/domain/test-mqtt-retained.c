@@ -262,6 +262,37 @@ static void of_another_owner(void **state)
         assert_nothing_kept();
 }
 
+/* What failed never changed hands. */
+static void of_another_owner_failed(void **state)
+{
+        static const char of_dev2[] = "10 11 0004'MQTT'05 02 003c 00 0004'dev2' ";
+        Client a, b;
+        world.publish = world.subscribe = "all/#";
+        world.limits.retained_bytes = 512; /* one each */
+        client_connect(&a, CONNECT5, CONNACK5);
+        exchange(&a, "33 0b 0005'all/x' 0001 00 '1'", "40 02 0001");
+        client_connect_as(&b, "dev2", of_dev2, CONNACK5);
+        feed(&b, "33 0b 0005'all/x' 0001 00 '2'");
+        client_close(&b);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        client_connect_as(&b, "dev2", of_dev2, CONNACK5);
+        feed(&a, "33 0b 0005'all/x' 0001 00 '3'");
+        feed(&b, "33 0a 0005'all/x' 0001 00"); /* cleared */
+        mqtt_disk_settle(&world.disk);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        assert_out(&a, "40 02 0001");
+        assert_out(&b, "40 03 0001 97");
+        exchange(&b, "33 0b 0005'all/y' 0001 00 '1'", "40 02 0001");
+        feed(&a, "33 0b 0005'all/z' 0001 00 '1'");
+        assert_int_equal(buf_view(&a.out).data[4], MQTT_QUOTA_EXCEEDED);
+        client_close(&b);
+        world.gone = "dev2";
+        mqtt_server_review(world.server);
+        buf_clear(&a.out);
+        exchange(&a, "82 0b 0009 00 0005'all/#' 00", "90 04 0009 00 00 31 09 0005'all/x' 00 '3'");
+        client_close(&a);
+}
+
 static void from_a_will(void **state)
 {
         Client c;
@@ -295,6 +326,7 @@ int main(void)
                 TEST(gone_meanwhile),
                 TEST(quota),
                 TEST(of_another_owner),
+                TEST(of_another_owner_failed),
                 TEST(from_a_will),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
