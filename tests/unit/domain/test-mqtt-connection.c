@@ -73,6 +73,12 @@ static void refused_5(void **state)
                 { "MQTT-3.2.2-15", CONNECT5 "30 ff 7f", 0xe0, 0x95 },
                 { "malformed length", CONNECT5 "30 ff ff ff ff", 0xe0, 0x81 },
                 { "expiry after none", CONNECT5 "e0 07 00 05 11 00000001", 0xe0, 0x82 },
+                { "malformed PINGREQ", CONNECT5 "c0 01 00", 0xe0, 0x81 },
+                { "malformed DISCONNECT", CONNECT5 "e0 02 00 01", 0xe0, 0x81 },
+                { "malformed AUTH", CONNECT5 "f0 02 18 01", 0xe0, 0x81 },
+                { "malformed PUBLISH", CONNECT5 "30 02 0001", 0xe0, 0x81 },
+                { "malformed PUBACK", CONNECT5 "40 01 00", 0xe0, 0x81 },
+                { "malformed UNSUBSCRIBE", CONNECT5 "a2 03 0001 00", 0xe0, 0x82 },
                 { "MQTT-3.8.3-4", CONNECT5 "82 10 0001 00 000a'$share/g/a' 05", 0xe0, 0x82 },
         };
         for (size_t i = 0; i < ELEMENTSOF(t); i++) {
@@ -323,7 +329,9 @@ static void takeover(void **state)
         world.limits.sessions = 2;
         client_connect(&a, CONNECT5, CONNACK5);
         feed(&a, "32 07 0001'a' 0001 00 'x'");
+        size_t wakes = a.n_wakes;
         client_connect(&b, CONNECT5, CONNACK5);
+        assert_true(a.n_wakes > wakes);
         assert_ended(&a, MQTT_SESSION_TAKEN_OVER); /* [MQTT-3.1.4-3] */
         assert_int_equal(buf_view(&a.out).data[2], 0x8e);
         assert_records("dev1:a=x");

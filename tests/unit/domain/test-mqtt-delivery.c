@@ -108,6 +108,25 @@ static void offline(void **state)
         assert_nothing_kept();
 }
 
+/* A queue goes on behind what was in it before the restart. */
+static void longer_after_a_restart(void **state)
+{
+        Client c;
+        client_connect(&c, BEGIN5, CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
+        client_close(&c);
+        settle();
+        for (unsigned i = 1; i <= 3; i++) {
+                char payload[] = { (char)('0' + i), 0 };
+                assert_int_equal(command("dev1/a", payload, 1), 1);
+                settle();
+                crash();
+        }
+        client_connect(&c, RESUME5, PRESENT5 "32 07 0001'a' 0001 00 '1' 32 07 0001'a' 0002 00 '2'");
+        exchange(&c, "40 02 0001", "32 07 0001'a' 0003 00 '3'");
+        client_close(&c);
+}
+
 /* A client whose session is kept hears nothing that a crash would take back; QoS 0 stays in its
  * place. Others do not wait. */
 static void durable_first(void **state)
@@ -488,6 +507,7 @@ int main(void)
                 TEST(receive_maximum),
                 TEST(sent_again),
                 TEST(offline),
+                TEST(longer_after_a_restart),
                 TEST(durable_first),
                 TEST(lost),
                 TEST(in_time),

@@ -176,6 +176,114 @@ static void barrier_fails(void **state)
         }
 }
 
+/* A session of 100 s with a subscription, a message that it was sent and one that came from it;
+ * then another client's message goes to the disk, which will not take it. */
+static void begin_behind(Client *c, Client *other)
+{
+        client_connect(c, BEGIN5, CONNACK5);
+        exchange(c, "82 07 0001 00 0001'a' 01 34 07 0001'b' 0001 00 'x'",
+                 "90 04 0001 00 01 50 02 0001");
+        command("dev1/a", "1", 1);
+        settle();
+        assert_out(c, "32 07 0001'a' 0001 00 '1'");
+        client_connect(other, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
+        feed(other, "32 07 0001'z' 0001 00 'y'");
+}
+
+static void end_behind(Client *other)
+{
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        assert_out(other, "40 03 0001 97");
+}
+
+/* What a client does behind a message of another, in one turn of the loop, is no part of that: it
+ * stays when the message fails. */
+static void behind_one_that_fails(void **state)
+{
+        static const char again[] = PRESENT5 "3a 07 0001'a' 0001 00 '1'";
+        static const struct {
+                const char *in, *out;
+                const char *after;          /* what the client hears when it comes again */
+                const char *retry, *answer; /* and asks the same */
+        } t[] = {
+                { "82 07 0002 00 0001'b' 01", "90 04 0002 00 01", again, "a2 06 0003 00 0001'b'",
+                  "b0 04 0003 00 00" },
+                { "a2 06 0002 00 0001'a'", "b0 04 0002 00 00", again, "a2 06 0003 00 0001'a'",
+                  "b0 04 0003 00 11" },
+                { "62 02 0001", "70 02 0001", again, "62 02 0001", "70 03 0001 92" },
+                { "40 02 0001", "", PRESENT5, "c0 00", "d0 00" },
+                { "e0 07 00 05 11 00000000", NULL, CONNACK5, "c0 00", "d0 00" },
+        };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
+                Client c, other;
+                begin_behind(&c, &other);
+                feed(&c, t[i].in);
+                if (!t[i].out)
+                        client_close(&c);
+                end_behind(&other);
+                if (t[i].out)
+                        assert_out(&c, t[i].out);
+                crash();
+                client_connect(&c, RESUME5, t[i].after);
+                exchange(&c, t[i].retry, t[i].answer);
+                client_close(&c);
+        }
+}
+
+/* The same of what begins and ends without its packets. */
+static void behind_one_that_fails_otherwise(void **state)
+{
+        static const char of_dev2[] = "10 16 0004'MQTT'05 00 003c 05 11 00000064 0004'dev2' ";
+        Client c, other, third;
+        begin_behind(&c, &other);
+        client_open_as(&third, "dev2");
+        feed(&third, of_dev2);
+        end_behind(&other);
+        crash();
+        client_connect_as(&third, "dev2", of_dev2, PRESENT5);
+        client_close(&third);
+
+        begin_behind(&c, &other);
+        command("dev1/a", "2", 1);
+        end_behind(&other);
+        assert_out(&c, "32 07 0001'a' 0002 00 '2'");
+        crash();
+        client_connect(&c, RESUME5, PRESENT5 "3a 07 0001'a' 0001 00 '1' 3a 07 0001'a' 0002 00 '2'");
+        client_close(&c);
+
+        begin_behind(&c, &other);
+        client_close(&c); /* its time begins */
+        end_behind(&other);
+        crash();
+        assert_int_equal(stats().sessions, 2);
+        crash_for(100);
+        mqtt_world_pass(&world, 0);
+        assert_int_equal(stats().sessions, 0);
+
+        begin_behind(&c, &other);
+        client_close(&c);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        mqtt_world_pass(&world, 20);
+        feed(&other, "32 07 0001'z' 0002 00 'y'");
+        mqtt_server_tick(world.server, world.now + 100 * USEC_PER_SEC, world.realtime);
+        buf_clear(&other.out);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        assert_int_equal(mqtt_disk_n_values(&world.disk, 0), 0);
+
+        client_connect_as(&third, "dev2", of_dev2, CONNACK5);
+        exchange(&third, "31 05 0001'a' 00 '1'", "");
+        client_leave_for_good(&third);
+        feed(&other, "32 07 0001'z' 0003 00 'y'");
+        client_close(&other);
+        world.gone = "dev2";
+        mqtt_server_review(world.server);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        assert_nothing_kept();
+}
+
 /* Whatever ends a connection in the middle of a packet: nothing waits for ever. */
 static void nothing_left_behind(void **state)
 {
@@ -206,6 +314,8 @@ int main(void)
                 TEST(connack_is_a_promise),
                 TEST(refused_at_once),
                 TEST(barrier_fails),
+                TEST(behind_one_that_fails),
+                TEST(behind_one_that_fails_otherwise),
                 TEST(nothing_left_behind),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

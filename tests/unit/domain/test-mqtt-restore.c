@@ -199,6 +199,18 @@ static void pass_last(unsigned seconds)
         settle();
 }
 
+/* However much there is to remove. */
+static void much_senseless(void **state)
+{
+        for (uint64_t i = 1; i <= 1000; i++) {
+                const MqttKey key = { MQTT_KIND_RECEIVED, 1 + i % 10, i };
+                mqtt_disk_plant(&world.disk, &key, BYTES(NULL, 0));
+        }
+        crash();
+        assert_int_equal(world.dropped, 1000);
+        assert_nothing_kept();
+}
+
 static void time_goes_on(void **state)
 {
         for (size_t i = 0; i < ELEMENTSOF(restarts); i++) {
@@ -218,6 +230,19 @@ static void time_goes_on(void **state)
                 mqtt_world_pass(&world, 60);
                 assert_nothing_kept();
         }
+}
+
+/* A clock that was set right before. */
+static void clock_was_set(void **state)
+{
+        world.realtime += 1000 * USEC_PER_SEC;
+        mqtt_world_pass(&world, 1);
+        begin_times();
+        reboot(0);
+        mqtt_world_pass(&world, 89);
+        assert_int_equal(stats().sessions, 1);
+        mqtt_world_pass(&world, 1);
+        assert_int_equal(stats().sessions, 0);
 }
 
 /* Who is back after it: what is left of a message in its queue, and of a retained one. */
@@ -392,10 +417,11 @@ static void other_rules(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(taken_up),          TEST(cut_off),         TEST(changed),
-                TEST(under_another_key), TEST(time_goes_on),    TEST(time_went_on),
-                TEST(without_end),       TEST(unknown_device),  TEST(lower_limits),
-                TEST(less_room),         TEST(smaller_windows), TEST(other_rules),
+                TEST(taken_up),          TEST(cut_off),        TEST(changed),
+                TEST(under_another_key), TEST(much_senseless), TEST(time_goes_on),
+                TEST(clock_was_set),     TEST(time_went_on),   TEST(without_end),
+                TEST(unknown_device),    TEST(lower_limits),   TEST(less_room),
+                TEST(smaller_windows),   TEST(other_rules),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
