@@ -13,7 +13,9 @@ static void window(void **state)
         Client c;
         client_connect(&c, CONNECT3, CONNACK3);
         exchange(&c, "82 13 0001 0005'cmd/#' 01 0006'cmd/on' 00", "90 04 0001 01 00");
+        size_t wakes = c.n_wakes;
         assert_int_equal(command("dev1/cmd/on", "1", 1), 1);
+        assert_true(c.n_wakes > wakes);
         assert_out(&c, "32 0b 0006'cmd/on' 0001 '1'");
         assert_int_equal(command("dev1/other", "1", 1), 0);
         assert_int_equal(command("rats/dev1/cmd", "1", 1), 0);

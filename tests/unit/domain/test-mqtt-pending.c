@@ -272,16 +272,7 @@ static void behind_one_that_fails_otherwise(void **state)
         settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
         settle();
         assert_int_equal(mqtt_disk_n_values(&world.disk, 0), 0);
-
-        client_connect_as(&third, "dev2", of_dev2, CONNACK5);
-        exchange(&third, "31 05 0001'a' 00 '1'", "");
-        client_leave_for_good(&third);
-        feed(&other, "32 07 0001'z' 0003 00 'y'");
         client_close(&other);
-        world.gone = "dev2";
-        mqtt_server_review(world.server);
-        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
-        assert_nothing_kept();
 }
 
 /* Whatever ends a connection in the middle of a packet: nothing waits for ever. */
