@@ -214,10 +214,9 @@ static void quota(void **state)
         Client c;
         world.limits.retained_bytes = 800;
         client_connect(&c, CONNECT5, CONNACK5);
-        exchange(&c, "33 07 0001'a' 0001 00 '1'", "40 02 0001");
-        exchange(&c, "33 07 0001'b' 0001 00 '1'", "40 02 0001");
-        exchange(&c, "33 07 0001'c' 0001 00 '1'",
-                 "40 22 0001 97 1e 1f 001b'the device retains too much'");
+        exchange(&c,
+                 "33 07 0001'a' 0001 00 '1' 33 07 0001'b' 0002 00 '1' 33 07 0001'c' 0003 00 '1'",
+                 "40 02 0001 40 02 0002 40 22 0003 97 1e 1f 001b'the device retains too much'");
         exchange(&c, "33 06 0001'c' 0001 00", "40 02 0001"); /* which would not be kept */
         assert_records("dev1:a=1,dev1:b=1,dev1:c=");
         exchange(&c, "33 07 0001'a' 0001 00 '2'", "40 02 0001"); /* in place of the one before */
