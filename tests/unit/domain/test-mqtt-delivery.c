@@ -300,7 +300,7 @@ static void room_for_one(void **state)
         static const struct {
                 uint64_t queue, kept;
                 int taken;
-        } t[] = { { 1, UINT64_MAX, 1 }, { 16384, 512, 1 }, { 16384, 1, 0 } };
+        } t[] = { { 1, UINT64_MAX, 1 }, { 16384, 750, 1 }, { 16384, 1, 0 } };
         for (size_t i = 0; i < ELEMENTSOF(t); i++) {
                 Client c;
                 world.limits.queue_bytes = t[i].queue;
@@ -323,7 +323,7 @@ static void room_for_one(void **state)
 static void store_is_full(void **state)
 {
         Client c, other;
-        world.config.kept_bytes = 512;
+        world.config.kept_bytes = 750;
         crash();
         away(&c);
         assert_int_equal(command("dev1/a", "1", 1), 1);
