@@ -182,6 +182,20 @@ static void taken_over(void **state)
         assert_nothing_kept();
 }
 
+/* The time of a session does not run while it is connected, whatever was left of it before. */
+static void taken_over_later(void **state)
+{
+        Client a, b;
+        client_connect(&a, RESUME5, CONNACK5);
+        client_close(&a);
+        mqtt_world_pass(&world, 90);
+        client_connect(&a, RESUME5, PRESENT5);
+        mqtt_world_pass(&world, 20);
+        client_connect(&b, RESUME5, PRESENT5);
+        client_close(&a);
+        client_close(&b);
+}
+
 /* Clean start beside a message of the old session that the disk still has. */
 static void taken_over_in_flight(void **state)
 {
@@ -217,11 +231,11 @@ static void too_many(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(present_or_new),    TEST(expires),
-                TEST(expired_unnoticed), TEST(expires_over_a_restart),
-                TEST(kept_no_longer),    TEST(restarted),
-                TEST(taken_over),        TEST(taken_over_in_flight),
-                TEST(too_many),
+                TEST(present_or_new),       TEST(expires),
+                TEST(expired_unnoticed),    TEST(expires_over_a_restart),
+                TEST(kept_no_longer),       TEST(restarted),
+                TEST(taken_over),           TEST(taken_over_later),
+                TEST(taken_over_in_flight), TEST(too_many),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
