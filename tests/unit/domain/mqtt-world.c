@@ -241,7 +241,9 @@ static void connected(void *userdata)
 
 static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
 {
-        ((MqttWorldClient *)userdata)->n_denied++;
+        MqttWorldClient *c = userdata;
+        c->n_denied++;
+        c->denied = reason;
 }
 
 static void wake(void *userdata)

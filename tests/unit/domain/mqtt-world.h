@@ -35,6 +35,7 @@ typedef struct MqttWorldClient {
         Buf out;
         usec_t wait; /* what its last input has to wait for */
         size_t n_connected, n_wakes, n_denied;
+        const char *denied; /* why, the last time */
 } MqttWorldClient;
 
 /* With small limits: see there. */

@@ -310,6 +310,8 @@ static void subscriptions(void **state)
         /* own, other device, shared, reserved */
         feed(&c, "82 26 0001 00 0005'cmd/#' 02 0006'dev2/a' 01 000a'$share/g/a' 01 0002'$x' 00");
         assert_out(&c, "90 18 0001 11 1f 000e'reserved-topic' 02 87 01 87");
+        assert_int_equal(c.n_denied, 2);
+        assert_string_equal(c.denied, "reserved-topic");
         feed(&c, "82 07 0003 00 0001'b' 00 82 07 0004 00 0001'c' 00 82 07 0005 00 0001'd' 00 "
                  "82 07 0006 00 0001'b' 01");
         assert_out(&c, "90 04 0003 00 00 90 04 0004 00 00 90 04 0005 00 97 90 04 0006 00 01");

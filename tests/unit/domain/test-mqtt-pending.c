@@ -36,6 +36,7 @@ static void denied_in_order(void **state)
              "32 07 0001'a' 0001 00 'x' 32 0c 0006'dev2/b' 0002 00 'y' 30 0a 0006'dev2/b' 00 'y'");
         assert_int_equal(world.n_submitted, 1);
         assert_int_equal(c.n_denied, 2);
+        assert_string_equal(c.denied, "foreign-topic");
         assert_out(&c, "");
         settle();
         assert_out(&c, "40 02 0001 40 14 0002 87 10 1f 000d'foreign-topic'");
