@@ -79,6 +79,41 @@ static void taken_up(void **state)
         assert_int_equal(mqtt_disk_n_values(&world.disk, 0), n_values);
 }
 
+/* What comes after a restart has numbers of its own: nothing takes another's place on disk. */
+static void numbered_on(void **state)
+{
+        static const struct {
+                const char *connect, *retain, *payload, *out;
+        } t[] = {
+                { "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/x' ", "31 05 0001'x' 00 '1'",
+                  "1", PRESENT5 "32 07 0001'a' 0001 00 '1' 32 07 0001'a' 0002 00 '2'" },
+                { "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/y' ", "31 05 0001'y' 00 '1'",
+                  "2", PRESENT5 "32 07 0001'a' 0001 00 '2' 32 07 0001'a' 0002 00 '3'" },
+                { "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/z' ", "31 05 0001'z' 00 '1'",
+                  "3", PRESENT5 "32 07 0001'a' 0001 00 '3'" },
+        };
+        Client c;
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
+                client_connect(&c, t[i].connect, CONNACK5);
+                exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
+                exchange(&c, "82 07 0001 00 0001'b' 01", "90 04 0001 00 01");
+                exchange(&c, t[i].retain, "");
+                client_close(&c);
+                settle();
+                crash();
+                assert_int_equal(world.dropped, 0);
+                assert_int_equal(command("dev1/a", t[i].payload, 1), i + 1);
+                settle();
+        }
+        crash();
+        assert_int_equal(stats().retained, 3);
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
+                client_connect(&c, t[i].connect, t[i].out);
+                assert_int_equal(view(mqtt_connection_client_id(c.connection)).subscriptions, 2);
+                client_close(&c);
+        }
+}
+
 static void cut_off(void **state)
 {
         uint8_t longer[257] = { 0 };
@@ -417,11 +452,11 @@ static void other_rules(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(taken_up),          TEST(cut_off),        TEST(changed),
-                TEST(under_another_key), TEST(much_senseless), TEST(time_goes_on),
-                TEST(clock_was_set),     TEST(time_went_on),   TEST(without_end),
-                TEST(unknown_device),    TEST(lower_limits),   TEST(less_room),
-                TEST(smaller_windows),   TEST(other_rules),
+                TEST(taken_up),     TEST(numbered_on),       TEST(cut_off),
+                TEST(changed),      TEST(under_another_key), TEST(much_senseless),
+                TEST(time_goes_on), TEST(clock_was_set),     TEST(time_went_on),
+                TEST(without_end),  TEST(unknown_device),    TEST(lower_limits),
+                TEST(less_room),    TEST(smaller_windows),   TEST(other_rules),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
