@@ -385,6 +385,29 @@ static void room_beside_one_that_is_away(void **state)
         assert_nothing_kept();
 }
 
+/* What waited for one whose session has ended, be it kept or not, takes no room any more. */
+static void room_of_one_that_left(void **state)
+{
+        static const char *const connects[] = { CONNECT5, BEGIN5 };
+        for (size_t i = 0; i < ELEMENTSOF(connects); i++) {
+                Client c, other;
+                world.limits.queue_bytes = UINT64_MAX;
+                client_connect(&other, OTHER5, CONNACK5);
+                exchange(&other, "82 07 0001 00 0001'b' 01", "90 04 0001 00 01");
+                client_connect(&c, connects[i], CONNACK5);
+                exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
+                for (unsigned n = 0; n < 3; n++)
+                        command("dev1/a", "1", 1);
+                settle();
+                world.limits.queue_bytes = view("dev1").waiting_bytes;
+                client_leave_for_good(&c);
+                for (unsigned n = 0; n < 3; n++)
+                        assert_int_equal(command("dev1/b", "1", 1), 1);
+                assert_int_equal(view("dev1/x").waiting_bytes, world.limits.queue_bytes);
+                client_close(&other);
+        }
+}
+
 /* What is dropped goes off the disk whatever becomes of a message of others, with which it would
  * stand in one group: when the posture opens, the output drains, the disk answers. */
 static void dropped_apart(void **state)
@@ -521,6 +544,7 @@ int main(void)
                 TEST(store_is_full),
                 TEST(room_of_the_expired),
                 TEST(room_beside_one_that_is_away),
+                TEST(room_of_one_that_left),
                 TEST(dropped_apart),
                 TEST(larger_than_the_client_takes),
                 TEST(aliases),

@@ -132,6 +132,7 @@ static void after_a_restart(void **state)
         mqtt_world_pass(&world, 1);
         settle();
         assert_records("dev1:w=p");
+        assert_nothing_kept(); /* its session had ended with the connection */
         crash();
         mqtt_world_pass(&world, 1);
         settle();
