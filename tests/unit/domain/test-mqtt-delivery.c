@@ -110,6 +110,27 @@ static void offline(void **state)
         assert_nothing_kept();
 }
 
+/* QoS 0 and answers of attestation are of the connection that they waited for. */
+static void left_behind(void **state)
+{
+        Client c;
+        client_connect(&c, BEGIN5, CONNACK5);
+        exchange(&c, "82 15 0001 00 0001'a' 02 000b'rats/dev1/+' 01", "90 05 0001 00 02 01");
+        command("dev1/a", "1", 1);
+        command("dev1/a", "2", 1);
+        command("dev1/a", "-", 0);
+        command("rats/dev1/n", "-", 1);
+        command("dev1/a", "3", 1);
+        settle();
+        assert_out(&c, "32 07 0001'a' 0001 00 '1' 32 07 0001'a' 0002 00 '2' 30 05 0001'a' 00 '-'");
+        command("dev1/a", "-", 0);
+        client_close(&c);
+        assert_int_equal(view("dev1").waiting, 1);
+        client_connect(&c, RESUME5, PRESENT5 "3a 07 0001'a' 0001 00 '1' 3a 07 0001'a' 0002 00 '2'");
+        exchange(&c, "40 02 0001 40 02 0002", "32 07 0001'a' 0004 00 '3'");
+        client_close(&c);
+}
+
 /* A queue goes on behind what was in it before the restart. */
 static void longer_after_a_restart(void **state)
 {
@@ -532,6 +553,7 @@ int main(void)
                 TEST(receive_maximum),
                 TEST(sent_again),
                 TEST(offline),
+                TEST(left_behind),
                 TEST(longer_after_a_restart),
                 TEST(durable_first),
                 TEST(lost),

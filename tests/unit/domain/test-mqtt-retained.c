@@ -236,6 +236,22 @@ static void quota(void **state)
         client_close(&c);
 }
 
+/* What has expired takes no room any more. */
+static void quota_of_the_expired(void **state)
+{
+        Client c;
+        world.limits.retained_bytes = 512;
+        client_connect(&c, "10 10 0004'MQTT'04 00 0000 0004'dev1'", CONNACK3);
+        client_close(&c); /* the device stays known */
+        client_connect(&c, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
+        exchange(&c, "33 0c 0001'a' 0001 05 02 0000000a '1'", "40 02 0001");
+        client_close(&c);
+        mqtt_world_pass(&world, 70);
+        client_connect(&c, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
+        exchange(&c, "33 07 0001'b' 0001 00 '1'", "40 02 0001");
+        client_close(&c);
+}
+
 /* A topic that two devices may publish to: the account follows the message. */
 static void of_another_owner(void **state)
 {
@@ -324,6 +340,7 @@ int main(void)
                 TEST(one_of_two_failed),
                 TEST(gone_meanwhile),
                 TEST(quota),
+                TEST(quota_of_the_expired),
                 TEST(of_another_owner),
                 TEST(of_another_owner_failed),
                 TEST(from_a_will),
