@@ -1,0 +1,595 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The MQTT server with several connections of two devices, "a" and "b", a slow disk that fails, and
+ * crashes. The input is a program: which packets or bytes come, in which pieces, what the disk
+ * answers, who reads, how time passes. What the clients hear is judged in mqtt-peer.c. Here: who
+ * waits is woken, no PUBACK and PUBREC without a message that is durable, what is taken up again is
+ * what was left, and nothing is left of what has ended. */
+#include "base/str.h"
+#include "domain/mqtt-connection.h"
+#include "mqtt-disk.h"
+#include "mqtt-packets.h"
+#include "mqtt-peer.h"
+#include "require.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define SLOTS      5
+#define PACKET_MAX 512
+#define EXPIRY     100 /* seconds: the longest of a session */
+#define NOBODY     -1
+
+/* A connection. */
+typedef struct Slot {
+        MqttConnection *connection; /* NULL: none */
+        int serial;                 /* what is asked for in its name is not that of the next one */
+        Buf in, out;
+        size_t heard; /* of `out`, by `peer` */
+        bool blocked, woken;
+        Peer peer;
+        size_t n_durable[3]; /* messages of each QoS */
+        size_t n_committed;
+} Slot;
+
+static Slot slots[SLOTS];
+static MqttServer *server;
+static MqttServerConfig config;
+static Registry *registry;
+static usec_t now, realtime_offset;
+static int active = NOBODY; /* whose input is being taken */
+static bool marked, may_read, may_write, throttled, refusing, crashed, gone;
+
+/* ---- who may do what ---- */
+
+#define OPEN (1U << POSTURE_UNATTESTED)
+
+static char *read_grant[] = { (char *)"b/t/#" }, *write_grant[] = { (char *)"b/in/#" };
+static Zone zone = { .name = (char *)"hall" };
+static Class classes[] = { { .name = (char *)"one" }, { .name = (char *)"two" } };
+static const Device devices[] = {
+        { .name = (char *)"a",
+          .certificate_name = (char *)"a",
+          .zone = &zone,
+          .class = &classes[0] },
+        { .name = (char *)"b",
+          .certificate_name = (char *)"b",
+          .zone = &zone,
+          .class = &classes[1] },
+};
+
+static const DeviceState *find(const char *device)
+{
+        return gone ? NULL : registry_get(registry, device);
+}
+
+static PolicyOutcome decide(MqttAccess access, const char *device, const char *topic,
+                            PolicyTopic *ret, void *userdata)
+{
+        const DeviceState *d = find(device);
+        if (!d)
+                return POLICY_FOREIGN;
+        return access == MQTT_ACCESS_PUBLISH ? policy_publish(registry, d, topic, ret)
+                                             : policy_subscribe(registry, d, topic, ret);
+}
+
+static bool may_be(const char *device, Bytes id, void *userdata)
+{
+        return id.data[0] == 'c' || (id.data[0] == device[0] && id.len > 1);
+}
+
+static bool may_receive(const char *device, void *userdata)
+{
+        const DeviceState *d = find(device);
+        return d && policy_may_receive(d);
+}
+
+static const ClassLimits *limits(const char *device, void *userdata)
+{
+        const DeviceState *d = find(device);
+        return d ? &d->device->class->limits : NULL;
+}
+
+static usec_t charge(const char *device, size_t len, usec_t time, void *userdata)
+{
+        return throttled ? USEC_PER_SEC : 0;
+}
+
+static void overflow(const char *device, const char *client_id, void *userdata)
+{
+}
+
+/* ---- disk and upstream ---- */
+
+static void failed(int error, void *userdata)
+{
+        abort();
+}
+
+static void begin(void *userdata)
+{
+        disk_begin();
+}
+
+static void put(const MqttKey *key, Bytes value, void *userdata)
+{
+        if (!crashed)
+                disk_put(key, value);
+}
+
+static void remove_value(const MqttKey *key, void *userdata)
+{
+        if (!crashed)
+                disk_remove(key);
+}
+
+static int owner(void)
+{
+        return active == NOBODY ? NOBODY : active + SLOTS * slots[active].serial;
+}
+
+static int commit(MqttPending *p, void *userdata)
+{
+        const DiskPending pending = { .pending = p, .owner = owner() };
+        if (!crashed)
+                disk_commit(&pending);
+        return 0;
+}
+
+static MqttReason submit(MqttPending *p, const MqttSubmission *m, const char **ret_text,
+                         void *userdata)
+{
+        const DiskPending pending = {
+                .pending = p, .owner = owner(), .qos = m->qos, .submitted = true
+        };
+        *ret_text = "refused";
+        if (refusing || crashed)
+                return MQTT_QUOTA_EXCEEDED;
+        disk_submit(&pending);
+        return MQTT_SUCCESS;
+}
+
+static MqttReason attest(const MqttSubmission *m, const char **ret_text, void *userdata)
+{
+        *ret_text = "refused";
+        if (refusing)
+                return MQTT_QUOTA_EXCEEDED;
+        slots[active].n_durable[m->qos]++;
+        return MQTT_SUCCESS;
+}
+
+static const MqttServerPort port = {
+        .decide = decide,
+        .may_be = may_be,
+        .may_receive = may_receive,
+        .limits = limits,
+        .charge = charge,
+        .overflow = overflow,
+        .failed = failed,
+        .begin = begin,
+        .put = put,
+        .remove = remove_value,
+        .commit = commit,
+        .submit = submit,
+        .attest = attest,
+};
+
+/* ---- connections ---- */
+
+static void connected(void *userdata)
+{
+}
+
+static void denied(MqttAccess access, Bytes topic, const char *reason, void *userdata)
+{
+}
+
+static void wake(void *userdata)
+{
+        Slot *s = userdata;
+        s->woken = true;
+        s->blocked = false;
+}
+
+static const MqttConnectionPort connection_port = {
+        .connected = connected,
+        .denied = denied,
+        .wake = wake,
+};
+
+static void look_at(Slot *s)
+{
+        Bytes all = buf_view(&s->out);
+        Bytes fresh = BYTES(all.data + s->heard, all.len - s->heard);
+        Peer *p = &s->peer;
+        p->marked = marked;
+        p->may_read = may_read;
+        p->may_write = may_write;
+        bool ended = mqtt_connection_has_ended(s->connection);
+        require(s->woken || s == &slots[MAX(active, 0)] || (fresh.len == 0 && ended == p->ended));
+        peer_hears(p, fresh);
+        s->heard = all.len;
+        require(!p->ended || ended);
+        p->ended = ended;
+        require(p->n_pubacks <= s->n_durable[1]);
+        require(p->n_pubrecs <= s->n_durable[2] + s->n_committed);
+}
+
+/* After every call of the engine. */
+static void look(void)
+{
+        for (int i = 0; i < SLOTS; i++) {
+                if (slots[i].connection)
+                        look_at(&slots[i]);
+                slots[i].woken = false;
+        }
+        active = NOBODY;
+}
+
+static void close_slot(int i)
+{
+        Slot *s = &slots[i];
+        s->connection = mqtt_connection_free(s->connection);
+        look();
+        buf_done(&s->in);
+        buf_done(&s->out);
+}
+
+static void open_slot(int i, bool b)
+{
+        Slot *s = &slots[i];
+        close_slot(i);
+        *s = (Slot){ .serial = s->serial + 1, .peer = { .device = b ? 'b' : 'a' } };
+        s->in = BUF_INIT(1 << 16);
+        s->out = BUF_INIT(2 * PACKET_MAX + 1024);
+        require(mqtt_connection_new(server, b ? "b" : "a", &s->out, &connection_port, s, now,
+                                    &s->connection) == 0);
+}
+
+static void drain(int i, size_t n)
+{
+        Slot *s = &slots[i];
+        if (!s->connection)
+                return;
+        n = MIN(n, s->heard);
+        buf_consume(&s->out, n);
+        s->heard -= n;
+        if (buf_len(&s->out) > 0)
+                return;
+        s->blocked = false;
+        active = i;
+        mqtt_connection_drained(s->connection, now);
+        look();
+}
+
+/* One packet at a time, so that the client's view is the server's. */
+static bool take_packet(int i, size_t len)
+{
+        Slot *s = &slots[i];
+        size_t consumed;
+        usec_t wait;
+        active = i;
+        Bytes in = buf_view(&s->in);
+        MqttInput r =
+                mqtt_connection_input(s->connection, BYTES(in.data, len), 1, now, &consumed, &wait);
+        require(consumed <= len && (wait == 0 || throttled));
+        require((r == MQTT_INPUT_ENDED) == mqtt_connection_has_ended(s->connection));
+        if (consumed > 0)
+                peer_said(&s->peer, BYTES(in.data, consumed));
+        buf_consume(&s->in, consumed);
+        s->blocked = r == MQTT_INPUT_BLOCKED && wait == 0 && !s->woken;
+        look();
+        return consumed > 0;
+}
+
+static void feed(int i, size_t len)
+{
+        Slot *s = &slots[i];
+        while (s->connection && !s->blocked) {
+                size_t left = buf_len(&s->in);
+                len = MIN(len, left);
+                if (!take_packet(i, len))
+                        return;
+                len -= left - buf_len(&s->in);
+        }
+}
+
+/* ---- steps ---- */
+
+static void settle(bool success)
+{
+        DiskPending p;
+        if (!disk_settle(success, &p))
+                return;
+        int i = p.owner % SLOTS;
+        if (p.owner != NOBODY && success && slots[i].serial == p.owner / SLOTS) {
+                if (p.submitted)
+                        slots[i].n_durable[p.qos]++;
+                else
+                        slots[i].n_committed++;
+        }
+        mqtt_server_settle(p.pending, success ? MQTT_SUCCESS : MQTT_UNSPECIFIED_ERROR,
+                           success ? NULL : "failed");
+        look();
+}
+
+static void settle_all(void)
+{
+        while (disk_waits())
+                settle(true);
+        disk_flush();
+}
+
+static void tick(void)
+{
+        for (int i = 0; i < SLOTS; i++)
+                if (slots[i].connection)
+                        mqtt_connection_tick(slots[i].connection, now);
+        mqtt_server_tick(server, now, now + realtime_offset);
+        look();
+}
+
+static void start(size_t *ret_dropped)
+{
+        require(mqtt_server_new(&config, &port, NULL, &server) == 0);
+        require(mqtt_server_restore(server, disk_read, NULL, now, now + realtime_offset,
+                                    ret_dropped) == 0);
+}
+
+static void close_all(void)
+{
+        for (int i = 0; i < SLOTS; i++)
+                close_slot(i);
+}
+
+static void crash(bool reboot)
+{
+        size_t dropped;
+        crashed = true;
+        close_all();
+        server = mqtt_server_free(server);
+        disk_crash();
+        crashed = false;
+        if (reboot) {
+                config.boot++;
+                realtime_offset += now;
+                now = USEC_PER_SEC;
+        }
+        start(&dropped);
+}
+
+/* Nothing is lost, whatever the clock says. */
+static void restart(void)
+{
+        size_t dropped;
+        MqttServerStats before, after;
+        close_all();
+        settle_all();
+        tick();
+        settle_all();
+        mqtt_server_stats(server, &before);
+        server = mqtt_server_free(server);
+        start(&dropped);
+        mqtt_server_stats(server, &after);
+        require(dropped == 0 && before.sessions == after.sessions);
+        require(before.retained == after.retained && before.kept_bytes == after.kept_bytes);
+}
+
+static void set_grant(uint8_t how)
+{
+        classes[0].subscribe = (Words){ read_grant, how & 1 };
+        classes[0].publish = (Words){ write_grant, how >> 1 & 1 };
+        may_read |= how & 1;
+        may_write |= how >> 1 & 1;
+        mqtt_server_review(server);
+        look();
+}
+
+static void set_posture(uint8_t how)
+{
+        classes[how & 1].telemetry = how & 2 ? OPEN : 0;
+        mqtt_server_device_changed(server, how & 1 ? "b" : "a", now);
+        look();
+}
+
+/* As attestation answers, or another part of the gateway. */
+static void publish(uint8_t how)
+{
+        const bool b = how & 1, attestation = how & 2;
+        const char *topic = attestation ? b ? "rats/b/answer" : "rats/a/answer"
+                            : b         ? "b/t/1"
+                                        : "a/t/1";
+        MqttMessage *m;
+        require(mqtt_message_new(bytes_from_str(topic), bytes_from_str(b ? "b" : "a"), how >> 2 & 1,
+                                 NULL, now, &m) == 0);
+        m->attestation = attestation;
+        require(mqtt_server_publish(server, m, now) >= 0);
+        mqtt_message_unref(m);
+        look();
+}
+
+static void write_packet(Slot *s, uint8_t kind, Reader *r)
+{
+        typedef void (*Write)(Buf * out, Reader * r, const PacketSender *s);
+        static const Write writes[8] = { packet_publish,     packet_publish, packet_publish,
+                                         packet_subscribe,   packet_ack,     packet_ack,
+                                         packet_unsubscribe, packet_other };
+        PacketSender sender = { s->peer.connect.version, s->peer.device, s->peer.sent,
+                                s->peer.n_sent };
+        if (!s->peer.said_connect) {
+                sender.version = kind & 1 ? MQTT_5 : MQTT_3_1_1;
+                packet_connect(&s->in, r, &sender);
+        } else {
+                writes[kind](&s->in, r, &sender);
+        }
+}
+
+static bool has_room(const Slot *s)
+{
+        return s->connection && buf_len(&s->in) < s->in.max / 2;
+}
+
+static void step_packet(int i, uint8_t kind, bool whole, Reader *r)
+{
+        Slot *s = &slots[i];
+        if (!has_room(s))
+                return;
+        write_packet(s, kind, r);
+        feed(i, whole ? SIZE_MAX : reader_u8(r));
+}
+
+static void step_raw(int i, Reader *r)
+{
+        Slot *s = &slots[i];
+        uint8_t len = reader_u8(r);
+        Bytes raw = reader_bytes(r, MIN((size_t)len, reader_left(r)));
+        if (!has_room(s))
+                return;
+        marked = false;
+        require(buf_append(&s->in, raw) == 0);
+        feed(i, SIZE_MAX);
+}
+
+static void step_rest(uint8_t what, uint8_t how)
+{
+        switch (what & 15) {
+        case 0:
+                throttled = how & 1;
+                return;
+        case 1:
+                refusing = how & 1;
+                return;
+        case 2:
+                set_posture(how);
+                return;
+        case 3:
+                set_grant(how);
+                return;
+        case 4:
+                publish(how);
+                return;
+        case 5:
+                crash(how & 1);
+                return;
+        case 6:
+                restart();
+                return;
+        case 7:
+                settle_all();
+                return;
+        case 8:
+                if (slots[how % SLOTS].connection)
+                        mqtt_connection_end(slots[how % SLOTS].connection,
+                                            MQTT_ADMINISTRATIVE_ACTION, "ended");
+                look();
+                return;
+        default:
+                now += how * USEC_PER_SEC;
+                tick();
+        }
+}
+
+/* Five bits say what, three which connection. */
+static void step(Reader *r)
+{
+        uint8_t b = reader_u8(r), what = b >> 3;
+        int i = (b & 7) % SLOTS;
+        if (what < 16)
+                step_packet(i, what & 7, what < 8, r);
+        else if (what < 18)
+                step_raw(i, r);
+        else if (what < 19)
+                feed(i, reader_u8(r));
+        else if (what < 21)
+                open_slot(i, what & 1);
+        else if (what < 22)
+                close_slot(i);
+        else if (what < 25)
+                settle(true);
+        else if (what < 26)
+                settle(false);
+        else if (what < 27)
+                drain(i, reader_u8(r));
+        else if (what < 29)
+                drain(i, SIZE_MAX);
+        else
+                step_rest(b & 31, reader_u8(r));
+}
+
+/* ---- the whole ---- */
+
+static void set_up(Reader *r)
+{
+        static const RegistryPort registry_port;
+        const ClassLimits most = {
+                .sessions = 3, .subscriptions = 6, .retained_bytes = 3000, .queue_bytes = 6000
+        };
+        uint8_t how = reader_u8(r);
+        size_t dropped;
+        config = MQTT_SERVER_CONFIG_DEFAULT;
+        config.maximum_packet_size = PACKET_MAX;
+        config.receive_maximum = 4;
+        config.topic_alias_maximum = 3;
+        config.window = 4;
+        config.session_expiry = how & 1 ? UINT32_MAX : EXPIRY;
+        config.kept_bytes = how & 2 ? UINT64_MAX : 8000;
+        config.ignore_passwords = how & 4;
+        config.boot = 1;
+        now = USEC_PER_SEC;
+        realtime_offset = 1000 * USEC_PER_SEC;
+        marked = true;
+        may_read = may_write = throttled = refusing = crashed = gone = false;
+        for (size_t i = 0; i < ELEMENTSOF(classes); i++) {
+                classes[i].limits = most;
+                classes[i].telemetry = OPEN;
+                classes[i].publish = classes[i].subscribe = (Words){ 0 };
+        }
+        require(registry_new(&registry_port, &registry) == 0);
+        require(registry_apply(registry, devices, ELEMENTSOF(devices), now, NULL, NULL) == 0);
+        start(&dropped);
+        set_grant(how >> 3);
+}
+
+/* Whoever waits for the disk, for a reader or for time goes on. */
+static void check_all_go_on(void)
+{
+        throttled = false;
+        for (int n = 0; n < 3; n++)
+                for (int i = 0; i < SLOTS; i++) {
+                        settle_all();
+                        drain(i, SIZE_MAX);
+                        feed(i, SIZE_MAX);
+                }
+        settle_all();
+        for (int i = 0; i < SLOTS; i++) {
+                drain(i, SIZE_MAX);
+                require(!slots[i].connection || !slots[i].blocked);
+        }
+}
+
+static void check_nothing_is_left(void)
+{
+        MqttServerStats stats;
+        close_all();
+        now += 2 * EXPIRY * USEC_PER_SEC;
+        tick();
+        settle_all();
+        gone = true;
+        mqtt_server_review(server);
+        settle_all();
+        mqtt_server_stats(server, &stats);
+        require(stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0);
+        require(disk_values() == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        Reader r = reader_new(BYTES(data, size));
+        set_up(&r);
+        while (reader_left(&r) > 0)
+                step(&r);
+        check_all_go_on();
+        check_nothing_is_left();
+        server = mqtt_server_free(server);
+        registry = registry_free(registry);
+        disk_done();
+        return 0;
+}

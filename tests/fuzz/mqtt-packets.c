@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "mqtt-packets.h"
+
+#include "base/str.h"
+#include "require.h"
+#include <stdio.h>
+
+static const char *const topics[] = {
+        "t",    "t/x",  "in/1",     "a/t/1", "a/in/1",           "b/t/1",
+        "b/in", "b",    "cmd/1",    "$x",    "rats/a/challenge", "rats/b/challenge",
+        "a/t",  "long", "t/long/1", "b/in/",
+};
+
+static const char *const filters[] = {
+        "#",
+        "+",
+        "t/#",
+        "a/#",
+        "b/t/#",
+        "b/#",
+        "+/1",
+        "t",
+        "b/in/1",
+        "rats/a/#",
+        "rats/b/#",
+        "cmd/#",
+        "$share/g/t",
+        "$share/g/#",
+        "$share/h/t/#",
+        "$share/g/a/t/1",
+        "$share/g/b/t/#",
+        "a/in/#",
+};
+
+static const char *const clients[] = { "c1", "c2", "c1", "", "a/auto-1", "x" };
+
+static void put_u8(Buf *b, uint8_t v)
+{
+        require(buf_append_u8(b, v) == 0);
+}
+
+static void put_u16(Buf *b, uint16_t v)
+{
+        require(buf_append_u16(b, v) == 0);
+}
+
+static void put_u32(Buf *b, uint32_t v)
+{
+        require(buf_append_u32(b, v) == 0);
+}
+
+static void put_text(Buf *b, Bytes text)
+{
+        put_u16(b, (uint16_t)text.len);
+        require(buf_append(b, text) == 0);
+}
+
+static void put_str(Buf *b, const char *text)
+{
+        put_text(b, bytes_from_str(text));
+}
+
+static void put_varint(Buf *b, size_t v)
+{
+        while (v >= 128) {
+                put_u8(b, (uint8_t)(v | 128));
+                v /= 128;
+        }
+        put_u8(b, (uint8_t)v);
+}
+
+/* Takes `body`. */
+static void put_packet(Buf *out, uint8_t first, Buf *body)
+{
+        put_u8(out, first);
+        put_varint(out, buf_len(body));
+        require(buf_append(out, buf_view(body)) == 0);
+        buf_done(body);
+}
+
+/* Takes `properties`; 3.1.1 has none. */
+static void put_properties(Buf *body, const PacketSender *s, Buf *properties)
+{
+        if (s->version == MQTT_5) {
+                put_varint(body, buf_len(properties));
+                require(buf_append(body, buf_view(properties)) == 0);
+        }
+        buf_done(properties);
+}
+
+static bool flag(uint8_t *flags)
+{
+        bool set = *flags & 1;
+        *flags >>= 1;
+        return set;
+}
+
+static const char *choose(const char *const *from, size_t n, Reader *r)
+{
+        return from[reader_u8(r) % n];
+}
+
+/* Some are large, so that queues fill and packets are too large. */
+static void put_payload(Buf *body, Reader *r, const PacketSender *s, bool counted)
+{
+        uint8_t size = reader_u8(r);
+        size_t len = size < 128 ? size % 4 : (size_t)(size - 126) * 2;
+        if (counted)
+                put_u16(body, (uint16_t)len);
+        for (size_t i = 0; i < len; i++)
+                put_u8(body, (uint8_t)s->mark);
+}
+
+/* ---- CONNECT ---- */
+
+static void put_connect_properties(Buf *body, Reader *r, const PacketSender *s)
+{
+        Buf p = BUF_INIT(512);
+        uint8_t flags = reader_u8(r);
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_SESSION_EXPIRY);
+                put_u32(&p, reader_u8(r));
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_RECEIVE_MAXIMUM);
+                put_u16(&p, (uint16_t)(1 + reader_u8(r) % 3));
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE);
+                put_u32(&p, 1 + reader_u8(r));
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM);
+                put_u16(&p, reader_u8(r) % 4);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_REQUEST_RESPONSE);
+                put_u8(&p, 1);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_REQUEST_PROBLEM);
+                put_u8(&p, 0);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_USER);
+                put_str(&p, "k");
+                put_str(&p, "v");
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_AUTH_METHOD);
+                put_str(&p, "m");
+        }
+        put_properties(body, s, &p);
+}
+
+static void put_will_properties(Buf *body, Reader *r, const PacketSender *s, uint8_t flags)
+{
+        Buf p = BUF_INIT(512);
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_WILL_DELAY);
+                put_u32(&p, reader_u8(r) % 16);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_MESSAGE_EXPIRY);
+                put_u32(&p, reader_u8(r) % 32);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_CONTENT_TYPE);
+                put_str(&p, "text");
+        }
+        put_properties(body, s, &p);
+}
+
+static void put_will(Buf *body, Reader *r, const PacketSender *s, uint8_t flags)
+{
+        put_will_properties(body, r, s, flags);
+        put_str(body, choose(topics, ELEMENTSOF(topics), r));
+        put_payload(body, r, s, true);
+}
+
+/* The second byte is CONNECT's own flags, two of them rarely: bit 0 must not be set. */
+void packet_connect(Buf *out, Reader *r, const PacketSender *s)
+{
+        Buf body = BUF_INIT(4096);
+        uint8_t flags = reader_u8(r) & 0xfe, keep_alive = reader_u8(r);
+        if ((flags & 0xc0) != 0xc0)
+                flags &= 0x3f;
+        if (!(flags & 4))
+                flags &= 0xc2;
+        put_str(&body, "MQTT");
+        put_u8(&body, (uint8_t)s->version);
+        put_u8(&body, flags);
+        put_u16(&body, keep_alive);
+        put_connect_properties(&body, r, s);
+        put_str(&body, choose(clients, ELEMENTSOF(clients), r));
+        if (flags & 4)
+                put_will(&body, r, s, reader_u8(r));
+        for (int i = 0; flags & 0x80 && i < 2; i++)
+                put_str(&body, "u");
+        put_packet(out, MQTT_CONNECT << 4, &body);
+}
+
+/* ---- PUBLISH ---- */
+
+static bool put_publish_properties(Buf *body, Reader *r, const PacketSender *s)
+{
+        Buf p = BUF_INIT(512);
+        uint8_t flags = s->version == MQTT_5 ? reader_u8(r) : 0;
+        bool alias = flag(&flags), by_alias = flag(&flags) && alias;
+        if (alias) {
+                put_u8(&p, MQTT_PROPERTY_TOPIC_ALIAS);
+                put_u16(&p, reader_u8(r) % 4);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_MESSAGE_EXPIRY);
+                put_u32(&p, reader_u8(r) % 32);
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_USER);
+                put_str(&p, "name");
+                put_str(&p, "value");
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_CONTENT_TYPE);
+                put_str(&p, "text");
+        }
+        if (flag(&flags)) {
+                put_u8(&p, MQTT_PROPERTY_RESPONSE_TOPIC);
+                put_str(&p, "t");
+                put_u8(&p, MQTT_PROPERTY_CORRELATION_DATA);
+                put_str(&p, "c");
+        }
+        put_properties(body, s, &p);
+        return by_alias;
+}
+
+/* Bits of the first byte: retain, QoS, dup, packet identifier. */
+void packet_publish(Buf *out, Reader *r, const PacketSender *s)
+{
+        Buf topic = BUF_INIT(512), rest = BUF_INIT(4096), body = BUF_INIT(4096);
+        uint8_t flags = reader_u8(r), qos = flags >> 1 & 3;
+        const char *name = choose(topics, ELEMENTSOF(topics), r);
+        if (qos == 3)
+                flags &= 0xfb;
+        if (qos > 0)
+                put_u16(&rest, (uint16_t)(1 + (flags >> 4 & 7)));
+        put_str(&body, put_publish_properties(&rest, r, s) ? "" : name);
+        put_payload(&rest, r, s, false);
+        require(buf_append(&body, buf_view(&rest)) == 0);
+        put_packet(out, (uint8_t)(MQTT_PUBLISH << 4 | (flags & 15)), &body);
+        buf_done(&rest);
+        buf_done(&topic);
+}
+
+/* ---- the others ---- */
+
+static void put_subscription_id(Buf *body, const PacketSender *s, uint8_t id)
+{
+        Buf p = BUF_INIT(16);
+        if (id > 0) {
+                put_u8(&p, MQTT_PROPERTY_SUBSCRIPTION_ID);
+                put_varint(&p, id);
+        }
+        put_properties(body, s, &p);
+}
+
+/* Options: all for 5, QoS alone for 3.1.1; no-local is wrong in a shared subscription. */
+static uint8_t options(const PacketSender *s, uint8_t wanted, const char *filter)
+{
+        if ((wanted & 3) == 3)
+                wanted &= 0xfd;
+        if ((wanted & 0x30) == 0x30)
+                wanted &= 0xef;
+        if (startswith(filter, "$share/"))
+                wanted &= 0xfb;
+        return wanted & (s->version == MQTT_5 ? 0x3f : 3);
+}
+
+void packet_subscribe(Buf *out, Reader *r, const PacketSender *s)
+{
+        Buf body = BUF_INIT(4096);
+        uint8_t how = reader_u8(r);
+        put_u16(&body, 9);
+        put_subscription_id(&body, s, how & 3);
+        for (int i = 0; i <= (how >> 2 & 3); i++) {
+                const char *filter = choose(filters, ELEMENTSOF(filters), r);
+                put_str(&body, filter);
+                put_u8(&body, options(s, reader_u8(r), filter));
+        }
+        put_packet(out, MQTT_SUBSCRIBE << 4 | 2, &body);
+}
+
+void packet_unsubscribe(Buf *out, Reader *r, const PacketSender *s)
+{
+        Buf body = BUF_INIT(4096), none = BUF_INIT(1);
+        put_u16(&body, 10);
+        put_properties(&body, s, &none);
+        put_str(&body, choose(filters, ELEMENTSOF(filters), r));
+        put_packet(out, MQTT_UNSUBSCRIBE << 4 | 2, &body);
+}
+
+void packet_ack(Buf *out, Reader *r, const PacketSender *s)
+{
+        static const uint8_t firsts[] = { MQTT_PUBACK << 4, MQTT_PUBREC << 4, MQTT_PUBREL << 4 | 2,
+                                          MQTT_PUBCOMP << 4 };
+        Buf body = BUF_INIT(16);
+        uint8_t how = reader_u8(r), which = how >> 3 & 15;
+        uint16_t id = (uint16_t)(1 + which % 8);
+        if (!(how & 4) && s->n_sent > 0)
+                id = s->sent[which % s->n_sent];
+        put_u16(&body, id);
+        if (how & 128 && s->version == MQTT_5)
+                put_u8(&body, (how & 3) < 2 ? MQTT_UNSPECIFIED_ERROR : MQTT_PACKET_ID_NOT_FOUND);
+        put_packet(out, firsts[how & 3], &body);
+}
+
+static void put_disconnect(Buf *out, Reader *r, const PacketSender *s, uint8_t how)
+{
+        Buf body = BUF_INIT(64), p = BUF_INIT(16);
+        if (s->version == MQTT_5) {
+                put_u8(&body, how & 4 ? MQTT_DISCONNECT_WITH_WILL : MQTT_SUCCESS);
+                if (how & 8) {
+                        put_u8(&p, MQTT_PROPERTY_SESSION_EXPIRY);
+                        put_u32(&p, reader_u8(r));
+                }
+        }
+        put_properties(&body, s, &p);
+        put_packet(out, MQTT_DISCONNECT << 4, &body);
+}
+
+void packet_other(Buf *out, Reader *r, const PacketSender *s)
+{
+        Buf none = BUF_INIT(1);
+        uint8_t how = reader_u8(r);
+        if ((how & 3) == 3 && how & 128)
+                put_packet(out, MQTT_AUTH << 4, &none);
+        else if ((how & 3) == 3)
+                put_disconnect(out, r, s, how);
+        else
+                put_packet(out, MQTT_PINGREQ << 4, &none);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "mqtt-peer.h"
+
+#include "base/str.h"
+#include "base/util.h"
+#include "require.h"
+
+/* ---- what the client said ---- */
+
+static void forget(Peer *p, size_t i)
+{
+        p->n_sent--;
+        p->sent[i] = p->sent[p->n_sent];
+        p->releases[i] = p->releases[p->n_sent];
+}
+
+static void said_ack(Peer *p, const MqttFrame *f)
+{
+        MqttAck a;
+        if (mqtt_parse_ack(f, p->connect.version, &a) != MQTT_SUCCESS)
+                return;
+        if (f->type == MQTT_PUBREC)
+                p->received[a.packet_id / 8] |= (uint8_t)(1 << a.packet_id % 8);
+        for (size_t i = 0; i < p->n_sent; i++) {
+                if (p->sent[i] != a.packet_id)
+                        continue;
+                if (f->type == MQTT_PUBREC && a.reason < MQTT_UNSPECIFIED_ERROR)
+                        p->releases[i] = true;
+                else if (f->type != MQTT_PUBREL)
+                        forget(p, i);
+                return;
+        }
+}
+
+void peer_said(Peer *p, Bytes packet)
+{
+        MqttFrame f;
+        if (mqtt_frame(packet, SIZE_MAX, &f) != MQTT_FRAMING_PACKET)
+                return;
+        require(f.size == packet.len);
+        if (!p->said_connect) {
+                p->said_connect = true;
+                if (f.type == MQTT_CONNECT)
+                        mqtt_parse_connect(&f, &p->connect);
+                return;
+        }
+        if (f.type >= MQTT_PUBACK && f.type <= MQTT_PUBCOMP)
+                said_ack(p, &f);
+}
+
+/* ---- what it hears ---- */
+
+static void hears_connack(Peer *p, Reader *r)
+{
+        require(!p->connected && p->said_connect);
+        require(reader_u8(r) <= 1);
+        p->connected = reader_u8(r) == 0;
+        p->ended = !p->connected;
+        require(reader_ok(r));
+}
+
+static uint32_t read_varint(Reader *r)
+{
+        uint32_t v = 0, b = 0x80;
+        for (int shift = 0; shift < 28 && b & 0x80; shift += 7) {
+                b = reader_u8(r);
+                v |= (b & 0x7f) << shift;
+        }
+        require((b & 0x80) == 0);
+        return v;
+}
+
+static Bytes read_text(Reader *r)
+{
+        uint16_t len = reader_u16(r);
+        return reader_bytes(r, len);
+}
+
+/* The alias, 0: none. */
+static uint16_t read_properties(Reader *r)
+{
+        uint16_t alias = 0;
+        uint32_t len = read_varint(r);
+        Reader p = reader_sub(r, len);
+        while (reader_left(&p) > 0) {
+                uint8_t id = reader_u8(&p);
+                if (id == MQTT_PROPERTY_PAYLOAD_FORMAT)
+                        reader_skip(&p, 1);
+                else if (id == MQTT_PROPERTY_MESSAGE_EXPIRY)
+                        reader_skip(&p, 4);
+                else if (id == MQTT_PROPERTY_SUBSCRIPTION_ID)
+                        require(read_varint(&p) > 0);
+                else if (id == MQTT_PROPERTY_TOPIC_ALIAS)
+                        alias = reader_u16(&p);
+                else if (id == MQTT_PROPERTY_USER)
+                        read_text(&p), read_text(&p);
+                else if (id == MQTT_PROPERTY_CONTENT_TYPE || id == MQTT_PROPERTY_RESPONSE_TOPIC ||
+                         id == MQTT_PROPERTY_CORRELATION_DATA)
+                        read_text(&p);
+                else
+                        abort();
+        }
+        require(reader_done(&p));
+        return alias;
+}
+
+/* The topic, or the one that its number stands for. */
+static Bytes resolve(Peer *p, Bytes topic, uint16_t alias)
+{
+        require(alias <= p->connect.properties.topic_alias_maximum && alias <= 16);
+        if (alias > 0 && topic.len == 0)
+                topic = bytes_from_str(p->aliases[alias - 1]);
+        else if (alias > 0 && topic.len < sizeof(p->aliases[0]))
+                memcpy(p->aliases[alias - 1], topic.data, topic.len),
+                        p->aliases[alias - 1][topic.len] = '\0';
+        require(topic.len > 0);
+        return topic;
+}
+
+static bool below(Bytes topic, const char *prefix)
+{
+        Bytes b = bytes_from_str(prefix);
+        return topic.len >= b.len && memcmp(topic.data, prefix, b.len) == 0;
+}
+
+/* "a" may be granted to hear what "b" says on "b/t/", and to say something to it on "b/in/". */
+static void check_owner(const Peer *p, Bytes topic, Bytes payload)
+{
+        bool foreign = below(topic, p->device == 'a' ? "b/" : "a/");
+        require(!foreign || (p->device == 'a' && p->may_read && below(topic, "b/t/")));
+        require(!below(topic, p->device == 'a' ? "rats/b/" : "rats/a/"));
+        if (!p->marked || payload.len == 0 || payload.data[0] == p->device)
+                return;
+        if (p->device == 'a')
+                require(foreign);
+        else
+                require(p->may_write && (below(topic, "in/") || below(topic, "b/in/")));
+}
+
+static void note_sent(Peer *p, uint16_t id)
+{
+        size_t most = mqtt_property_present(&p->connect.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM)
+                              ? p->connect.properties.receive_maximum
+                              : PEER_SENT_MAX;
+        require(id > 0 && p->n_sent < most);
+        for (size_t i = 0; i < p->n_sent; i++)
+                require(p->sent[i] != id);
+        p->releases[p->n_sent] = false;
+        p->sent[p->n_sent++] = id;
+}
+
+static void hears_publish(Peer *p, const MqttFrame *f)
+{
+        Reader r = reader_new(f->body);
+        uint8_t qos = f->flags >> 1 & 3;
+        Bytes topic = read_text(&r);
+        uint16_t id = qos > 0 ? reader_u16(&r) : 0, alias = 0;
+        if (p->connect.version == MQTT_5)
+                alias = read_properties(&r);
+        Bytes payload = reader_rest(&r);
+        require(reader_ok(&r) && qos < 3);
+        check_owner(p, resolve(p, topic, alias), payload);
+        if (qos > 0)
+                note_sent(p, id);
+}
+
+/* One that goes on with a message of an earlier connection counts as a message does. */
+static void hears_pubrel(Peer *p, Reader *r)
+{
+        uint16_t id = reader_u16(r);
+        uint8_t reason = reader_left(r) > 0 ? reader_u8(r) : 0;
+        require(id > 0);
+        for (size_t i = 0; i < p->n_sent; i++)
+                if (p->sent[i] == id) {
+                        require(p->releases[i] || reason > 0);
+                        return;
+                }
+        if (reason > 0 || p->received[id / 8] & 1 << id % 8)
+                return;
+        note_sent(p, id);
+        p->releases[p->n_sent - 1] = true;
+}
+
+static void hears_ack(Peer *p, const MqttFrame *f, Reader *r)
+{
+        if (f->type == MQTT_PUBREL) {
+                hears_pubrel(p, r);
+                return;
+        }
+        require(reader_u16(r) > 0);
+        bool refused = reader_left(r) > 0 && reader_u8(r) >= MQTT_UNSPECIFIED_ERROR;
+        p->n_pubacks += f->type == MQTT_PUBACK && !refused;
+        p->n_pubrecs += f->type == MQTT_PUBREC && !refused;
+}
+
+static void hears(Peer *p, const MqttFrame *f)
+{
+        Reader r = reader_new(f->body);
+        size_t max = p->connect.properties.maximum_packet_size;
+        require(!p->ended && p->connected != (f->type == MQTT_CONNACK));
+        require(max == 0 || f->size <= max);
+        switch (f->type) {
+        case MQTT_CONNACK:
+                hears_connack(p, &r);
+                return;
+        case MQTT_PUBLISH:
+                hears_publish(p, f);
+                return;
+        case MQTT_PUBACK:
+        case MQTT_PUBREC:
+        case MQTT_PUBREL:
+        case MQTT_PUBCOMP:
+                hears_ack(p, f, &r);
+                return;
+        case MQTT_DISCONNECT:
+                require(p->connect.version == MQTT_5);
+                p->ended = true;
+                return;
+        case MQTT_SUBACK:
+        case MQTT_UNSUBACK:
+        case MQTT_PINGRESP:
+                return;
+        case MQTT_CONNECT:
+        case MQTT_SUBSCRIBE:
+        case MQTT_UNSUBSCRIBE:
+        case MQTT_PINGREQ:
+        case MQTT_AUTH:
+                break;
+        }
+        abort();
+}
+
+void peer_hears(Peer *p, Bytes packets)
+{
+        MqttFrame f;
+        while (packets.len > 0) {
+                require(mqtt_frame(packets, SIZE_MAX, &f) == MQTT_FRAMING_PACKET);
+                hears(p, &f);
+                packets = BYTES(packets.data + f.size, packets.len - f.size);
+        }
+}
