@@ -198,7 +198,8 @@ static const MqttConnectionPort connection_port = {
 static void look_at(Slot *s)
 {
         Bytes all = buf_view(&s->out);
-        Bytes fresh = BYTES(all.data + s->heard, all.len - s->heard);
+        Bytes fresh = all.len > s->heard ? BYTES(all.data + s->heard, all.len - s->heard)
+                                         : BYTES(NULL, 0);
         Peer *p = &s->peer;
         p->marked = marked;
         p->may_read = may_read;
