@@ -277,9 +277,11 @@ MqttInput mqtt_connection_input(MqttConnection *c, Bytes in, unsigned packets, u
         *ret_wait = 0;
         c->server->now = now;
         while (c->state != MQTT_ENDED) {
-                Bytes rest = BYTES(in.data + *ret_consumed, in.len - *ret_consumed);
                 if (is_blocked(c))
                         return MQTT_INPUT_BLOCKED;
+                if (*ret_consumed == in.len)
+                        return MQTT_INPUT_MORE;
+                Bytes rest = BYTES(in.data + *ret_consumed, in.len - *ret_consumed);
                 MqttFraming framing = mqtt_frame(rest, c->server->config.maximum_packet_size, &f);
                 if (framing != MQTT_FRAMING_PACKET)
                         return on_framing(c, framing);

@@ -461,12 +461,28 @@ static void deadlines(void **state)
         client_close(&c);
 }
 
+/* As an empty buffer gives it. Only clang's sanitizer sees arithmetic on NULL. */
+static void no_bytes(void **state)
+{
+        Client c;
+        size_t consumed = 1;
+        usec_t wait = 1;
+        client_open(&c);
+        assert_int_equal(
+                mqtt_connection_input(c.connection, BYTES(NULL, 0), 1, world.now, &consumed, &wait),
+                MQTT_INPUT_MORE);
+        assert_int_equal(consumed, 0);
+        assert_int_equal(wait, 0);
+        client_close(&c);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(refused),
                 TEST(refused_5),
                 TEST(accepted),
+                TEST(no_bytes),
                 TEST(passwords_ignored),
                 TEST(assigned_client_id_is_unique),
                 TEST(attestation),
