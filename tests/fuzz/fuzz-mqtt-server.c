@@ -6,6 +6,7 @@
  * what was left, and nothing is left of what has ended. */
 #include "base/str.h"
 #include "domain/mqtt-connection.h"
+#include "domain/mqtt-server-internal.h"
 #include "mqtt-disk.h"
 #include "mqtt-packets.h"
 #include "mqtt-peer.h"
@@ -21,22 +22,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* A connection. */
 typedef struct Slot {
         MqttConnection *connection; /* NULL: none */
-        int serial;                 /* what is asked for in its name is not that of the next one */
         Buf in, out;
         size_t heard; /* of `out`, by `peer` */
         bool blocked, woken;
         Peer peer;
         size_t n_durable[3]; /* messages of each QoS */
-        size_t n_committed;
 } Slot;
 
 static Slot slots[SLOTS];
 static MqttServer *server;
+static MqttDisk disk;
 static MqttServerConfig config;
 static Registry *registry;
 static usec_t now, realtime_offset;
 static int active = NOBODY; /* whose input is being taken */
-static bool marked, may_read, may_write, throttled, refusing, crashed, gone;
+static bool marked, may_read, may_write, throttled, refusing, gone;
 
 /* ---- who may do what ---- */
 
@@ -106,44 +106,30 @@ static void failed(int error, void *userdata)
 
 static void begin(void *userdata)
 {
-        disk_begin();
+        mqtt_disk_begin(&disk);
 }
 
 static void put(const MqttKey *key, Bytes value, void *userdata)
 {
-        if (!crashed)
-                disk_put(key, value);
+        mqtt_disk_put(&disk, key, value);
 }
 
 static void remove_value(const MqttKey *key, void *userdata)
 {
-        if (!crashed)
-                disk_remove(key);
-}
-
-static int owner(void)
-{
-        return active == NOBODY ? NOBODY : active + SLOTS * slots[active].serial;
+        mqtt_disk_remove(&disk, key);
 }
 
 static int commit(MqttPending *p, void *userdata)
 {
-        const DiskPending pending = { .pending = p, .owner = owner() };
-        if (!crashed)
-                disk_commit(&pending);
-        return 0;
+        return mqtt_disk_barrier(&disk, p);
 }
 
 static MqttReason submit(MqttPending *p, const MqttSubmission *m, const char **ret_text,
                          void *userdata)
 {
-        const DiskPending pending = {
-                .pending = p, .owner = owner(), .qos = m->qos, .submitted = true
-        };
         *ret_text = "refused";
-        if (refusing || crashed)
+        if (refusing || mqtt_disk_record(&disk, p, m->topic) < 0)
                 return MQTT_QUOTA_EXCEEDED;
-        disk_submit(&pending);
         return MQTT_SUCCESS;
 }
 
@@ -211,7 +197,7 @@ static void look_at(Slot *s)
         require(!p->ended || ended);
         p->ended = ended;
         require(p->n_pubacks <= s->n_durable[1]);
-        require(p->n_pubrecs <= s->n_durable[2] + s->n_committed);
+        require(p->n_pubrecs <= s->n_durable[2]);
 }
 
 /* After every call of the engine. */
@@ -238,7 +224,7 @@ static void open_slot(int i, bool b)
 {
         Slot *s = &slots[i];
         close_slot(i);
-        *s = (Slot){ .serial = s->serial + 1, .peer = { .device = b ? 'b' : 'a' } };
+        *s = (Slot){ .peer = { .device = b ? 'b' : 'a' } };
         s->in = BUF_INIT(1 << 16);
         s->out = BUF_INIT(2 * PACKET_MAX + 1024);
         require(mqtt_connection_new(server, b ? "b" : "a", &s->out, &connection_port, s, now,
@@ -295,28 +281,36 @@ static void feed(int i, size_t len)
 
 /* ---- steps ---- */
 
+/* One that came before was durable then. */
+static void note_settled(const MqttPending *p, bool success)
+{
+        for (int i = 0; i < SLOTS; i++) {
+                Slot *s = &slots[i];
+                if (!s->connection || s->connection != p->connection)
+                        continue;
+                s->n_durable[1] += p->answer == MQTT_PUBACK && success;
+                s->n_durable[2] += p->answer == MQTT_PUBREC && (success || p->repeated);
+        }
+}
+
 static void settle(bool success)
 {
-        DiskPending p;
-        if (!disk_settle(success, &p))
+        const MqttPending *p = mqtt_disk_next(&disk);
+        if (!p)
                 return;
-        int i = p.owner % SLOTS;
-        if (p.owner != NOBODY && success && slots[i].serial == p.owner / SLOTS) {
-                if (p.submitted)
-                        slots[i].n_durable[p.qos]++;
-                else
-                        slots[i].n_committed++;
-        }
-        mqtt_server_settle(p.pending, success ? MQTT_SUCCESS : MQTT_UNSPECIFIED_ERROR,
-                           success ? NULL : "failed");
+        note_settled(p, success);
+        if (success)
+                mqtt_disk_settle(&disk);
+        else
+                mqtt_disk_fail(&disk, MQTT_UNSPECIFIED_ERROR, "failed");
         look();
 }
 
 static void settle_all(void)
 {
-        while (disk_waits())
+        while (mqtt_disk_waiting(&disk) > 0)
                 settle(true);
-        disk_flush();
+        mqtt_disk_settle_all(&disk);
 }
 
 static void tick(void)
@@ -331,7 +325,7 @@ static void tick(void)
 static void start(size_t *ret_dropped)
 {
         require(mqtt_server_new(&config, &port, NULL, &server) == 0);
-        require(mqtt_server_restore(server, disk_read, NULL, now, now + realtime_offset,
+        require(mqtt_server_restore(server, mqtt_disk_read, &disk, now, now + realtime_offset,
                                     ret_dropped) == 0);
 }
 
@@ -344,11 +338,10 @@ static void close_all(void)
 static void crash(bool reboot)
 {
         size_t dropped;
-        crashed = true;
+        disk.lost = true;
         close_all();
         server = mqtt_server_free(server);
-        disk_crash();
-        crashed = false;
+        mqtt_disk_crash(&disk);
         if (reboot) {
                 config.boot++;
                 realtime_offset += now;
@@ -477,6 +470,9 @@ static void step_rest(uint8_t what, uint8_t how)
                 settle_all();
                 return;
         case 8:
+                mqtt_disk_write(&disk);
+                return;
+        case 9:
                 if (slots[how % SLOTS].connection)
                         mqtt_connection_end(slots[how % SLOTS].connection,
                                             MQTT_ADMINISTRATIVE_ACTION, "ended");
@@ -537,7 +533,7 @@ static void set_up(Reader *r)
         now = USEC_PER_SEC;
         realtime_offset = 1000 * USEC_PER_SEC;
         marked = true;
-        may_read = may_write = throttled = refusing = crashed = gone = false;
+        may_read = may_write = throttled = refusing = gone = false;
         for (size_t i = 0; i < ELEMENTSOF(classes); i++) {
                 classes[i].limits = most;
                 classes[i].telemetry = OPEN;
@@ -545,6 +541,7 @@ static void set_up(Reader *r)
         }
         require(registry_new(&registry_port, &registry) == 0);
         require(registry_apply(registry, devices, ELEMENTSOF(devices), now, NULL, NULL) == 0);
+        mqtt_disk_init(&disk);
         start(&dropped);
         set_grant(how >> 3);
 }
@@ -578,7 +575,7 @@ static void check_nothing_is_left(void)
         settle_all();
         mqtt_server_stats(server, &stats);
         require(stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0);
-        require(disk_values() == 0);
+        require(mqtt_disk_n_values(&disk, 0) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -591,6 +588,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_nothing_is_left();
         server = mqtt_server_free(server);
         registry = registry_free(registry);
-        disk_done();
+        mqtt_disk_done(&disk);
         return 0;
 }

@@ -295,6 +295,14 @@ size_t mqtt_disk_waiting(const MqttDisk *d)
         return n;
 }
 
+const MqttPending *mqtt_disk_next(const MqttDisk *d)
+{
+        LIST_FOREACH (i, &d->log)
+                if (op_of(i)->pending)
+                        return op_of(i)->pending;
+        return NULL;
+}
+
 size_t mqtt_disk_n_values(const MqttDisk *d, uint8_t kind)
 {
         size_t n = 0;

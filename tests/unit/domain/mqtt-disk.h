@@ -41,6 +41,8 @@ void mqtt_disk_crash(MqttDisk *d);
 
 /* How many wait for it. */
 size_t mqtt_disk_waiting(const MqttDisk *d);
+/* Who is answered next; NULL: nobody waits. */
+const MqttPending *mqtt_disk_next(const MqttDisk *d);
 size_t mqtt_disk_n_values(const MqttDisk *d, uint8_t kind);
 size_t mqtt_disk_n_records(const MqttDisk *d);
 /* NULL: there are not so many. */
