@@ -116,12 +116,19 @@ static void drop_stale(MqttDelivery *d, usec_t now)
                 }
 }
 
+/* What the disk is charged for it: a message that others keep already lies there once. */
+static uint64_t cost_on_disk(const MqttQueued *e)
+{
+        uint64_t shared = e->message->n_kept > 0 ? 0 : mqtt_journal_message_cost(e->message);
+        return shared + mqtt_journal_queued_cost(e);
+}
+
 static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
 {
         const MqttServer *s = d->session->server;
         const MqttServerDevice *device = d->session->device;
         const ClassLimits *limits = s->port->limits(device->name, s->userdata);
-        if (keep && s->kept_bytes + cost(e) > s->config.kept_bytes)
+        if (keep && s->kept_bytes + cost_on_disk(e) > s->config.kept_bytes)
                 return false;
         /* A message of any size that is taken can wait for its receiver, and what waits for other
          * sessions of the device, which may be away, does not cut this one off. */
