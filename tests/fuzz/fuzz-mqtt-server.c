@@ -8,8 +8,10 @@
 #include "domain/mqtt-connection.h"
 #include "domain/mqtt-server-internal.h"
 #include "mqtt-disk.h"
+#include "mqtt-limits.h"
 #include "mqtt-packets.h"
 #include "mqtt-peer.h"
+#include "mqtt-rights.h"
 #include "require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,60 +35,11 @@ static Slot slots[SLOTS];
 static MqttServer *server;
 static MqttDisk disk;
 static MqttServerConfig config;
-static Registry *registry;
 static usec_t now, realtime_offset;
 static int active = NOBODY; /* whose input is being taken */
-static bool marked, may_read, may_write, throttled, refusing, gone;
+static bool marked, may_read, may_write, throttled, refusing;
 
-/* ---- who may do what ---- */
-
-#define OPEN (1U << POSTURE_UNATTESTED)
-
-static char *read_grant[] = { (char *)"b/t/#" }, *write_grant[] = { (char *)"b/in/#" };
-static Zone zone = { .name = (char *)"hall" };
-static Class classes[] = { { .name = (char *)"one" }, { .name = (char *)"two" } };
-static const Device devices[] = {
-        { .name = (char *)"a",
-          .certificate_name = (char *)"a",
-          .zone = &zone,
-          .class = &classes[0] },
-        { .name = (char *)"b",
-          .certificate_name = (char *)"b",
-          .zone = &zone,
-          .class = &classes[1] },
-};
-
-static const DeviceState *find(const char *device)
-{
-        return gone ? NULL : registry_get(registry, device);
-}
-
-static PolicyOutcome decide(MqttAccess access, const char *device, const char *topic,
-                            PolicyTopic *ret, void *userdata)
-{
-        const DeviceState *d = find(device);
-        if (!d)
-                return POLICY_FOREIGN;
-        return access == MQTT_ACCESS_PUBLISH ? policy_publish(registry, d, topic, ret)
-                                             : policy_subscribe(registry, d, topic, ret);
-}
-
-static bool may_be(const char *device, Bytes id, void *userdata)
-{
-        return id.data[0] == 'c' || (id.data[0] == device[0] && id.len > 1);
-}
-
-static bool may_receive(const char *device, void *userdata)
-{
-        const DeviceState *d = find(device);
-        return d && policy_may_receive(d);
-}
-
-static const ClassLimits *limits(const char *device, void *userdata)
-{
-        const DeviceState *d = find(device);
-        return d ? &d->device->class->limits : NULL;
-}
+/* ---- allowance, disk and upstream ---- */
 
 static usec_t charge(const char *device, size_t len, usec_t time, void *userdata)
 {
@@ -96,8 +49,6 @@ static usec_t charge(const char *device, size_t len, usec_t time, void *userdata
 static void overflow(const char *device, const char *client_id, void *userdata)
 {
 }
-
-/* ---- disk and upstream ---- */
 
 static void failed(int error, void *userdata)
 {
@@ -143,10 +94,10 @@ static MqttReason attest(const MqttSubmission *m, const char **ret_text, void *u
 }
 
 static const MqttServerPort port = {
-        .decide = decide,
-        .may_be = may_be,
-        .may_receive = may_receive,
-        .limits = limits,
+        .decide = rights_decide,
+        .may_be = rights_may_be,
+        .may_receive = rights_may_receive,
+        .limits = rights_limits,
         .charge = charge,
         .overflow = overflow,
         .failed = failed,
@@ -208,6 +159,7 @@ static void look(void)
                         look_at(&slots[i]);
                 slots[i].woken = false;
         }
+        limits_check(server, &rights_limits_of_each);
         active = NOBODY;
 }
 
@@ -224,7 +176,7 @@ static void open_slot(int i, bool b)
 {
         Slot *s = &slots[i];
         close_slot(i);
-        *s = (Slot){ .peer = { .device = b ? 'b' : 'a' } };
+        *s = (Slot){ .peer = { .device = b ? 'b' : 'a', .window = config.window } };
         s->in = BUF_INIT(1 << 16);
         s->out = BUF_INIT(2 * PACKET_MAX + 1024);
         require(mqtt_connection_new(server, b ? "b" : "a", &s->out, &connection_port, s, now,
@@ -358,6 +310,7 @@ static void restart(void)
         close_all();
         settle_all();
         tick();
+        mqtt_server_review(server); /* as the start does: what has expired goes */
         settle_all();
         mqtt_server_stats(server, &before);
         server = mqtt_server_free(server);
@@ -369,18 +322,29 @@ static void restart(void)
 
 static void set_grant(uint8_t how)
 {
-        classes[0].subscribe = (Words){ read_grant, how & 1 };
-        classes[0].publish = (Words){ write_grant, how >> 1 & 1 };
+        rights_grant(how & 1, how & 2);
         may_read |= how & 1;
-        may_write |= how >> 1 & 1;
+        may_write |= how & 2;
         mqtt_server_review(server);
         look();
 }
 
 static void set_posture(uint8_t how)
 {
-        classes[how & 1].telemetry = how & 2 ? OPEN : 0;
+        rights_open(how & 1 ? 'b' : 'a', how & 2);
         mqtt_server_device_changed(server, how & 1 ? "b" : "a", now);
+        look();
+}
+
+/* The device is no more, or is there again. */
+static void set_known(uint8_t how)
+{
+        char device = how & 1 ? 'b' : 'a';
+        for (int i = 0; i < SLOTS; i++)
+                if (slots[i].peer.device == device)
+                        close_slot(i);
+        rights_know(device, how & 2);
+        mqtt_server_review(server);
         look();
 }
 
@@ -442,6 +406,20 @@ static void step_raw(int i, Reader *r)
         feed(i, SIZE_MAX);
 }
 
+/* A packet with a byte changed. */
+static void step_broken(int i, Reader *r)
+{
+        Slot *s = &slots[i];
+        size_t before = buf_len(&s->in);
+        if (!has_room(s))
+                return;
+        marked = false;
+        write_packet(s, reader_u8(r) & 7, r);
+        size_t at = before + reader_u8(r) % (buf_len(&s->in) - before);
+        s->in.data[s->in.start + at] ^= reader_u8(r);
+        feed(i, SIZE_MAX);
+}
+
 static void step_rest(uint8_t what, uint8_t how)
 {
         switch (what & 15) {
@@ -473,6 +451,9 @@ static void step_rest(uint8_t what, uint8_t how)
                 mqtt_disk_write(&disk);
                 return;
         case 9:
+                set_known(how);
+                return;
+        case 10:
                 if (slots[how % SLOTS].connection)
                         mqtt_connection_end(slots[how % SLOTS].connection,
                                             MQTT_ADMINISTRATIVE_ACTION, "ended");
@@ -491,8 +472,10 @@ static void step(Reader *r)
         int i = (b & 7) % SLOTS;
         if (what < 16)
                 step_packet(i, what & 7, what < 8, r);
-        else if (what < 18)
+        else if (what < 17)
                 step_raw(i, r);
+        else if (what < 18)
+                step_broken(i, r);
         else if (what < 19)
                 feed(i, reader_u8(r));
         else if (what < 21)
@@ -515,10 +498,6 @@ static void step(Reader *r)
 
 static void set_up(Reader *r)
 {
-        static const RegistryPort registry_port;
-        const ClassLimits most = {
-                .sessions = 3, .subscriptions = 6, .retained_bytes = 3000, .queue_bytes = 6000
-        };
         uint8_t how = reader_u8(r);
         size_t dropped;
         config = MQTT_SERVER_CONFIG_DEFAULT;
@@ -533,14 +512,8 @@ static void set_up(Reader *r)
         now = USEC_PER_SEC;
         realtime_offset = 1000 * USEC_PER_SEC;
         marked = true;
-        may_read = may_write = throttled = refusing = gone = false;
-        for (size_t i = 0; i < ELEMENTSOF(classes); i++) {
-                classes[i].limits = most;
-                classes[i].telemetry = OPEN;
-                classes[i].publish = classes[i].subscribe = (Words){ 0 };
-        }
-        require(registry_new(&registry_port, &registry) == 0);
-        require(registry_apply(registry, devices, ELEMENTSOF(devices), now, NULL, NULL) == 0);
+        may_read = may_write = throttled = refusing = false;
+        rights_begin();
         mqtt_disk_init(&disk);
         start(&dropped);
         set_grant(how >> 3);
@@ -565,16 +538,15 @@ static void check_all_go_on(void)
 
 static void check_nothing_is_left(void)
 {
-        MqttServerStats stats;
         close_all();
         now += 2 * EXPIRY * USEC_PER_SEC;
         tick();
         settle_all();
-        gone = true;
+        rights_know('a', false);
+        rights_know('b', false);
         mqtt_server_review(server);
         settle_all();
-        mqtt_server_stats(server, &stats);
-        require(stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0);
+        limits_check_empty(server);
         require(mqtt_disk_n_values(&disk, 0) == 0);
 }
 
@@ -587,7 +559,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_all_go_on();
         check_nothing_is_left();
         server = mqtt_server_free(server);
-        registry = registry_free(registry);
+        rights_end();
         mqtt_disk_done(&disk);
         return 0;
 }

@@ -78,16 +78,6 @@ static void put_packet(Buf *out, uint8_t first, Buf *body)
         buf_done(body);
 }
 
-/* Takes `properties`; 3.1.1 has none. */
-static void put_properties(Buf *body, const PacketSender *s, Buf *properties)
-{
-        if (s->version == MQTT_5) {
-                put_varint(body, buf_len(properties));
-                require(buf_append(body, buf_view(properties)) == 0);
-        }
-        buf_done(properties);
-}
-
 static bool flag(uint8_t *flags)
 {
         bool set = *flags & 1;
@@ -111,69 +101,93 @@ static void put_payload(Buf *body, Reader *r, const PacketSender *s, bool counte
                 put_u8(body, (uint8_t)s->mark);
 }
 
+/* ---- properties ---- */
+
+static void put_number(Buf *p, MqttProperty id, uint8_t v)
+{
+        switch ((int)id) {
+        case MQTT_PROPERTY_RECEIVE_MAXIMUM:
+                put_u16(p, (uint16_t)(1 + v % 3));
+                return;
+        case MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM:
+        case MQTT_PROPERTY_TOPIC_ALIAS:
+                put_u16(p, v % 4);
+                return;
+        case MQTT_PROPERTY_SUBSCRIPTION_ID:
+                put_varint(p, v > 0 ? v : 300);
+                return;
+        case MQTT_PROPERTY_MAXIMUM_PACKET_SIZE:
+                put_u32(p, 1 + v);
+                return;
+        case MQTT_PROPERTY_SESSION_EXPIRY:
+                put_u32(p, v < 255 ? v : UINT32_MAX);
+                return;
+        case MQTT_PROPERTY_WILL_DELAY:
+        case MQTT_PROPERTY_MESSAGE_EXPIRY:
+                put_u32(p, v % 32);
+                return;
+        default: /* yes or no */
+                put_u8(p, v & 1);
+        }
+}
+
+static bool is_text(MqttProperty id)
+{
+        return id == MQTT_PROPERTY_CONTENT_TYPE || id == MQTT_PROPERTY_RESPONSE_TOPIC ||
+               id == MQTT_PROPERTY_CORRELATION_DATA || id == MQTT_PROPERTY_AUTH_METHOD ||
+               id == MQTT_PROPERTY_AUTH_DATA || id == MQTT_PROPERTY_REASON_STRING;
+}
+
+static void put_property(Buf *p, MqttProperty id, Reader *r)
+{
+        put_u8(p, (uint8_t)id);
+        if (id == MQTT_PROPERTY_USER)
+                put_str(p, "name");
+        if (id == MQTT_PROPERTY_USER || is_text(id))
+                put_str(p, "t");
+        else
+                put_number(p, id, reader_u8(r));
+}
+
+/* Those of `ids`, which ends with 0, whose bit is set. 3.1.1 has none. */
+static void put_properties(Buf *body, Reader *r, const PacketSender *s, const uint8_t *ids,
+                           uint8_t which)
+{
+        Buf p = BUF_INIT(512);
+        for (; *ids; ids++)
+                if (flag(&which))
+                        put_property(&p, (MqttProperty)*ids, r);
+        if (s->version == MQTT_5) {
+                put_varint(body, buf_len(&p));
+                require(buf_append(body, buf_view(&p)) == 0);
+        }
+        buf_done(&p);
+}
+
 /* ---- CONNECT ---- */
 
-static void put_connect_properties(Buf *body, Reader *r, const PacketSender *s)
-{
-        Buf p = BUF_INIT(512);
-        uint8_t flags = reader_u8(r);
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_SESSION_EXPIRY);
-                put_u32(&p, reader_u8(r));
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_RECEIVE_MAXIMUM);
-                put_u16(&p, (uint16_t)(1 + reader_u8(r) % 3));
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE);
-                put_u32(&p, 1 + reader_u8(r));
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM);
-                put_u16(&p, reader_u8(r) % 4);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_REQUEST_RESPONSE);
-                put_u8(&p, 1);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_REQUEST_PROBLEM);
-                put_u8(&p, 0);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_USER);
-                put_str(&p, "k");
-                put_str(&p, "v");
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_AUTH_METHOD);
-                put_str(&p, "m");
-        }
-        put_properties(body, s, &p);
-}
+static const uint8_t connect_properties[] = {
+        MQTT_PROPERTY_SESSION_EXPIRY,
+        MQTT_PROPERTY_RECEIVE_MAXIMUM,
+        MQTT_PROPERTY_MAXIMUM_PACKET_SIZE,
+        MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM,
+        MQTT_PROPERTY_REQUEST_RESPONSE,
+        MQTT_PROPERTY_REQUEST_PROBLEM,
+        MQTT_PROPERTY_USER,
+        MQTT_PROPERTY_AUTH_METHOD,
+        0,
+};
 
-static void put_will_properties(Buf *body, Reader *r, const PacketSender *s, uint8_t flags)
-{
-        Buf p = BUF_INIT(512);
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_WILL_DELAY);
-                put_u32(&p, reader_u8(r) % 16);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_MESSAGE_EXPIRY);
-                put_u32(&p, reader_u8(r) % 32);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_CONTENT_TYPE);
-                put_str(&p, "text");
-        }
-        put_properties(body, s, &p);
-}
+static const uint8_t will_properties[] = {
+        MQTT_PROPERTY_WILL_DELAY,     MQTT_PROPERTY_MESSAGE_EXPIRY,
+        MQTT_PROPERTY_CONTENT_TYPE,   MQTT_PROPERTY_PAYLOAD_FORMAT,
+        MQTT_PROPERTY_RESPONSE_TOPIC, MQTT_PROPERTY_CORRELATION_DATA,
+        MQTT_PROPERTY_USER,           0,
+};
 
 static void put_will(Buf *body, Reader *r, const PacketSender *s, uint8_t flags)
 {
-        put_will_properties(body, r, s, flags);
+        put_properties(body, r, s, will_properties, flags);
         put_str(body, choose(topics, ELEMENTSOF(topics), r));
         put_payload(body, r, s, true);
 }
@@ -191,7 +205,7 @@ void packet_connect(Buf *out, Reader *r, const PacketSender *s)
         put_u8(&body, (uint8_t)s->version);
         put_u8(&body, flags);
         put_u16(&body, keep_alive);
-        put_connect_properties(&body, r, s);
+        put_properties(&body, r, s, connect_properties, reader_u8(r));
         put_str(&body, choose(clients, ELEMENTSOF(clients), r));
         if (flags & 4)
                 put_will(&body, r, s, reader_u8(r));
@@ -202,67 +216,41 @@ void packet_connect(Buf *out, Reader *r, const PacketSender *s)
 
 /* ---- PUBLISH ---- */
 
-static bool put_publish_properties(Buf *body, Reader *r, const PacketSender *s)
-{
-        Buf p = BUF_INIT(512);
-        uint8_t flags = s->version == MQTT_5 ? reader_u8(r) : 0;
-        bool alias = flag(&flags), by_alias = flag(&flags) && alias;
-        if (alias) {
-                put_u8(&p, MQTT_PROPERTY_TOPIC_ALIAS);
-                put_u16(&p, reader_u8(r) % 4);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_MESSAGE_EXPIRY);
-                put_u32(&p, reader_u8(r) % 32);
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_USER);
-                put_str(&p, "name");
-                put_str(&p, "value");
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_CONTENT_TYPE);
-                put_str(&p, "text");
-        }
-        if (flag(&flags)) {
-                put_u8(&p, MQTT_PROPERTY_RESPONSE_TOPIC);
-                put_str(&p, "t");
-                put_u8(&p, MQTT_PROPERTY_CORRELATION_DATA);
-                put_str(&p, "c");
-        }
-        put_properties(body, s, &p);
-        return by_alias;
-}
+static const uint8_t publish_properties[] = {
+        MQTT_PROPERTY_TOPIC_ALIAS,    MQTT_PROPERTY_MESSAGE_EXPIRY,
+        MQTT_PROPERTY_USER,           MQTT_PROPERTY_CONTENT_TYPE,
+        MQTT_PROPERTY_RESPONSE_TOPIC, MQTT_PROPERTY_CORRELATION_DATA,
+        MQTT_PROPERTY_PAYLOAD_FORMAT, 0,
+};
+
+#define BY_ALIAS 0x81 /* with an alias, and without a topic */
 
 /* Bits of the first byte: retain, QoS, dup, packet identifier. */
 void packet_publish(Buf *out, Reader *r, const PacketSender *s)
 {
-        Buf topic = BUF_INIT(512), rest = BUF_INIT(4096), body = BUF_INIT(4096);
+        Buf body = BUF_INIT(4096);
         uint8_t flags = reader_u8(r), qos = flags >> 1 & 3;
         const char *name = choose(topics, ELEMENTSOF(topics), r);
+        uint8_t which = s->version == MQTT_5 ? reader_u8(r) : 0;
         if (qos == 3)
                 flags &= 0xfb;
+        put_str(&body, (which & BY_ALIAS) == BY_ALIAS ? "" : name);
         if (qos > 0)
-                put_u16(&rest, (uint16_t)(1 + (flags >> 4 & 7)));
-        put_str(&body, put_publish_properties(&rest, r, s) ? "" : name);
-        put_payload(&rest, r, s, false);
-        require(buf_append(&body, buf_view(&rest)) == 0);
+                put_u16(&body, (uint16_t)(1 + (flags >> 4 & 7)));
+        put_properties(&body, r, s, publish_properties, which);
+        put_payload(&body, r, s, false);
         put_packet(out, (uint8_t)(MQTT_PUBLISH << 4 | (flags & 15)), &body);
-        buf_done(&rest);
-        buf_done(&topic);
 }
 
 /* ---- the others ---- */
 
-static void put_subscription_id(Buf *body, const PacketSender *s, uint8_t id)
-{
-        Buf p = BUF_INIT(16);
-        if (id > 0) {
-                put_u8(&p, MQTT_PROPERTY_SUBSCRIPTION_ID);
-                put_varint(&p, id);
-        }
-        put_properties(body, s, &p);
-}
+static const uint8_t subscribe_properties[] = { MQTT_PROPERTY_SUBSCRIPTION_ID, MQTT_PROPERTY_USER,
+                                                0 };
+static const uint8_t user_property[] = { MQTT_PROPERTY_USER, 0 };
+static const uint8_t ack_properties[] = { MQTT_PROPERTY_REASON_STRING, MQTT_PROPERTY_USER, 0 };
+static const uint8_t disconnect_properties[] = { MQTT_PROPERTY_SESSION_EXPIRY,
+                                                 MQTT_PROPERTY_REASON_STRING, MQTT_PROPERTY_USER,
+                                                 0 };
 
 /* Options: all for 5, QoS alone for 3.1.1; no-local is wrong in a shared subscription. */
 static uint8_t options(const PacketSender *s, uint8_t wanted, const char *filter)
@@ -281,7 +269,7 @@ void packet_subscribe(Buf *out, Reader *r, const PacketSender *s)
         Buf body = BUF_INIT(4096);
         uint8_t how = reader_u8(r);
         put_u16(&body, 9);
-        put_subscription_id(&body, s, how & 3);
+        put_properties(&body, r, s, subscribe_properties, how & 3);
         for (int i = 0; i <= (how >> 2 & 3); i++) {
                 const char *filter = choose(filters, ELEMENTSOF(filters), r);
                 put_str(&body, filter);
@@ -292,10 +280,12 @@ void packet_subscribe(Buf *out, Reader *r, const PacketSender *s)
 
 void packet_unsubscribe(Buf *out, Reader *r, const PacketSender *s)
 {
-        Buf body = BUF_INIT(4096), none = BUF_INIT(1);
+        Buf body = BUF_INIT(4096);
+        uint8_t how = reader_u8(r);
         put_u16(&body, 10);
-        put_properties(&body, s, &none);
-        put_str(&body, choose(filters, ELEMENTSOF(filters), r));
+        put_properties(&body, r, s, user_property, how & 1);
+        for (int i = 0; i <= (how >> 1 & 1); i++)
+                put_str(&body, choose(filters, ELEMENTSOF(filters), r));
         put_packet(out, MQTT_UNSUBSCRIBE << 4 | 2, &body);
 }
 
@@ -303,28 +293,29 @@ void packet_ack(Buf *out, Reader *r, const PacketSender *s)
 {
         static const uint8_t firsts[] = { MQTT_PUBACK << 4, MQTT_PUBREC << 4, MQTT_PUBREL << 4 | 2,
                                           MQTT_PUBCOMP << 4 };
-        Buf body = BUF_INIT(16);
+        Buf body = BUF_INIT(64);
         uint8_t how = reader_u8(r), which = how >> 3 & 15;
         uint16_t id = (uint16_t)(1 + which % 8);
         if (!(how & 4) && s->n_sent > 0)
                 id = s->sent[which % s->n_sent];
         put_u16(&body, id);
-        if (how & 128 && s->version == MQTT_5)
-                put_u8(&body, (how & 3) < 2 ? MQTT_UNSPECIFIED_ERROR : MQTT_PACKET_ID_NOT_FOUND);
+        if (how & 128 && s->version == MQTT_5) {
+                uint8_t more = reader_u8(r),
+                        error = (how & 3) < 2 ? MQTT_UNSPECIFIED_ERROR : MQTT_PACKET_ID_NOT_FOUND;
+                put_u8(&body, more & 1 ? MQTT_SUCCESS : error);
+                if (more & 2)
+                        put_properties(&body, r, s, ack_properties, more >> 2 & 3);
+        }
         put_packet(out, firsts[how & 3], &body);
 }
 
 static void put_disconnect(Buf *out, Reader *r, const PacketSender *s, uint8_t how)
 {
-        Buf body = BUF_INIT(64), p = BUF_INIT(16);
+        Buf body = BUF_INIT(64);
         if (s->version == MQTT_5) {
                 put_u8(&body, how & 4 ? MQTT_DISCONNECT_WITH_WILL : MQTT_SUCCESS);
-                if (how & 8) {
-                        put_u8(&p, MQTT_PROPERTY_SESSION_EXPIRY);
-                        put_u32(&p, reader_u8(r));
-                }
+                put_properties(&body, r, s, disconnect_properties, how >> 3 & 7);
         }
-        put_properties(&body, s, &p);
         put_packet(out, MQTT_DISCONNECT << 4, &body);
 }
 

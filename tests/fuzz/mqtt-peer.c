@@ -139,9 +139,9 @@ static void check_owner(const Peer *p, Bytes topic, Bytes payload)
 
 static void note_sent(Peer *p, uint16_t id)
 {
-        size_t most = mqtt_property_present(&p->connect.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM)
-                              ? p->connect.properties.receive_maximum
-                              : PEER_SENT_MAX;
+        size_t most = p->window;
+        if (mqtt_property_present(&p->connect.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM))
+                most = MIN(most, p->connect.properties.receive_maximum);
         require(id > 0 && p->n_sent < most);
         for (size_t i = 0; i < p->n_sent; i++)
                 require(p->sent[i] != id);

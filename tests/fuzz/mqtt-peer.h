@@ -10,6 +10,7 @@
 
 typedef struct Peer {
         char device;   /* 'a' or 'b' */
+        size_t window; /* of the server: at most PEER_SENT_MAX */
         bool marked;   /* payloads say whose they are */
         bool may_read; /* what "a" was granted of "b" */
         bool may_write;
