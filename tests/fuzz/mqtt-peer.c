@@ -123,18 +123,25 @@ static bool below(Bytes topic, const char *prefix)
         return topic.len >= b.len && memcmp(topic.data, prefix, b.len) == 0;
 }
 
+/* What "<topic>/#" matches. */
+static bool within(Bytes topic, const char *level)
+{
+        size_t len = strlen(level);
+        return below(topic, level) && (topic.len == len || topic.data[len] == '/');
+}
+
 /* "a" may be granted to hear what "b" says on "b/t/", and to say something to it on "b/in/". */
 static void check_owner(const Peer *p, Bytes topic, Bytes payload)
 {
         bool foreign = below(topic, p->device == 'a' ? "b/" : "a/");
-        require(!foreign || (p->device == 'a' && p->may_read && below(topic, "b/t/")));
+        require(!foreign || (p->device == 'a' && p->may_read && within(topic, "b/t")));
         require(!below(topic, p->device == 'a' ? "rats/b/" : "rats/a/"));
         if (!p->marked || payload.len == 0 || payload.data[0] == p->device)
                 return;
         if (p->device == 'a')
                 require(foreign);
         else
-                require(p->may_write && (below(topic, "in/") || below(topic, "b/in/")));
+                require(p->may_write && (within(topic, "in") || within(topic, "b/in")));
 }
 
 static void note_sent(Peer *p, uint16_t id)
