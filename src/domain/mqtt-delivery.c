@@ -123,6 +123,21 @@ static uint64_t cost_on_disk(const MqttQueued *e)
         return shared + mqtt_journal_queued_cost(e);
 }
 
+/* From behind: an entry stands in the order in which it was written. */
+void mqtt_delivery_drop_lost(MqttDelivery *d, uint64_t number)
+{
+        for (List *i = d->waiting.prev, *prev; i != &d->waiting; i = prev) {
+                MqttQueued *e = entry_of(i);
+                prev = i->prev;
+                if (e->order > 0 && e->written < number)
+                        return;
+                if (!e->message->lost)
+                        continue;
+                d->n_dropped++;
+                finish_waiting(d, e);
+        }
+}
+
 static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
 {
         const MqttServer *s = d->session->server;

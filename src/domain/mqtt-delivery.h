@@ -73,6 +73,9 @@ int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *ent
 /* Sends what window, output and posture allow, up to the first message that may yet become durable.
  * 0 or -ENOMEM. */
 int mqtt_delivery_flush(MqttDelivery *d, usec_t now);
+/* Drops what is lost of what was queued with the MqttPending `number` or later: it may be the queue
+ * of a client that is away, which nothing else looks through. */
+void mqtt_delivery_drop_lost(MqttDelivery *d, uint64_t number);
 
 /* What the client's acknowledgement means. */
 typedef enum MqttAcknowledged {

@@ -59,9 +59,17 @@ static void flush_sessions(MqttServer *s)
         }
 }
 
+static void drop_lost(MqttServer *s, const MqttPending *p)
+{
+        LIST_FOREACH (i, &s->all_sessions)
+                mqtt_delivery_drop_lost(&LIST_ENTRY(i, MqttSession, all)->delivery, p->number);
+}
+
 static void settle_message(MqttServer *s, MqttPending *p, bool durable)
 {
         p->message->lost = !durable;
+        if (p->message->n_kept > 0 && !durable)
+                drop_lost(s, p);
         if (p->retainer)
                 mqtt_retained_settle(s, p->message, TAKE_PTR(p->retainer), durable);
 }
