@@ -310,6 +310,7 @@ static void restart(void)
         close_all();
         settle_all();
         tick();
+        settle_all();
         mqtt_server_review(server); /* as the start does: what has expired goes */
         settle_all();
         mqtt_server_stats(server, &before);
