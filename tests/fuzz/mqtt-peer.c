@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "proto/topic.h"
 #include "require.h"
 
 /* ---- what the client said ---- */
@@ -12,6 +13,7 @@ static void forget(Peer *p, size_t i)
         p->n_sent--;
         p->sent[i] = p->sent[p->n_sent];
         p->releases[i] = p->releases[p->n_sent];
+        p->qos[i] = p->qos[p->n_sent];
 }
 
 static void said_ack(Peer *p, const MqttFrame *f)
@@ -133,6 +135,8 @@ static bool within(Bytes topic, const char *level)
 /* "a" may be granted to hear what "b" says on "b/t/", and to say something to it on "b/in/". */
 static void check_owner(const Peer *p, Bytes topic, Bytes payload)
 {
+        if (p->device == 0)
+                return;
         bool foreign = below(topic, p->device == 'a' ? "b/" : "a/");
         require(!foreign || (p->device == 'a' && p->may_read && within(topic, "b/t")));
         require(!below(topic, p->device == 'a' ? "rats/b/" : "rats/a/"));
@@ -144,7 +148,7 @@ static void check_owner(const Peer *p, Bytes topic, Bytes payload)
                 require(p->may_write && (within(topic, "in") || within(topic, "b/in")));
 }
 
-static void note_sent(Peer *p, uint16_t id)
+static void note_sent(Peer *p, uint16_t id, uint8_t qos)
 {
         size_t most = p->window;
         if (mqtt_property_present(&p->connect.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM))
@@ -153,6 +157,7 @@ static void note_sent(Peer *p, uint16_t id)
         for (size_t i = 0; i < p->n_sent; i++)
                 require(p->sent[i] != id);
         p->releases[p->n_sent] = false;
+        p->qos[p->n_sent] = qos;
         p->sent[p->n_sent++] = id;
 }
 
@@ -166,9 +171,12 @@ static void hears_publish(Peer *p, const MqttFrame *f)
                 alias = read_properties(&r);
         Bytes payload = reader_rest(&r);
         require(reader_ok(&r) && qos < 3);
-        check_owner(p, resolve(p, topic, alias), payload);
+        topic = resolve(p, topic, alias);
+        require(topic_name_valid(topic));
+        check_owner(p, topic, payload);
+        p->n_publishes++;
         if (qos > 0)
-                note_sent(p, id);
+                note_sent(p, id, qos);
 }
 
 /* 3.1.1 cannot say that it knows no such message: a client that releases one at random may find
@@ -193,7 +201,7 @@ static void hears_pubrel(Peer *p, Reader *r)
                 }
         if (reason > 0 || p->received[id / 8] & 1 << id % 8)
                 return;
-        note_sent(p, id);
+        note_sent(p, id, 2);
         p->releases[p->n_sent - 1] = true;
 }
 

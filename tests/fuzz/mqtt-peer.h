@@ -9,7 +9,7 @@
 #define PEER_SENT_MAX 64
 
 typedef struct Peer {
-        char device;   /* 'a' or 'b' */
+        char device;   /* 'a' or 'b'; 0: any, topics are not judged */
         size_t window; /* of the server: at most PEER_SENT_MAX */
         bool marked;   /* payloads say whose they are */
         bool may_read; /* what "a" was granted of "b" */
@@ -21,10 +21,12 @@ typedef struct Peer {
         bool ended;     /* nothing may come any more */
         uint16_t sent[PEER_SENT_MAX];
         bool releases[PEER_SENT_MAX]; /* PUBREC was sent */
+        uint8_t qos[PEER_SENT_MAX];
         size_t n_sent;
         uint8_t received[8192]; /* a bit for each identifier that PUBREC was ever said for */
         char aliases[16][64];
         size_t n_pubacks, n_pubrecs; /* that did not refuse */
+        size_t n_publishes;
 } Peer;
 
 /* The engine took this off the input, one packet at most. */
