@@ -132,6 +132,14 @@ static const MqttConnectionPort connection_port = {
         .wake = wake,
 };
 
+static void check_end(const MqttConnection *c)
+{
+        const char *text;
+        MqttReason reason = mqtt_connection_end_reason(c, &text);
+        require(mqtt_connection_has_ended(c) || (reason == MQTT_SUCCESS && *text == '\0'));
+        require(strlen(mqtt_connection_client_id(c)) <= MQTT_CLIENT_ID_MAX);
+}
+
 static void look_at(Slot *s)
 {
         Bytes all = buf_view(&s->out);
@@ -147,6 +155,7 @@ static void look_at(Slot *s)
         s->heard = all.len;
         require(!p->ended || ended);
         p->ended = ended;
+        check_end(s->connection);
         require(p->n_pubacks <= s->n_durable[1]);
         require(p->n_pubrecs <= s->n_durable[2]);
 }
@@ -178,7 +187,7 @@ static void open_slot(int i, bool b)
         close_slot(i);
         *s = (Slot){ .peer = { .device = b ? 'b' : 'a', .window = config.window } };
         s->in = BUF_INIT(1 << 16);
-        s->out = BUF_INIT(2 * PACKET_MAX + 1024);
+        s->out = BUF_INIT(i == 0 ? PACKET_MAX + 200 : 4 * PACKET_MAX);
         require(mqtt_connection_new(server, b ? "b" : "a", &s->out, &connection_port, s, now,
                                     &s->connection) == 0);
 }
@@ -371,8 +380,7 @@ static void write_packet(Slot *s, uint8_t kind, Reader *r)
         static const Write writes[8] = { packet_publish,     packet_publish, packet_publish,
                                          packet_subscribe,   packet_ack,     packet_ack,
                                          packet_unsubscribe, packet_other };
-        PacketSender sender = { s->peer.connect.version, s->peer.device, s->peer.sent,
-                                s->peer.n_sent };
+        PacketSender sender = { s->peer.connect.version, s->peer.device, &s->peer };
         if (!s->peer.said_connect) {
                 sender.version = kind & 1 ? MQTT_5 : MQTT_3_1_1;
                 packet_connect(&s->in, r, &sender);

@@ -66,14 +66,24 @@ static uint64_t retained_bytes(const MqttServer *s)
         return bytes;
 }
 
+static void check_view(const MqttSessionView *v, void *userdata)
+{
+        uint64_t *bytes = userdata;
+        require(v->connected || v->kept || v->ends != USEC_INFINITY);
+        *bytes -= v->waiting_bytes;
+}
+
 void limits_check(const MqttServer *s, const ClassLimits *limits)
 {
-        uint64_t kept = 0, retained = 0;
+        uint64_t kept = 0, retained = 0, queued = 0;
         HASHMAP_FOREACH (i, s->devices) {
                 const MqttServerDevice *d = i.value;
                 check_device(d, limits, &kept);
                 retained += d->retained_bytes;
+                queued += d->queued_bytes;
         }
+        mqtt_server_each(s, check_view, &queued);
+        require(queued == 0);
         require(retained == retained_bytes(s));
         require(kept + retained <= s->kept_bytes);
         require(s->kept_bytes <= s->config.kept_bytes);

@@ -12,23 +12,9 @@ static const char *const topics[] = {
 };
 
 static const char *const filters[] = {
-        "#",
-        "+",
-        "t/#",
-        "a/#",
-        "b/t/#",
-        "b/#",
-        "+/1",
-        "t",
-        "b/in/1",
-        "rats/a/#",
-        "rats/b/#",
-        "cmd/#",
-        "$share/g/t",
-        "$share/g/#",
-        "$share/h/t/#",
-        "$share/g/a/t/1",
-        "$share/g/b/t/#",
+        "#",      "+",          "t/#",        "a/#",          "b/t/#",          "+/t/#",
+        "b/#",    "+/1",        "t",          "b/in/1",       "rats/a/#",       "rats/b/#",
+        "cmd/#",  "$share/g/t", "$share/g/#", "$share/h/t/#", "$share/g/a/t/1", "$share/g/b/t/#",
         "a/in/#",
 };
 
@@ -289,24 +275,37 @@ void packet_unsubscribe(Buf *out, Reader *r, const PacketSender *s)
         put_packet(out, MQTT_UNSUBSCRIBE << 4 | 2, &body);
 }
 
+/* What is due for the message `i` that was sent to the client. */
+static MqttType due(const Peer *p, size_t i)
+{
+        return p->releases[i] ? MQTT_PUBCOMP : p->qos[i] == 2 ? MQTT_PUBREC : MQTT_PUBACK;
+}
+
+static void put_reason(Buf *body, Reader *r, const PacketSender *s, MqttType type)
+{
+        uint8_t how = reader_u8(r);
+        bool release = type == MQTT_PUBREL || type == MQTT_PUBCOMP;
+        MqttReason error = release ? MQTT_PACKET_ID_NOT_FOUND : MQTT_UNSPECIFIED_ERROR;
+        put_u8(body, (uint8_t)(how & 1 ? MQTT_SUCCESS : error));
+        if (how & 2)
+                put_properties(body, r, s, ack_properties, how >> 2 & 3);
+}
+
+/* Half of them are right. */
 void packet_ack(Buf *out, Reader *r, const PacketSender *s)
 {
-        static const uint8_t firsts[] = { MQTT_PUBACK << 4, MQTT_PUBREC << 4, MQTT_PUBREL << 4 | 2,
-                                          MQTT_PUBCOMP << 4 };
         Buf body = BUF_INIT(64);
         uint8_t how = reader_u8(r), which = how >> 3 & 15;
+        MqttType type = (MqttType)(MQTT_PUBACK + (how & 3));
         uint16_t id = (uint16_t)(1 + which % 8);
-        if (!(how & 4) && s->n_sent > 0)
-                id = s->sent[which % s->n_sent];
-        put_u16(&body, id);
-        if (how & 128 && s->version == MQTT_5) {
-                uint8_t more = reader_u8(r),
-                        error = (how & 3) < 2 ? MQTT_UNSPECIFIED_ERROR : MQTT_PACKET_ID_NOT_FOUND;
-                put_u8(&body, more & 1 ? MQTT_SUCCESS : error);
-                if (more & 2)
-                        put_properties(&body, r, s, ack_properties, more >> 2 & 3);
+        if (!(how & 4) && s->peer->n_sent > 0) {
+                id = s->peer->sent[which % s->peer->n_sent];
+                type = due(s->peer, which % s->peer->n_sent);
         }
-        put_packet(out, firsts[how & 3], &body);
+        put_u16(&body, id);
+        if (how & 128 && s->version == MQTT_5)
+                put_reason(&body, r, s, type);
+        put_packet(out, (uint8_t)(type << 4 | (type == MQTT_PUBREL ? 2 : 0)), &body);
 }
 
 static void put_disconnect(Buf *out, Reader *r, const PacketSender *s, uint8_t how)

@@ -4,13 +4,12 @@
 /* Packets of a client that are well-formed, with fields that the input chooses from small sets, so
  * that they have to do with one another. */
 
-#include "proto/mqtt.h"
+#include "mqtt-peer.h"
 
 typedef struct PacketSender {
         MqttVersion version;
-        char mark;            /* the first byte of all its payloads */
-        const uint16_t *sent; /* to it, not yet acknowledged */
-        size_t n_sent;
+        char mark;        /* the first byte of all its payloads */
+        const Peer *peer; /* what it has heard */
 } PacketSender;
 
 void packet_connect(Buf *out, Reader *r, const PacketSender *s);

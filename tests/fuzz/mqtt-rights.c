@@ -9,7 +9,7 @@ const ClassLimits rights_limits_of_each = {
         .sessions = 3, .subscriptions = 6, .retained_bytes = 3000, .queue_bytes = 6000
 };
 
-static char *read_grant[] = { (char *)"b/t/#" }, *write_grant[] = { (char *)"b/in/#" };
+static char *read_grant[] = { (char *)"+/t/#" }, *write_grant[] = { (char *)"b/in/#" };
 static Zone zone = { .name = (char *)"hall" };
 static Class classes[] = { { .name = (char *)"one" }, { .name = (char *)"two" } };
 static const Device devices[] = {

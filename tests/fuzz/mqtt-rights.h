@@ -11,7 +11,7 @@ extern const ClassLimits rights_limits_of_each;
 void rights_begin(void);
 void rights_end(void);
 
-/* "a" may hear what "b" says on "b/t/", and say something to it on "b/in/". */
+/* "a" may hear what "b" says on "b/t/" (by "+/t/#"), and say something to it on "b/in/". */
 void rights_grant(bool read, bool write);
 /* Whether telemetry flows to and from it. */
 void rights_open(char device, bool open);
