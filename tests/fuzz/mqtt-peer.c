@@ -52,15 +52,6 @@ void peer_said(Peer *p, Bytes packet)
 
 /* ---- what it hears ---- */
 
-static void hears_connack(Peer *p, Reader *r)
-{
-        require(!p->connected && p->said_connect);
-        require(reader_u8(r) <= 1);
-        p->connected = reader_u8(r) == 0;
-        p->ended = !p->connected;
-        require(reader_ok(r));
-}
-
 static uint32_t read_varint(Reader *r)
 {
         uint32_t v = 0, b = 0x80;
@@ -78,32 +69,109 @@ static Bytes read_text(Reader *r)
         return reader_bytes(r, len);
 }
 
+#define BIT(name) MQTT_PROPERTY_BIT(MQTT_PROPERTY_##name)
+#define FLAGS                                                                                      \
+        (BIT(PAYLOAD_FORMAT) | BIT(MAXIMUM_QOS) | BIT(RETAIN_AVAILABLE) |                          \
+         BIT(WILDCARD_AVAILABLE) | BIT(SUBSCRIPTION_ID_AVAILABLE) | BIT(SHARED_AVAILABLE))
+#define SHORTS                                                                                     \
+        (BIT(SERVER_KEEP_ALIVE) | BIT(RECEIVE_MAXIMUM) | BIT(TOPIC_ALIAS_MAXIMUM) |                \
+         BIT(TOPIC_ALIAS))
+#define LONGS (BIT(MESSAGE_EXPIRY) | BIT(SESSION_EXPIRY) | BIT(MAXIMUM_PACKET_SIZE))
+
+/* What a server may say where: section 2.2.2.2. */
+#define IN_PUBLISH                                                                                 \
+        (BIT(PAYLOAD_FORMAT) | BIT(MESSAGE_EXPIRY) | BIT(CONTENT_TYPE) | BIT(RESPONSE_TOPIC) |     \
+         BIT(CORRELATION_DATA) | BIT(SUBSCRIPTION_ID) | BIT(TOPIC_ALIAS) | BIT(USER))
+#define IN_CONNACK                                                                                 \
+        ((FLAGS & ~BIT(PAYLOAD_FORMAT)) | (SHORTS & ~BIT(TOPIC_ALIAS)) | BIT(SESSION_EXPIRY) |     \
+         BIT(MAXIMUM_PACKET_SIZE) | BIT(ASSIGNED_CLIENT_ID) | BIT(RESPONSE_INFORMATION) |          \
+         BIT(REASON_STRING))
+
+static void read_value(Reader *p, uint32_t id, uint16_t *alias)
+{
+        const uint64_t bit = MQTT_PROPERTY_BIT(id);
+        if (bit & FLAGS)
+                require(reader_u8(p) <= 1);
+        else if (bit & BIT(TOPIC_ALIAS))
+                *alias = reader_u16(p);
+        else if (bit & SHORTS)
+                reader_skip(p, 2);
+        else if (bit & LONGS)
+                reader_skip(p, 4);
+        else if (bit & BIT(SUBSCRIPTION_ID))
+                require(read_varint(p) > 0);
+        else if (bit & BIT(USER))
+                require(mqtt_string_valid(read_text(p)) && mqtt_string_valid(read_text(p)));
+        else if (bit & BIT(CORRELATION_DATA))
+                read_text(p);
+        else
+                require(mqtt_string_valid(read_text(p)));
+}
+
 /* The alias, 0: none. */
-static uint16_t read_properties(Reader *r)
+static uint16_t read_properties(Reader *r, uint64_t allowed)
 {
         uint16_t alias = 0;
+        uint64_t present = 0;
         uint32_t len = read_varint(r);
         Reader p = reader_sub(r, len);
         while (reader_left(&p) > 0) {
                 uint8_t id = reader_u8(&p);
-                if (id == MQTT_PROPERTY_PAYLOAD_FORMAT)
-                        reader_skip(&p, 1);
-                else if (id == MQTT_PROPERTY_MESSAGE_EXPIRY)
-                        reader_skip(&p, 4);
-                else if (id == MQTT_PROPERTY_SUBSCRIPTION_ID)
-                        require(read_varint(&p) > 0);
-                else if (id == MQTT_PROPERTY_TOPIC_ALIAS)
-                        alias = reader_u16(&p);
-                else if (id == MQTT_PROPERTY_USER)
-                        read_text(&p), read_text(&p);
-                else if (id == MQTT_PROPERTY_CONTENT_TYPE || id == MQTT_PROPERTY_RESPONSE_TOPIC ||
-                         id == MQTT_PROPERTY_CORRELATION_DATA)
-                        read_text(&p);
-                else
-                        abort();
+                require(id < _MQTT_PROPERTY_MAX && allowed & MQTT_PROPERTY_BIT(id));
+                require(!(present & MQTT_PROPERTY_BIT(id) & ~(BIT(USER) | BIT(SUBSCRIPTION_ID))));
+                present |= MQTT_PROPERTY_BIT(id);
+                read_value(&p, id, &alias);
         }
         require(reader_done(&p));
         return alias;
+}
+
+/* Why something was refused: where the client wants to know [MQTT-3.1.2-29]. */
+static void read_explanation(const Peer *p, Reader *r)
+{
+        const MqttProperties *c = &p->connect.properties;
+        bool unwanted =
+                mqtt_property_present(c, MQTT_PROPERTY_REQUEST_PROBLEM) && !c->request_problem;
+        read_properties(r, unwanted ? 0 : BIT(REASON_STRING) | BIT(USER));
+}
+
+static void hears_connack(Peer *p, Reader *r)
+{
+        require(!p->connected && p->said_connect);
+        uint8_t present = reader_u8(r), reason = reader_u8(r);
+        require(present <= (reason == 0));
+        p->connected = reason == 0;
+        p->ended = !p->connected;
+        if (p->connect.version == MQTT_5)
+                read_properties(r, IN_CONNACK);
+        require(reader_done(r) && (p->connect.version == MQTT_5 || reason <= 5));
+}
+
+/* SUBACK, UNSUBACK. 3.1.1 has codes in the first alone. */
+static void hears_codes(const Peer *p, const MqttFrame *f, Reader *r)
+{
+        bool v5 = p->connect.version == MQTT_5;
+        require(reader_u16(r) > 0);
+        if (v5)
+                read_explanation(p, r);
+        require((reader_left(r) > 0) == (v5 || f->type == MQTT_SUBACK));
+        while (reader_left(r) > 0) {
+                uint8_t code = reader_u8(r);
+                bool success = f->type == MQTT_SUBACK ? code <= 2 : code == 0 || code == 0x11;
+                require(success || code == 0x80 || (v5 && code > 0x80));
+        }
+        require(reader_done(r));
+}
+
+static void hears_disconnect(Peer *p, Reader *r)
+{
+        require(p->connect.version == MQTT_5);
+        p->ended = true;
+        if (reader_left(r) > 0)
+                require(reader_u8(r) >= MQTT_UNSPECIFIED_ERROR);
+        if (reader_left(r) > 0)
+                read_properties(r, BIT(REASON_STRING));
+        require(reader_done(r));
 }
 
 /* The topic, or the one that its number stands for. */
@@ -168,7 +236,7 @@ static void hears_publish(Peer *p, const MqttFrame *f)
         Bytes topic = read_text(&r);
         uint16_t id = qos > 0 ? reader_u16(&r) : 0, alias = 0;
         if (p->connect.version == MQTT_5)
-                alias = read_properties(&r);
+                alias = read_properties(&r, IN_PUBLISH);
         Bytes payload = reader_rest(&r);
         require(reader_ok(&r) && qos < 3);
         topic = resolve(p, topic, alias);
@@ -189,11 +257,8 @@ static bool may_release(const Peer *p, size_t i, uint8_t reason)
 }
 
 /* One that goes on with a message of an earlier connection counts as a message does. */
-static void hears_pubrel(Peer *p, Reader *r)
+static void hears_pubrel(Peer *p, uint16_t id, uint8_t reason)
 {
-        uint16_t id = reader_u16(r);
-        uint8_t reason = reader_left(r) > 0 ? reader_u8(r) : 0;
-        require(id > 0);
         for (size_t i = 0; i < p->n_sent; i++)
                 if (p->sent[i] == id) {
                         require(may_release(p, i, reason));
@@ -207,14 +272,17 @@ static void hears_pubrel(Peer *p, Reader *r)
 
 static void hears_ack(Peer *p, const MqttFrame *f, Reader *r)
 {
-        if (f->type == MQTT_PUBREL) {
-                hears_pubrel(p, r);
-                return;
-        }
-        require(reader_u16(r) > 0);
-        bool refused = reader_left(r) > 0 && reader_u8(r) >= MQTT_UNSPECIFIED_ERROR;
+        uint16_t id = reader_u16(r);
+        uint8_t reason = reader_left(r) > 0 ? reader_u8(r) : 0;
+        bool refused = reason >= MQTT_UNSPECIFIED_ERROR;
+        if (reader_left(r) > 0)
+                read_explanation(p, r);
+        require(reader_done(r) && id > 0 && f->flags == (f->type == MQTT_PUBREL ? 2 : 0));
+        require(p->connect.version == MQTT_5 || f->body.len == 2);
         p->n_pubacks += f->type == MQTT_PUBACK && !refused;
         p->n_pubrecs += f->type == MQTT_PUBREC && !refused;
+        if (f->type == MQTT_PUBREL)
+                hears_pubrel(p, id, reason);
 }
 
 static void hears(Peer *p, const MqttFrame *f)
@@ -237,12 +305,14 @@ static void hears(Peer *p, const MqttFrame *f)
                 hears_ack(p, f, &r);
                 return;
         case MQTT_DISCONNECT:
-                require(p->connect.version == MQTT_5);
-                p->ended = true;
+                hears_disconnect(p, &r);
                 return;
         case MQTT_SUBACK:
         case MQTT_UNSUBACK:
+                hears_codes(p, f, &r);
+                return;
         case MQTT_PINGRESP:
+                require(reader_done(&r) && f->flags == 0);
                 return;
         case MQTT_CONNECT:
         case MQTT_SUBSCRIBE:
