@@ -187,7 +187,7 @@ static void open_slot(int i, bool b)
         close_slot(i);
         *s = (Slot){ .peer = { .device = b ? 'b' : 'a', .window = config.window } };
         s->in = BUF_INIT(1 << 16);
-        s->out = BUF_INIT(i == 0 ? PACKET_MAX + 200 : 4 * PACKET_MAX);
+        s->out = BUF_INIT(i == 0 ? PACKET_MAX : 4 * PACKET_MAX);
         require(mqtt_connection_new(server, b ? "b" : "a", &s->out, &connection_port, s, now,
                                     &s->connection) == 0);
 }
