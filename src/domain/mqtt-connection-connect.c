@@ -118,12 +118,14 @@ static int new_session(MqttConnection *c, Bytes client_id)
 static MqttReason find_session(MqttConnection *c, const MqttConnect *p, bool *ret_present,
                                const char **text)
 {
+        usec_t now = c->server->now;
         MqttSession *s = p->client_id.len > 0 ? take_over(c, p->client_id) : NULL;
-        if (s &&
-            (p->clean_start || s->ends <= c->server->now)) { /* [MQTT-3.1.2-4], [MQTT-4.1.0-2] */
-                mqtt_session_end(s, c->server->now);
+        if (s && (p->clean_start || s->ends <= now)) { /* [MQTT-3.1.2-4], [MQTT-4.1.0-2] */
+                mqtt_session_end(s, now);
                 s = NULL;
         }
+        if (s && s->will && s->will->due <= now) /* before the clock's next tick */
+                mqtt_server_publish_will(c->server, s, now);
         *ret_present = s;
         c->session = s;
         int r = s ? 0 : new_session(c, p->client_id);

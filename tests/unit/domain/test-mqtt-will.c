@@ -104,6 +104,18 @@ static void delayed(void **state)
         assert_records("dev1:w=p");
 }
 
+static void due_before_the_clock_ticks(void **state)
+{
+        Client c;
+        client_connect(&c, DELAYED, CONNACK5);
+        client_close(&c);
+        world.now += 10 * USEC_PER_SEC;
+        world.realtime += 10 * USEC_PER_SEC;
+        client_connect(&c, RESUME5, PRESENT5); /* too late */
+        assert_records("dev1:w=p");
+        client_close(&c);
+}
+
 static void session_ends_first(void **state)
 {
         Client c;
@@ -270,6 +282,7 @@ int main(void)
                 TEST(own_will),
                 TEST(at_a_takeover),
                 TEST(delayed),
+                TEST(due_before_the_clock_ticks),
                 TEST(session_ends_first),
                 TEST(after_a_restart),
                 TEST(properties),
