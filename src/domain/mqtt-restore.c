@@ -328,11 +328,23 @@ static int release_messages(Restore *restore)
         return r;
 }
 
-static void begin_deliveries(MqttServer *s)
+/* Whose connection the restart has ended is away from now on: the next restart must not begin its
+ * time anew, nor take for sent what came in between. */
+static void note_ended(MqttSession *s)
 {
+        s->delivery.last_sent = s->delivery.last_order;
+        mqtt_journal_session(s);
+        if (s->will)
+                mqtt_journal_will(s);
+}
+
+static void note_ended_connections(MqttServer *s)
+{
+        s->port->begin(s->userdata);
         LIST_FOREACH (i, &s->all_sessions) {
-                MqttDelivery *d = &LIST_ENTRY(i, MqttSession, all)->delivery;
-                d->last_sent = MIN(d->last_sent, d->last_order);
+                MqttSession *session = LIST_ENTRY(i, MqttSession, all);
+                if (session->delivery.last_sent == UINT64_MAX)
+                        note_ended(session);
         }
 }
 
@@ -359,8 +371,8 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
         for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX && r >= 0; kind++)
                 r = read(kind, on_value, &restore, userdata);
         int released = release_messages(&restore);
-        begin_deliveries(s);
         remove_dropped(&restore);
+        note_ended_connections(s);
         mqtt_server_review(s); /* the rules may be others than when it was put */
         *ret_dropped = restore.n_dropped;
         return r < 0 ? r : released;

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+
+/* Restarts that follow one another while the clients are away. */
+
+#include "mqtt-bench.h"
+
+/* A session of 100 s whose will is due after 60. */
+#define WILL5 "10 22 0004'MQTT'05 06 003c 05 11 00000064 0004'dev1' 05 18 0000003c 0001'w'0001'p' "
+
+/* Section 3.1.2.11.2: the connection ended with the first restart, and only then. */
+static void session_expiry(void **state)
+{
+        Client c;
+        client_connect(&c, BEGIN5, CONNACK5);
+        crash_for(60);
+        crash_for(30);
+        client_connect(&c, RESUME5, PRESENT5);
+        crash_for(0);
+        crash_for(60);
+        crash_for(60);
+        client_connect(&c, RESUME5, CONNACK5);
+        client_close(&c);
+}
+
+static void will_delay(void **state)
+{
+        Client c;
+        client_connect(&c, WILL5, CONNACK5);
+        crash_for(0);
+        crash_for(40);
+        mqtt_world_pass(&world, 1);
+        settle();
+        assert_records("");
+        crash_for(20);
+        mqtt_world_pass(&world, 1);
+        settle();
+        assert_records("dev1:w=p");
+}
+
+/* Section 3.3.1.1: what came after the first restart was never sent. */
+static void repeated(void **state)
+{
+        Client c;
+        client_connect(&c, BEGIN5, CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
+        mqtt_world_command(&world, "dev1/a", "x", 1);
+        settle();
+        assert_out(&c, "32 07 0001'a' 0001 00'x'");
+        crash();
+        mqtt_world_command(&world, "dev1/a", "y", 1);
+        settle();
+        crash();
+        client_connect(&c, RESUME5, PRESENT5 "3a 07 0001'a' 0001 00'x' 32 07 0001'a' 0002 00'y'");
+        client_close(&c);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                TEST(session_expiry),
+                TEST(will_delay),
+                TEST(repeated),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
