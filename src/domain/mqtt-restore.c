@@ -269,9 +269,11 @@ static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
         if (!is_known(restore->server, device))
                 return -ENOENT;
         MqttSession *s = mqtt_server_session(restore->server, key->a);
+        Bytes id = bytes_from_str(client_id);
         if (!s) {
-                e = mqtt_session_new(restore->server, device, bytes_from_str(client_id), key->a,
-                                     &s);
+                if (mqtt_server_find(restore->server, device, id)) /* which came later */
+                        return -EEXIST;
+                e = mqtt_session_new(restore->server, device, id, key->a, &s);
                 if (e < 0)
                         return e;
                 s->ends = restore->now;

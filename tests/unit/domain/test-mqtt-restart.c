@@ -54,12 +54,31 @@ static void repeated(void **state)
         client_close(&c);
 }
 
+/* The disk refuses a will and takes the connection that came after it; then the process dies. */
+static void will_of_an_earlier_session(void **state)
+{
+        Client c, d;
+        MqttServerStats stats;
+        client_connect(&c, "10 18 0004'MQTT'05 06 003c 00 0004'dev1' 00 0001'w'0001'p' ", CONNACK5);
+        client_open(&d);
+        feed(&d, BEGIN5);
+        assert_true(mqtt_disk_fail(&world.disk, MQTT_QUOTA_EXCEEDED, "store-full"));
+        assert_true(mqtt_disk_settle(&world.disk));
+        assert_out(&d, CONNACK5);
+        crash();
+        mqtt_server_stats(world.server, &stats);
+        assert_int_equal(stats.sessions, 1);
+        assert_int_equal(world.dropped, 1);
+        assert_records("");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(session_expiry),
                 TEST(will_delay),
                 TEST(repeated),
+                TEST(will_of_an_earlier_session),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
