@@ -235,6 +235,8 @@ void mqtt_connection_on_connect(MqttConnection *c, const MqttFrame *f, usec_t no
                 e = take_will(c, &p, &will, &text);
         if (e == MQTT_SUCCESS)
                 e = find_session(c, &p, &present, &text);
+        if (c->server->forgotten > c->server->durable) /* a session that ended must not come back */
+                changes = UINT64_MAX;
         c->server->port->begin(c->server->userdata);
         if (e == MQTT_SUCCESS) {
                 accept_connect(c, &p, present, will, changes, now);

@@ -23,6 +23,7 @@ struct MqttServer {
         List unflushed; /* MqttSession */
 
         uint64_t last_pending, durable; /* MqttPending.number: the latest, the latest on disk */
+        uint64_t forgotten; /* durable with this MqttPending: the end of every kept session */
         uint64_t last_session, last_message, last_retained;
         uint64_t n_routed;
         uint64_t n_changes; /* put or removed */

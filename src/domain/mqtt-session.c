@@ -99,6 +99,7 @@ static void forget_kept(MqttSession *s)
         forget_received(s);
         mqtt_delivery_discard(&s->delivery);
         mqtt_journal_remove_session(s);
+        s->server->forgotten = s->server->last_pending + 1;
 }
 
 void mqtt_session_forget(MqttSession *s)

@@ -72,6 +72,26 @@ static void will_of_an_earlier_session(void **state)
         assert_records("");
 }
 
+/* [MQTT-3.1.2-4]: CONNACK says that it has ended, whoever ended it, and also to one whose own
+ * session is not kept. */
+static void end_of_an_earlier_session(void **state)
+{
+        Client a, b, c;
+        client_connect(&a, BEGIN5, CONNACK5);
+        client_close(&a);
+        settle();
+        client_open(&b);
+        feed(&b, CONNECT5);
+        client_open(&c);
+        feed(&c, CONNECT5);
+        assert_out(&c, "");
+        settle();
+        assert_out(&c, CONNACK5);
+        crash();
+        client_connect(&a, RESUME5, CONNACK5);
+        client_close(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -79,6 +99,7 @@ int main(void)
                 TEST(will_delay),
                 TEST(repeated),
                 TEST(will_of_an_earlier_session),
+                TEST(end_of_an_earlier_session),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
