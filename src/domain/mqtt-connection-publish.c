@@ -189,6 +189,7 @@ static void take(MqttConnection *c, const MqttPublish *p, const MqttTopic *topic
         if (!m)
                 return;
         a->message = mqtt_message_ref(m);
+        m->written = a->number;
         if (m->retain && mqtt_retained_set(s, c->device, m, &a->retainer) < 0)
                 mqtt_connection_end(c, MQTT_UNSPECIFIED_ERROR, "out of memory");
         mqtt_server_route(s, m, c->session, now);

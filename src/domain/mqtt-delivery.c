@@ -313,11 +313,19 @@ static int send_entry(MqttDelivery *d, MqttQueued *e, usec_t now)
         return 0;
 }
 
+/* What is on disk with the session goes out when it is there. With QoS 2 the message has to be
+ * taken too: its publisher may have to send it again, as another one. */
+static bool is_durable(const MqttServer *s, const MqttQueued *e)
+{
+        const MqttMessage *m = e->message;
+        return m->lost || (e->written <= s->durable && (e->qos < 2 || m->written <= s->durable));
+}
+
 /* Whether it has to wait, and with it all behind it. */
 static bool must_wait(MqttDelivery *d, const MqttQueued *e)
 {
         MqttSession *s = d->session;
-        if (e->order > 0 && !e->message->lost && e->written > s->server->durable) {
+        if (!is_durable(s->server, e)) {
                 if (list_empty(&s->unflushed))
                         list_append(&s->server->unflushed, &s->unflushed);
                 return true;

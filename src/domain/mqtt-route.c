@@ -147,6 +147,7 @@ void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now)
         mqtt_journal_remove_will(session);
         prepare_will(w, now);
         p->message = mqtt_message_ref(w->message);
+        w->message->written = p->number;
         p->on_disk = true;
         p->will = session->id;
         if (w->message->retain && mqtt_retained_has_room(s, session->device->name, w->message))

@@ -12,7 +12,7 @@
  * What has to survive is put through the port as values under keys while it changes, each change
  * in one group with the message that caused it. An answer that promises something (PUBACK, PUBREC,
  * SUBACK, CONNACK ...) waits as an MqttPending until the port says that all put before is durable;
- * so does the delivery of a message to a session that is kept. */
+ * so does the delivery of a message to a session that is kept, or with QoS 2. */
 
 #include "base/list.h"
 #include "domain/device.h"

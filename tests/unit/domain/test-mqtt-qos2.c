@@ -384,6 +384,26 @@ static void delivered_with_restart(void **state)
         }
 }
 
+/* Not before it is taken, whether the receiver's session is kept or not: 3.1.1 has no refusal, and
+ * the client sends it again. */
+static void delivered_once_taken(void **state)
+{
+        Client from, to;
+        client_connect(&to, CONNECT5, CONNACK5);
+        exchange(&to, "82 07 0001 00 0001'a' 02", "90 04 0001 00 02");
+        client_connect(&from, "10 12 0004'MQTT'04 00 003c 0006'dev1/f'", CONNACK3);
+        feed(&from, "34 06 0001'a' 0001 'x'");
+        assert_true(mqtt_disk_fail(&world.disk, MQTT_QUOTA_EXCEEDED, "store-full"));
+        assert_ended(&from, MQTT_QUOTA_EXCEEDED);
+        client_close(&from);
+        client_connect(&from, "10 12 0004'MQTT'04 00 003c 0006'dev1/f'", "20 02 01 00");
+        assert_out(&to, "");
+        exchange(&from, "3c 06 0001'a' 0001 'x'", "50 02 0001");
+        assert_out(&to, "34 07 0001'a' 0002 00 'x'");
+        client_close(&from);
+        client_close(&to);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -403,6 +423,7 @@ int main(void)
                 TEST(delivered_and_refused),
                 TEST(wrong_acknowledgements),
                 TEST(delivered_with_restart),
+                TEST(delivered_once_taken),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
