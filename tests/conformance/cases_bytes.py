@@ -25,7 +25,7 @@ for what, bytes_ in (("U+0000", b"\0"), ("an overlong U+0000", b"\xc0\x80")):
     T.both("1.5.4-2 4.7.3-2", "1.5.3-2 4.7.3-2", f"{what} in a topic",
            A.connects(), A.sends(publish(b"~/a" + bytes_ + b"b", qos=1)), A.ends((*BAD, 0x90)))
     T.both("1.5.4-2", "1.5.3-2", f"{what} in a client id",
-           A.opens(), A.sends(connect(b"dev1" + bytes_)), A.rejected(0x81, 0x82, 0x85))
+           A.opens(), A.sends(connect(b"%d" + bytes_)), A.rejected(0x81, 0x82, 0x85))
     T.both("1.5.4-2 3.1.3-11", "1.5.3-2 3.1.3-10", f"{what} in a will topic",
            A.opens(), A.sends(connect(will={"topic": b"~/w" + bytes_})), A.rejected(0x81, 0x82, 0x90))
     T.both("1.5.4-2", "1.5.3-2", f"{what} in a user name",

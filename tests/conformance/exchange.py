@@ -1,290 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The language of the cases. Actors are sessions of one device: A ("dev1"), B ("dev1/b") and
-C ("dev1/c"), each with one connection at a time, over mutual TLS to the gateway's port. A case is a
-list of steps: A.connects(), A.sends(...), A.hears(...), A.closed(), restart(). What is expected
-is exact: each packet that comes has to be named, in its order, with all its fields.
+"""The language of the cases. Actors are sessions of one device: A ("%d"), B ("%d/b") and C ("%d/c"),
+each with one connection at a time. A case is a list of steps: A.connects(), A.sends(...),
+A.hears(...), A.closed(), restart(). What is expected is exact: each packet that comes has to be
+named, in its order, with all its fields.
 
-Whatever the case is about, each packet that comes is also held against what the connection agreed
-on: the client's maximum packet size, receive maximum, topic aliases, request for problem
-information; one CONNACK, first; after DISCONNECT nothing."""
+"%d" in a topic or client id is the device's name (cases run side by side, each on a device of its
+own), "~" what stands before the topics of this run of the case alone."""
 
-import ctypes
+import itertools
 import os
-import socket
-import ssl
 import time
 
 import wire
+from connection import PATIENCE, PEER, Connection
 from lab import Failure, wait_until
+from patterns import (ANY, PONG, TAKEN, connack, differs, in_version, pub, puback, pubcomp, pubrec,
+                      pubrel, suback, unsuback, words)
 
-GATEWAY = ("10.10.0.1", 8883)
-# Another server, HOST:PORT as this process reaches it: to see whether a case that fails is right.
-PEER = os.environ.get("CONFORMANCE_PEER")
-PATIENCE = 4.0  # for what has to come
+__all__ = ["ANY", "TAKEN", "PEER", "Connection", "Failure", "connack", "pub", "puback", "pubcomp", "pubrec",
+           "pubrel", "suback", "unsuback", "words"]  # what cases take from here beside its own
 GRACE = 0.15    # for what must not come
-CLONE_NEWNET = 0x40000000
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-class ANY:
-    """A field that may have any value."""
-
-
-TAKEN = (0x00, 0x10)  # success, or success without a subscriber
-
-
-# --- patterns of what comes -------------------------------------------------------------------------
-
-def connack(present=0, code=0, **props):
-    """Properties that are not named may stand there; None: must not."""
-    return {"type": "CONNACK", "flags": present, "code": code, "some": props}
-
-
-def pub(topic, payload=b"x", qos=0, id=ANY, retain=0, dup=0, **props):
-    return {"type": "PUBLISH", "topic": topic, "payload": payload if isinstance(payload, bytes)
-            else payload.encode(), "qos": qos, "id": id if qos else None, "retain": retain,
-            "dup": dup, "properties": props}
-
-
-def acked(kind):
-    def pattern(id, code=TAKEN if kind in ("PUBACK", "PUBREC") else 0):
-        return {"type": kind, "id": id, "code": code}
-    return pattern
-
-
-puback, pubrec, pubrel, pubcomp = (acked(k) for k in ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP"))
-
-
-def suback(id, *codes):
-    return {"type": "SUBACK", "id": id, "codes": list(codes)}
-
-
-def unsuback(id, *codes):
-    return {"type": "UNSUBACK", "id": id, "codes": list(codes)}
-
-
-PONG = {"type": "PINGRESP"}
-
-
-def same(expected, came):
-    if expected is ANY:
-        return True
-    if callable(expected):
-        try:
-            return expected(came)
-        except TypeError:  # of nothing
-            return False
-    if isinstance(expected, (tuple, set, range)) and not isinstance(came, tuple):
-        return came in expected
-    return expected == came
-
-
-def in_version(pattern, c):
-    """3.1.1 has no properties, no reason codes in acknowledgements, and one code of failure."""
-    p = dict(pattern)
-    if "topic" in p and not callable(p["topic"]):
-        p["topic"] = wire.marked(p["topic"], c).decode()
-    if c.version == 5:
-        props = p.get("properties", {})
-        if "response_topic" in props:
-            props = {**props, "response_topic": wire.marked(props["response_topic"], c).decode()}
-            p["properties"] = props
-        return p
-    p.pop("some", None)
-    if p["type"] in ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP"):
-        p.pop("code", None)
-    if p["type"] == "UNSUBACK":
-        p.pop("codes", None)
-    if p["type"] == "SUBACK":
-        p["codes"] = [0x80 if isinstance(code, int) and code >= 0x80 else code
-                      for code in p["codes"]]
-    return p
-
-
-def differs(pattern, came):
-    """What is wrong with it, or nothing."""
-    wrong = [k for k, v in pattern.items() if k not in ("some", "codes", "properties") and
-             not same(v, came.get(k))]
-    if "properties" in pattern:  # these and no others
-        here, there = pattern["properties"], came.get("properties", {})
-        wrong += [n for n in {**here, **there} if not same(here.get(n), there.get(n))]
-    for name, value in pattern.get("some", {}).items():
-        if not same(value, came["properties"].get(name)):
-            wrong.append(name)
-    if "codes" in pattern and (len(came.get("codes", [])) != len(pattern["codes"]) or not all(
-            same(e, v) for e, v in zip(pattern["codes"], came["codes"]))):
-        wrong.append("codes")
-    return wrong
-
-
-def words(p):
-    """A packet or a pattern in one line."""
-    def value(v):
-        if v is ANY:
-            return "any"
-        if callable(v):
-            return getattr(v, "words", "as computed")
-        if isinstance(v, bytes):
-            return repr(v) if len(v) < 60 else f"{len(v)} bytes"
-        if isinstance(v, str):
-            return v if len(v) < 60 else f"{v[:20]}... ({len(v)})"
-        return hex(v) if isinstance(v, int) and v > 9 else str(v)
-    fields = [f"{k}={value(v)}" for k, v in p.items()
-              if k not in ("type", "properties", "some") and v is not None]
-    more = {**p.get("properties", {}), **p.get("some", {})}
-    return " ".join([p["type"], *fields, *(f"{k}={value(v)}" for k, v in more.items())])
-
-
-# --- a connection -----------------------------------------------------------------------------------
-
-def socket_on(lab, node):
-    """A socket in a node's network: it stays there, while this process comes back."""
-    ours = os.open("/proc/self/ns/net", os.O_RDONLY)
-    theirs = os.open(f"/run/netns/sallyport-{lab.name}-{node}", os.O_RDONLY)
-    try:
-        if libc.setns(theirs, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"cannot enter {node}'s network")
-        return socket.socket()
-    finally:
-        libc.setns(ours, CLONE_NEWNET)
-        os.close(ours)
-        os.close(theirs)
-
-
-class Connection:
-    def __init__(self, run, name, client_id, version, node="dev1"):
-        self.run, self.name, self.client_id, self.version = run, name, client_id, version
-        self.mark, self.buffer, self.ended, self.heard = run.mark, b"", None, []
-        self.limits, self.aliases, self.in_flight, self.incoming = {}, {}, {}, set()
-        s = socket.socket() if PEER else socket_on(run.lab, node)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        s.settimeout(PATIENCE * 2)
-        s.connect((PEER.rsplit(":", 1)[0], int(PEER.rsplit(":", 1)[1])) if PEER else GATEWAY)
-        self.socket = run.tls(node).wrap_socket(s)
-
-    def retained(self, topic):
-        self.run.to_clear.add(topic)
-
-    def agreed(self, props):
-        self.limits = dict(props)
-
-    def say(self, way, text):
-        self.run.transcript.append(f"{self.name} {way} {text}")
-
-    def send(self, data):
-        self.say("->", data.hex() if len(data) < 200 else f"{data[:60].hex()}... ({len(data)})")
-        self.note(data)
-        try:
-            self.socket.settimeout(PATIENCE * 2)
-            self.socket.sendall(data)
-        except OSError as e:  # closed already: what was heard tells why
-            self.say("->", f"not sent: {type(e).__name__}")
-
-    def note(self, data):
-        """What the client acknowledges is no longer on its way."""
-        kind, at = data[0] >> 4 if data else 0, 2
-        if len(data) < 4 or kind not in (4, 5, 7):
-            return
-        number = int.from_bytes(data[at:at + 2], "big")
-        if kind == 5:
-            self.incoming.add(number)
-            if not (len(data) > 4 and data[4] >= 0x80):
-                return
-        self.in_flight.pop(number, None)
-
-    def fill(self, deadline):
-        """More bytes, or not in time."""
-        left = deadline - time.monotonic()
-        if left <= 0 or self.ended:
-            return False
-        self.socket.settimeout(left)
-        try:
-            data = self.socket.recv(65536)
-        except (TimeoutError, ssl.SSLWantReadError):
-            return False
-        except OSError as e:
-            data, self.ended = b"", type(e).__name__
-        if not data:
-            self.ended = self.ended or "closed"
-            self.say("<-", self.ended)
-            return False
-        self.buffer += data
-        return True
-
-    def packet(self, within):
-        """The next packet, or None where none comes in time or the connection has ended."""
-        deadline = time.monotonic() + within
-        while True:
-            data, self.buffer = wire.split(self.buffer)
-            if data is not None:
-                break
-            if not self.fill(deadline):
-                if self.ended and self.buffer:
-                    raise wire.Violation(f"the end within a packet: {self.buffer.hex()}")
-                return None
-        p = wire.decode(data, self.version)
-        self.say("<-", f"{words(p)}  [{data.hex() if len(data) < 100 else len(data)}]")
-        if not wire.canonical(data, p, self.version):
-            raise wire.Violation(f"these bytes are not its one right form: {data.hex()}")
-        self.hold(p, len(data))
-        self.heard.append(p)
-        return p
-
-    def hold(self, p, size):
-        """What is true of each packet, whatever the case is about."""
-        def rule(condition, text):
-            if not condition:
-                raise wire.Violation(f"{text}: {words(p)}")
-        limits, kind = self.limits, p["type"]
-        rule(size <= limits.get("maximum_packet_size", 1 << 28),
-             f"[MQTT-3.1.2-24]: {size} bytes are more than the client takes")
-        rule((kind == "CONNACK") == (not self.heard), "one CONNACK, and that first")
-        rule(not self.heard or self.heard[-1]["type"] != "DISCONNECT", "a packet after DISCONNECT")
-        if limits.get("request_problem", 1) == 0 and kind not in ("PUBLISH", "CONNACK",
-                                                                  "DISCONNECT"):
-            rule(not {"reason_string", "user_property"} & set(p["properties"]),
-                 "[MQTT-3.1.2-29]: not asked for")
-        if not limits.get("request_response"):
-            rule("response_information" not in p.get("properties", {}),
-                 "[MQTT-3.1.2-28]: not asked for")
-        if kind == "PUBLISH":
-            self.hold_publish(p, rule)
-        elif kind == "PUBREL":
-            self.incoming.discard(p["id"])
-
-    def hold_publish(self, p, rule):
-        alias = p["properties"].pop("topic_alias", None)
-        if alias is not None:
-            rule(0 < alias <= self.limits.get("topic_alias_maximum", 0),
-                 f"[MQTT-3.1.2-26]: topic alias {alias}")
-            if p["topic"]:
-                self.aliases[alias] = p["topic"]
-            rule(alias in self.aliases, f"topic alias {alias} was never given")
-            p["topic"] = self.aliases[alias]
-            self.run.aliased = True
-        rule(p["topic"] and "+" not in p["topic"] and "#" not in p["topic"], "a wildcard topic")
-        if p["qos"]:
-            rule(p["id"] not in self.in_flight or p["dup"],
-                 "[MQTT-2.2.1-4]: this packet id is in use")
-            self.in_flight[p["id"]] = p
-            rule(len(self.in_flight) <= self.limits.get("receive_maximum", 65535),
-                 "[MQTT-3.3.4-9]: more than the receive maximum are on their way")
-
-    def close(self):
-        self.socket.close()
-        self.ended = self.ended or "left"
 
 
 # --- steps ------------------------------------------------------------------------------------------
 
 class Step:
-    def __init__(self, text, do):
-        self.text, self.do = text, do
+    def __init__(self, text, do, seconds=0):
+        self.text, self.do, self.seconds = text, do, seconds  # that it waits, not those it takes
 
 
 class Actor:
-    def __init__(self, name, client_id, node="dev1"):
-        self.name, self.client_id, self.node = name, client_id, node
+    def __init__(self, name, client_id):
+        self.name, self.client_id = name, client_id
 
     def step(self, text, do):
         return Step(f"{self.name} {text}", lambda run: do(run, run.connections[self.name]))
@@ -292,10 +39,9 @@ class Actor:
     def opens(self, client_id=None, version=None):
         """A connection without a CONNECT."""
         def do(run):
-            used = self.client_id if client_id is None else client_id
-            run.connections[self.name] = Connection(run, self.name, used, version or run.version,
-                                                    self.node)
-            run.client_ids.add(used)
+            run.connections[self.name] = Connection(
+                run, self.name, self.client_id if client_id is None else client_id,
+                version or run.version)
         return Step(f"{self.name} opens", do)
 
     def connects(self, present=0, version=None, expect=None, **options):
@@ -492,14 +238,12 @@ class Actor:
         return self.step("answers", do)
 
 
-A, B, C = Actor("A", "dev1"), Actor("B", "dev1/b"), Actor("C", "dev1/c")
-
-
-A2 = Actor("A2", "dev1")  # the same client id
+A, B, C = Actor("A", "%d"), Actor("B", "%d/b"), Actor("C", "%d/c")
+A2 = Actor("A2", "%d")  # the same client id
 
 
 def wait(seconds):
-    return Step(f"{seconds} s pass", lambda run: time.sleep(seconds))
+    return Step(f"{seconds} s pass", lambda run: time.sleep(seconds), seconds)
 
 
 def each(count, *steps):
@@ -511,26 +255,21 @@ def each(count, *steps):
     return Step(f"{count} times: {'; '.join(s.text for s in flat(steps))}", again)
 
 
-def memory(run):
-    """What the daemon holds, in kB."""
-    if PEER:
-        return 0
-    said = run.lab.run("gw", "bash", "-c", "grep VmRSS /proc/$(cat /run/daemon.pid)/status", quiet=True)
-    return int(said.stdout.split()[1])
-
-
 def bounded(most, *steps):
-    """The steps, after which the daemon holds no more than so many MB more than before."""
+    """The steps, after which the daemon holds no more than so many MB more than before. Nothing else
+    happens meanwhile."""
     def watch(run):
-        before = memory(run)
+        before = run.gateway.memory()
         for s in flat(steps):
             s.do(run)
-        grown = (memory(run) - before) // 1024
+        grown = (run.gateway.memory() - before) // 1024
         run.transcript.append(f"-- the daemon holds {grown} MB more than before")
         if grown > most:
             raise Failure(f"the daemon holds {grown} MB more than before")
-    return Step(f"the daemon's memory stays within {most} MB of what it was while "
+    step = Step(f"the daemon's memory stays within {most} MB of what it was while "
                 f"{'; '.join(s.text for s in flat(steps))}", watch)
+    step.alone = True
+    return step
 
 
 def restart():
@@ -538,8 +277,7 @@ def restart():
     def do(run):
         if PEER:
             raise Failure("another server is not killed")
-        run.lab.service("kill", "daemon")
-        run.lab.service("start", "daemon")
+        run.restart()
         for c in run.connections.values():
             c.close()
     step = Step("the daemon is killed and started", do)
@@ -567,8 +305,9 @@ def upstream(topic, payload=b"x"):
     def look(run):
         if PEER:
             return
-        t = "plant/gw1/dev1/" + topic.replace("~", run.mark)
-        run.lab.wait_arrived(lambda came, p: came == t and p == payload, f"{t} {payload!r}")
+        t = f"plant/gw1/{run.device.name}/{topic.replace('~', run.mark)}"
+        if not wait_until(lambda: payload in run.gateway.arrived(t), 10):
+            raise Failure(f"{t} {payload!r} does not arrive upstream within 10 s")
     return Step(f"{topic} arrives upstream", look)
 
 
@@ -578,7 +317,9 @@ class Case:
     def __init__(self, version, statements, title, steps, pattern=None):
         self.version, self.statements, self.title = version, statements.split(), title
         self.steps, self.pattern = flat(steps), pattern
-        self.restarts = any(getattr(s, "restarts", False) for s in self.steps)
+        self.restarts = sum(getattr(s, "restarts", False) for s in self.steps)
+        self.alone = any(getattr(s, "alone", False) for s in self.steps)
+        self.seconds = sum(s.seconds for s in self.steps)
         self.__doc__ = f"{'5.0' if version == 5 else '3.1.1'}: {title}"
 
 
@@ -607,25 +348,20 @@ class Table:
 
 
 class Run:
-    """One run of one case."""
-    count = 0
-    contexts = {}
+    """One run of one case, on a device of its own."""
+    count = itertools.count(1)
 
-    def __init__(self, lab, case):
-        Run.count += 1
-        self.lab, self.case, self.version = lab, case, case.version
-        self.mark = f"k{os.getpid()}-{Run.count}"
-        self.connections, self.transcript, self.to_clear = {}, [], set()
-        self.client_ids, self.aliased, self.notes = set(), False, {}
+    def __init__(self, gateway, device, case):
+        self.gateway, self.device, self.case, self.version = gateway, device, case, case.version
+        self.lab, self.process = gateway.lab, gateway.process
+        self.mark = f"k{os.getpid()}-{next(Run.count)}"
+        self.connections, self.transcript, self.notes = {}, [], {}
+        self.to_clear, self.to_end, self.aliased = set(), set(), False
+        self.restarter = gateway.restart
 
-    def tls(self, node):
-        if node not in self.contexts:
-            c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            c.load_verify_locations(os.path.join(self.lab.pki, "operator.pem"))
-            c.check_hostname = False
-            c.load_cert_chain(*(os.path.join(self.lab.pki, node + e) for e in (".pem", ".key")))
-            self.contexts[node] = c
-        return self.contexts[node]
+    def restart(self):
+        self.restarter()
+        self.process = self.gateway.process
 
     def perform(self):
         for i, step in enumerate(self.case.steps, 1):
@@ -638,28 +374,34 @@ class Run:
                 Actor(name, c.client_id).quiet(grace=0.0).do(self)
 
     def clean(self):
-        """Nothing of a case is there when the next begins: sessions, wills, retained messages."""
+        """Nothing of a case is there when the next begins on this device: connections, sessions that
+        outlive them, retained messages."""
         for c in self.connections.values():
             c.close()
-        if not wait_until(lambda: self.cleaned(), 10):
+        if not wait_until(self.cleaned, 10):
             raise Failure("the sessions of the case cannot be ended")
 
     def cleaned(self):
+        ids = {i for i in self.to_end if i.isascii() and i.decode().isprintable() and
+               i.split(b"/")[0] == self.device.name.encode()}
+        if self.to_clear:
+            ids.add(self.device.name.encode())
         try:
-            for client_id in sorted(self.client_ids - {""}) or ["dev1"]:
-                if not client_id.startswith("dev1") or not client_id.isprintable():
-                    continue
-                c = Connection(self, "cleaner", client_id, 5)
-                c.send(wire.connect()(c))
-                p = c.packet(PATIENCE)
-                if p and p["code"] == 0:
-                    for topic in self.to_clear:
-                        c.send(wire.publish(topic, b"", retain=1)(c))
-                    self.to_clear.clear()
-                    c.send(wire.disconnect()(c))
-                    while c.packet(PATIENCE):
-                        pass
-                c.close()
+            for client_id in sorted(ids):
+                self.end_session(client_id)
         except OSError:
             return False
         return True
+
+    def end_session(self, client_id):
+        c = Connection(self, "cleaner", client_id, 5)
+        c.send(wire.connect()(c))
+        p = c.packet(PATIENCE)
+        if p and p["code"] == 0:
+            for topic in self.to_clear:
+                c.send(wire.publish(topic, b"", retain=1)(c))
+            self.to_clear.clear()
+            c.send(wire.disconnect()(c))
+            while c.packet(PATIENCE):
+                pass
+        c.close()

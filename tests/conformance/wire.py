@@ -107,10 +107,10 @@ def encode_properties(given):
 
 
 def marked(topic, c):
-    """A topic's "~" is this run of this case: nobody else's messages are there."""
-    if isinstance(topic, bytes):
-        return topic.replace(b"~", c.mark.encode())
-    return topic.replace("~", c.mark).encode()
+    """A topic's or client id's "%d" is the device, "~" this run of this case: nobody else's messages
+    are there."""
+    data = topic if isinstance(topic, bytes) else topic.encode()
+    return data.replace(b"%d", c.device.encode()).replace(b"~", c.mark.encode())
 
 
 def connect(client_id=None, clean=1, keep_alive=60, will=None, user=None, password=None,
@@ -118,8 +118,11 @@ def connect(client_id=None, clean=1, keep_alive=60, will=None, user=None, passwo
     """`will` is a dict: topic, payload, qos, retain, and its properties."""
     def build(c):
         version = c.version if level is None else level
+        name_of = marked(c.client_id if client_id is None else client_id, c)
         c.agreed(props)
-        f, payload = clean << 1, binary(c.client_id if client_id is None else client_id)
+        if not clean or will or properties is not None or props.get("session_expiry"):
+            c.outlives(name_of)
+        f, payload = clean << 1, binary(name_of)
         if will is not None:
             w = dict(will)
             topic, text = marked(w.pop("topic"), c), w.pop("payload", b"gone")
