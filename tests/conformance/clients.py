@@ -75,8 +75,10 @@ def listening(lab, version, client, *more):
 
 
 def heard(process, base):
-    out, _ = process.communicate(timeout=15)
-    return [line[2:].removeprefix(base + "/") for line in out.splitlines() if line.startswith("> ")]
+    """What it prints until its -W ends it. communicate() would miss what came with an earlier line."""
+    lines = list(process.stdout)
+    process.wait(timeout=5)
+    return [line[2:].rstrip("\n").removeprefix(base + "/") for line in lines if line.startswith("> ")]
 
 
 def mosquitto_qos(lab, version):

@@ -285,21 +285,6 @@ def restart():
     return step
 
 
-def either(name, step, *others):
-    """The server may end the connection at this point, or go on with these."""
-    def look(run):
-        c = run.connections[name]
-        c.send(wire.PING)
-        p = c.packet(PATIENCE)
-        if p is None or p["type"] == "DISCONNECT":
-            return
-        if p["type"] != "PINGRESP":
-            raise Failure(f"{name}: there comes {words(p)}")
-        for s in (step, *others):
-            s.do(run)
-    return Step(f"{name} is ended, or goes on", look)
-
-
 def upstream(topic, payload=b"x"):
     """It is relayed upstream."""
     def look(run):

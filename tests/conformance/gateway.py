@@ -17,6 +17,7 @@ CLASS = """[Class conformance]
 Attestation=none
 ClientIds=%d %d/*
 MessagesPerSecond=1000000
+MaximumSessions=8
 """
 DEVICE = """[Device]
 Zone=field
