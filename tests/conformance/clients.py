@@ -4,22 +4,24 @@ mqtt.js. Each does the same in 3.1.1 and in 5.0: subscribes with QoS 2 and publi
 to itself; publishes a retained message, subscribes to it, takes it away; leaves a session behind, and
 finds there what came meanwhile. A program that is not here is skipped."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
-from exchange import PEER
-from lab import Failure, check
+from connection import PEER
+from lab import TREE, Failure, check
 
+MQTTJS = "5.10.4"  # runs with the Node.js of Debian 12
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clients")
 HOST = "10.10.0.1"
 NEEDED = "7.0.0-2"  # of 3.1.1: nothing but the standard is needed to work together
 # topic, QoS, retain, payload
 EXPECTED = ["a 0 0 m", "a 1 0 m", "a 2 0 m", "r 1 1 kept", "r 1 0 ", "present 1", "p 2 0 later"]
-made = {}
+# What is built and fetched for them; stays for the next run.
+MADE = os.path.join(os.environ.get("LAB_BUILD", os.path.join(TREE, "build")), "conformance")
 
 
 class Skipped(Exception):
@@ -132,12 +134,11 @@ def mosquitto_will(lab, version):
 def paho_c(lab, version):
     if not shutil.which("cc") or not os.path.exists("/usr/include/MQTTClient.h"):
         raise Skipped("libpaho-mqtt-dev is not here")
-    if "paho" not in made:
-        made["paho"] = tempfile.mkdtemp(prefix="conformance-", dir="/tmp")
-        p = subprocess.run(["cc", "-Wall", "-o", f"{made['paho']}/paho", f"{HERE}/with-paho.c",
-                            "-lpaho-mqtt3cs"], capture_output=True, text=True, timeout=60)
-        check(p.returncode == 0, f"with-paho.c does not build: {p.stderr[-500:]}")
-    scenario(lab, [f"{made['paho']}/paho"], version, uri=f"ssl://{HOST}:8883")
+    os.makedirs(MADE, exist_ok=True)
+    p = subprocess.run(["cc", "-Wall", "-o", f"{MADE}/with-paho", f"{HERE}/with-paho.c", "-lpaho-mqtt3cs"],
+                       capture_output=True, text=True, timeout=60)
+    check(p.returncode == 0, f"with-paho.c does not build: {p.stderr[-500:]}")
+    scenario(lab, [os.path.abspath(f"{MADE}/with-paho")], version, uri=f"ssl://{HOST}:8883")
 
 
 def paho_python(lab, version):
@@ -147,28 +148,35 @@ def paho_python(lab, version):
     scenario(lab, ["/usr/bin/python3", f"{HERE}/with-paho.py"], version)
 
 
+def mqttjs_here(where):
+    try:
+        with open(f"{where}/node_modules/mqtt/package.json") as f:
+            return json.load(f)["version"] == MQTTJS
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def fetch_mqttjs(where):
+    """Debian has the one before (node-mqtt, 4.3): from npm, with nothing of it run while it is installed."""
+    if mqttjs_here(where):
+        return
+    os.makedirs(where, exist_ok=True)
+    try:
+        p = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save",
+                            "--fetch-retries=1", "--fetch-timeout=20000", f"--cache={MADE}/npm",
+                            f"mqtt@{MQTTJS}"], cwd=where, capture_output=True, text=True, timeout=90)
+    except subprocess.TimeoutExpired:
+        raise Skipped("npm does not get mqtt.js within 90 s") from None
+    if p.returncode != 0 or not mqttjs_here(where):
+        raise Skipped(f"npm cannot get mqtt.js: {p.stderr.strip().splitlines()[:1]}")
+
+
 def mqttjs(lab, version):
     if not shutil.which("npm") or not shutil.which("node"):
         raise Skipped("npm is not here")
-    if "mqttjs" not in made:
-        made["mqttjs"] = tempfile.mkdtemp(prefix="conformance-", dir="/tmp")
-        try:
-            p = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts",
-                                "--fetch-retries=0", "--fetch-timeout=15000", "mqtt@5"],
-                               cwd=made["mqttjs"], capture_output=True, text=True, timeout=60)
-            made["npm"] = p.returncode == 0
-        except subprocess.TimeoutExpired:
-            made["npm"] = False
-    if not made["npm"]:
-        raise Skipped("npm cannot get mqtt.js")
-    scenario(lab, ["node", f"{HERE}/with-mqttjs.js"], version,
-             env=[f"NODE_PATH={made['mqttjs']}/node_modules"])
-
-
-def clean():
-    for name in ("paho", "mqttjs"):
-        if name in made:
-            shutil.rmtree(made.pop(name), ignore_errors=True)
+    where = os.path.abspath(f"{MADE}/mqttjs")
+    fetch_mqttjs(where)
+    scenario(lab, ["node", f"{HERE}/with-mqttjs.js"], version, env=[f"NODE_PATH={where}/node_modules"])
 
 
 CASES = [Program(name, version, text, run) for name, text, run in (

@@ -156,10 +156,16 @@ def killed_together(gateway, devices, report, cases):
                  for (n, c), d in zip(some, devices)])
 
 
-def programs(lab, report, cases):
+def programs(gateway, lab, report, cases):
     """Other people's, one after the other, as dev1."""
+    def perform(case):
+        process = gateway.process
+        case(lab)
+        if not gateway.alive() or gateway.process != process:
+            gateway.revive()
+            raise Failure("the daemon has ended")
     for number, case in cases:
-        counted(report, number, case, lambda: case(lab))
+        counted(report, number, case, lambda: perform(case))
         lab.close()
 
 
@@ -170,7 +176,7 @@ def run_all(gateway, devices, report, cases):
     killed = [(n, c) for n, c in ours if c.restarts]
     rest = [(n, c) for n, c in ours if not c.alone and not c.restarts]
     at_once([*side_by_side(gateway, devices, report, rest),
-             lambda: programs(Lab(Quiet()), report, others)])
+             lambda: programs(gateway, Lab(Quiet()), report, others)])
     killed_together(gateway, [] if PEER else devices, report, killed)
     if alone:
         with contextlib.nullcontext() if PEER else gateway.frugal():
