@@ -4,6 +4,10 @@ daemon is the same process, it serves the others, and what it holds is bounded."
 
 from exchange import (A, A2, B, C, Connection, Failure, Step, Table, bounded, connack, each, pub,
                       pubrec, wait)
+from flaws import (AFTER_DISCONNECT, DEEP_TOPIC, DOLLAR, DUPLICATES, ENDED_LEAKS, INTEGER_OVER_READ,
+                   LENGTH_BELIEVED, LIST_RACE, NEVER_RELEASED, NO_ACKNOWLEDGEMENT, OVER_READ, QUADRATIC,
+                   QUEUE, REFUSED_LEAKS, RETAINED, SERVERS_PACKET, SESSIONS, SILENT, SUBSCRIPTIONS,
+                   TAKEN_OVER, UNSUBSCRIBED, WILL_TAKEN_OVER)
 from wire import (PING, binary, connect, disconnect, encode_property, publish, raw, send_puback,
                   send_pubrel, subscribe, unsubscribe, varint)
 
@@ -64,36 +68,36 @@ def cut(name):
 
 
 for name in WHOLE:
-    flaw("a length beyond the packet is read", "4.13.1-1", "4.8.0-1", f"{name} cut off at each length",
+    flaw(OVER_READ, "4.13.1-1", "4.8.0-1", f"{name} cut off at each length",
          cut(name))
 for count in (1, 2, 3, 4):
-    flaw5("a variable integer is read beyond the packet", "1.5.5-1 4.13.1-1",
+    flaw5(INTEGER_OVER_READ, "1.5.5-1 4.13.1-1",
           f"PUBLISH ends within its property length, after {count} bytes",
           A.connects(), A.sends(raw(0x30, binary("a") + b"\x80" * count)), A.ends((0x81, 0x82)))
-    flaw5("a variable integer is read beyond the packet", "1.5.5-1 4.13.1-1",
+    flaw5(INTEGER_OVER_READ, "1.5.5-1 4.13.1-1",
           f"SUBSCRIBE ends within its subscription identifier, after {count} bytes",
           A.connects(), A.sends(raw(0x82, b"\0\1" + varint(count + 1) + b"\x0b" + b"\xff" * count)),
           A.ends((0x81, 0x82)))
-flaw("a remaining length is believed", "3.1.0-1", "3.1.0-1",
+flaw(LENGTH_BELIEVED, "3.1.0-1", "3.1.0-1",
      "256 MB are announced before CONNECT: nothing is put aside for them",
      bounded(16, each(30, A.opens(), A.sends("30ffffff7f"), A.closed(), A.drops())))
-flaw("a remaining length is believed", "3.2.2-15", "4.8.0-1",
+flaw(LENGTH_BELIEVED, "3.2.2-15", "4.8.0-1",
      "256 MB are announced after CONNECT",
      bounded(16, each(30, A.connects(), A.sends("30ffffff7f"), A.ends(0x95), A.drops())))
-flaw("a packet that only servers send, taken from a client", "4.13.1-1", "4.8.0-1",
+flaw(SERVERS_PACKET, "4.13.1-1", "4.8.0-1",
      "CONNACK after CONNECT does not reach what a client would do",
      A.connects(), A.sends("20020000", "2003000000"), A.ends((0x81, 0x82)))
 
 # --- topics -------------------------------------------------------------------------------------------
 
-flaw("a topic of separators alone overflows the stack", "4.7.3-3", "4.7.3-3",
+flaw(DEEP_TOPIC, "4.7.3-3", "4.7.3-3",
      "a filter and a topic of 65,000 separators",
      A.connects(), A.sends(subscribe("/" * 65000, id=2), publish("/" * 65000, qos=0)), drained(A))
-flaw("a topic of separators alone overflows the stack", "4.7.3-3", "4.7.3-3",
+flaw(DEEP_TOPIC, "4.7.3-3", "4.7.3-3",
      "a filter of 32,000 levels of + against a topic of as many",
      A.connects(), A.sends(subscribe("/".join("+" * 32000), id=2)), drained(A), B.connects(),
      B.sends(publish("/" * 31999, qos=0)), drained(B))
-flaw("a topic that begins with $ is a null pointer", "4.7.2-1", "4.7.2-1",
+flaw(DOLLAR, "4.7.2-1", "4.7.2-1",
      "$, $/, $x, $share, $SYS, retained and not",
      *[(A.connects(), A.sends(publish(t, b"x", qos=0, first=0x30 | r)), A.drops())
        for t in ("$", "$/", "$x/y", "$share/g/x", "$SYS", "$SYS/broker") for r in (0, 1)])
@@ -101,24 +105,24 @@ flaw("a topic that begins with $ is a null pointer", "4.7.2-1", "4.7.2-1",
 # --- races in lists -----------------------------------------------------------------------------------
 
 FILTERS = [f"~/{i}" for i in range(8)]
-flaw("a list of subscriptions changes while it is walked", "3.10.4-2 3.8.4-3", "3.10.4-2 3.8.4-3",
+flaw(LIST_RACE, "3.10.4-2 3.8.4-3", "3.10.4-2 3.8.4-3",
      "SUBSCRIBE and UNSUBSCRIBE in one burst while messages come",
      B.connects(), A.connects(),
      A.sends_together(*[p for i in range(100) for p in (
          subscribe(*FILTERS, id=i * 3 + 1), publish(FILTERS[i % 8], qos=0),
          unsubscribe(*FILTERS, id=i * 3 + 2))]),
      B.sends_together(*[publish(f, qos=0) for f in FILTERS * 20]), drained(A), B.quiet(), A.quiet())
-flaw("a list of subscriptions changes while it is walked", "3.10.4-2", "3.10.4-2",
+flaw(LIST_RACE, "3.10.4-2", "3.10.4-2",
      "the connection breaks in a burst of SUBSCRIBE and PUBLISH to itself",
      each(20, A.connects(), A.sends_together(subscribe("~/#", qos=1), *[publish("~/a", qos=1, id=i)
                                                                           for i in range(1, 30)],
                                                unsubscribe("~/#")), A.drops()))
-flaw("a packet after DISCONNECT uses what was freed", "3.14.4-1", "4.8.0-1",
+flaw(AFTER_DISCONNECT, "3.14.4-1", "4.8.0-1",
      "SUBSCRIBE, PUBLISH and CONNECT behind DISCONNECT in one record",
      each(10, A.connects(will={"topic": "~/w"}),
           A.sends_together(disconnect(), subscribe("~/#"), publish("~/a"), connect(), PING), A.closed(),
           A.drops()))
-flaw("UNSUBSCRIBE during a delivery uses what was freed", "3.10.4-3", "3.10.4-3",
+flaw(UNSUBSCRIBED, "3.10.4-3", "3.10.4-3",
      "the subscription goes away with messages on their way, then PUBACKs come",
      B.connects(), B.subscribes("~/a", qos=1), A.connects(),
      *[A.publishes("~/a", str(i), id=i) for i in range(1, 6)],
@@ -128,26 +132,27 @@ flaw("UNSUBSCRIBE during a delivery uses what was freed", "3.10.4-3", "3.10.4-3"
 
 # --- taking over --------------------------------------------------------------------------------------
 
-flaw("a take-over while a will is due", "3.1.4-3 3.1.2-8", "3.1.4-2 3.1.2-8",
+flaw(WILL_TAKEN_OVER, "3.1.4-3 3.1.2-8", "3.1.4-2 3.1.2-8",
      "a will that its own session subscribed, with a take-over",
      *[(A.connects(will={"topic": "~/w", "qos": 1}), A.subscribes("~/w", qos=1),
         A2.connects(will={"topic": "~/w", "qos": 1}), A2.subscribes("~/w", qos=1), A.drops())
        for _ in range(5)], A2.drops())
-flaw("a take-over while a will is due", "3.1.4-3 3.1.3-2", "3.1.4-2 3.1.3-2",
+flaw(WILL_TAKEN_OVER, "3.1.4-3 3.1.3-2", "3.1.4-2 3.1.3-2",
      "thirty take-overs one after the other: one connection is left",
      Step("thirty connections with one client id", lambda run: storm(run)))
-flaw("a take-over during a delivery", "3.1.4-3 4.4.0-1", "3.1.4-2 4.4.0-1",
+flaw(TAKEN_OVER, "3.1.4-3 4.4.0-1", "3.1.4-2 4.4.0-1",
      "a take-over with messages on their way: they come again to the new connection",
      A.connects(clean=0, session_expiry=60), A.subscribes("~/#", qos=1), B.connects(),
      *[B.publishes("~/a", str(i), id=i) for i in range(1, 6)],
      A.hears(*[pub("~/a", str(i), qos=1) for i in range(1, 6)]),
      A2.connects(clean=0, present=1, session_expiry=60), A.ends(0x8e),
      A2.takes(*[pub("~/a", str(i), qos=1, dup=1) for i in range(1, 6)]), A2.quiet(), B.quiet())
-flaw("a take-over during a delivery", "3.1.4-3", "3.1.4-2",
-     "messages flow while the subscriber is taken over again and again",
-     B.connects(), *[(A.connects(), A.subscribes("~/#", qos=1),
-                      B.sends_together(*[publish("~/a", qos=1, id=i) for i in range(1, 9)])) for _ in
-                     range(10)], drained(B), A.drops())
+UNSTEADY = [p for i in range(1, 9) for p in (subscribe("~/#", qos=1, id=i), unsubscribe("~/#", id=i))]
+flaw(TAKEN_OVER, "3.1.4-3", "3.1.4-2",
+     "messages flow while the subscriber is taken over again and again, and subscribes and unsubscribes",
+     B.connects(), *[(who.connects(), who.sends_together(*UNSTEADY, subscribe("~/#", qos=1)),
+                      B.sends_together(*[publish("~/a", qos=1, id=i) for i in range(1, 9)]))
+                     for who in (A, A2) * 5], drained(B), A.drops(), drained(A2), A2.quiet())
 
 
 def storm(run):
@@ -191,49 +196,58 @@ def flood(who, count, build, window=PART):
     return Step(f"{who.name} sends {count} packets", send)
 
 
-flaw("packet ids of QoS 2 that are never released", "3.3.4-7 4.9.0-2", "4.3.3-2",
+flaw(NEVER_RELEASED, "3.3.4-7 4.9.0-2", "4.3.3-2",
      "5,000 messages of QoS 2 and no PUBREL",
      bounded(32, A.connects(), flood(A, 5000, lambda i: publish("~/a", b"y" * 100, qos=2, id=i))), A.drops())
-flaw("duplicates of QoS 2 leak", "4.3.3-10", "4.3.3-2", "the same packet id of QoS 2, 3,000 times",
+flaw(DUPLICATES, "4.3.3-10", "4.3.3-2", "the same packet id of QoS 2, 3,000 times",
      B.connects(), B.subscribes("~/#", qos=2), A.connects(), A.sends(publish("~/a", "1", qos=2, id=6)),
      A.hears(pubrec(6)),
      bounded(32, flood(A, 3000, lambda i: publish("~/a", "1", qos=2, id=6, dup=1))),
      A.sends(send_pubrel(6)), A.hears({"type": "PUBCOMP", "id": 6}),
      B.takes(pub("~/a", "1", qos=2)), B.quiet())
-flaw("a subscriber that never acknowledges", "3.3.4-9 4.9.0-3", "4.3.2-1",
+flaw(NO_ACKNOWLEDGEMENT, "3.3.4-9 4.9.0-3", "4.3.2-1",
      "messages for who acknowledges none: what waits is bounded, the publisher goes on",
      B.connects(), B.subscribes("~/#", qos=1), A.connects(),
      bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60), wait(0.5)),
      A.quiet(), B.drops())
-flaw("a queue for who is away without a bound", "4.5.0-1", "3.1.2-5",
+flaw(QUEUE, "4.5.0-1", "3.1.2-5",
      "3,000 messages for a session that is away: what waits is bounded",
      B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(), A.connects(),
      bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60), wait(0.5)), A.quiet(),
      B.connects(clean=0, present=1, session_expiry=60), drained(B))
-flaw("sessions without a bound", "3.1.2-23 3.2.2-7", "3.1.2-4 3.2.2-5",
+flaw(ENDED_LEAKS, "4.1.0-2 3.1.2-4", "3.1.2-6",
+     "sessions end, one after the other, with messages that wait: nothing of them is left",
+     A.connects(),
+     bounded(32, each(20, B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(),
+                      flood(A, 600, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60),
+                      B.connects(), B.leaves())),
+     B.connects(clean=0, session_expiry=60), B.subscribes("~/b", qos=1), B.drops(),
+     *[A.publishes("~/b", b"z" * 100000) for _ in range(8)], B.connects(clean=0, present=1, session_expiry=60),
+     B.takes(*[pub("~/b", b"z" * 100000, qos=1)] * 8), B.quiet())
+flaw(SESSIONS, "3.1.2-23 3.2.2-7", "3.1.2-4 3.2.2-5",
      "fifty sessions that outlive their connection: eight are kept, and there is room when one ends",
      bounded(32, Step("fifty client ids", lambda run: many_sessions(run))),
      A.connects(client_id="%d/s0"), A.leaves())
-flaw("retained messages without a bound", "3.3.1-5", "3.3.1-5",
+flaw(RETAINED, "3.3.1-5", "3.3.1-5",
      "2,000 retained messages: refused above a bound, or kept",
      A.connects(), bounded(64, flood(A, 2000, lambda i: publish(f"~/{i}", b"y" * 1000, qos=1, id=i,
                                                                 retain=1))), A.drops())
-flaw("subscriptions without a bound", "3.8.4-7", "3.8.4-5",
+flaw(SUBSCRIPTIONS, "3.8.4-7", "3.8.4-5",
      "2,000 subscriptions: granted or refused, each with a code",
      A.connects(), bounded(32, flood(A, 2000, lambda i: subscribe(f"~/{i}", id=i)),), A.drops())
-flaw5("user properties take quadratic time", "4.13.1-1", "CONNECT with 30,000 user properties",
+flaw5(QUADRATIC, "4.13.1-1", "CONNECT with 30,000 user properties",
       A.opens(), A.sends(connect(properties=encode_property("user_property", ("", "")) * 30000)),
       Step("an answer within 4 s", lambda run: answered(run)))
-flaw5("user properties take quadratic time", "4.13.1-1", "PUBLISH with 30,000 user properties",
+flaw5(QUADRATIC, "4.13.1-1", "PUBLISH with 30,000 user properties",
       A.connects(), A.sends(publish("~/a", qos=1,
                                     properties=encode_property("user_property", ("", "")) * 30000)),
       Step("an answer within 4 s", lambda run: answered(run)))
-flaw5("what a refused CONNECT held is not freed", "3.1.4-1",
+flaw5(REFUSED_LEAKS, "3.1.4-1",
       "a will with properties that are none, 200 times",
       bounded(16, each(200, A.opens(), A.sends(connect(will={
           "topic": "~/w", "payload": b"y" * 20000, "properties": b"\x03\0\x01a\x03\0\x01b"})), A.rejected(),
           A.drops())))
-flaw("a keep-alive that never ends", "3.1.2-22", "3.1.2-24",
+flaw(SILENT, "3.1.2-22", "3.1.2-24",
      "a connection without a CONNECT is ended",
      A.opens(), Step("the end within 15 s", lambda run: A.closed(within=15).do(run), 10))
 

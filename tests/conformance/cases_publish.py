@@ -3,6 +3,7 @@
 
 from exchange import (A, B, C, TAKEN, Step, Table, connack, pub, puback, pubcomp, pubrec, pubrel,
                       suback, upstream, wait)
+from flaws import EMPTY_TOPIC
 from wire import (PING, binary, connect, publish, raw, send_puback, send_pubcomp,
                   send_pubrec, send_pubrel, subscribe)
 
@@ -174,7 +175,7 @@ for bad in ("~/#", "~/+", "#", "+", "~+x", "~/a#"):
     T.both("3.3.2-2 4.7.0-1 4.13.1-1", "3.3.2-2 4.7.1-1 4.8.0-1", f"PUBLISH to {bad}",
            A.connects(), A.sends(publish(bad, qos=1)), A.ends((0x81, 0x82, 0x90)))
 T.both("4.7.3-1", "4.7.3-1", "PUBLISH without a topic",
-       A.connects(), A.sends(publish("", qos=1)), A.ends((0x81, 0x82, 0x90)))
+       A.connects(), A.sends(publish("", qos=1)), A.ends((0x81, 0x82, 0x90)), pattern=EMPTY_TOPIC)
 T.both("3.3.2-1", "3.3.2-1", "PUBLISH with a topic longer than the packet",
        A.connects(), A.sends(raw(0x30, b"\xff\xffab")), A.ends(0x81))
 T.both("4.7.3-3", "4.7.3-3", "a topic of 65,535 bytes is well-formed",

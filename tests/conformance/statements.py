@@ -4,6 +4,8 @@
 A line: number, what it asks, and behind a "|" why no case has to show it: "client" where it binds
 clients alone, or the reason for which bytes cannot show it. The others each need a case."""
 
+import flaws
+
 V5 = """
 1.5.4-1   strings are UTF-8, without surrogates
 1.5.4-2   no U+0000 in strings
@@ -442,6 +444,8 @@ def problems(cases):
         said += [f"no case names [MQTT-{n}] of {VERSIONS[version]}: {STATEMENTS[version][n][0]}"
                  for n, titles in found.items()
                  if n in STATEMENTS[version] and not titles and not STATEMENTS[version][n][1]]
+    said += [f"no case shows the flaw: {flaw}" for flaw in flaws.ALL
+             if flaw not in {c.pattern for c in cases}]
     return said
 
 
@@ -460,6 +464,12 @@ def listing(cases):
                                      f"not shown: {excuse}"))
             out += [f"    - {t}" for t in titles]
         out.append("")
-    out += ["Patterns of flaws that brokers had", ""]
-    out += [f"    {VERSIONS[c.version]:5} {c.pattern}: {c.title}" for c in cases if c.pattern]
-    return "\n".join(out) + "\n"
+    patterns = dict.fromkeys(c.pattern for c in cases if c.pattern)
+    for heading, some in (("Flaws that others had", flaws.ALL),
+                          ("Programs of others", [p for p in patterns if p not in flaws.ALL])):
+        out += [heading, ""]
+        for pattern in some:
+            out.append(pattern)
+            out += [f"    - {VERSIONS[c.version]}: {c.title}" for c in cases if c.pattern == pattern]
+        out.append("")
+    return "\n".join(out)
