@@ -17,6 +17,7 @@ CLASS = """[Class conformance]
 Attestation=none
 ClientIds=%d %d/*
 MessagesPerSecond=1000000
+BytesPerSecond=1G
 MaximumSessions=8
 """
 DEVICE = """[Device]

@@ -173,11 +173,11 @@ def run_all(gateway, devices, report, cases):
     others = [(n, c) for n, c in cases if not hasattr(c, "steps")]
     ours = [(n, c) for n, c in cases if hasattr(c, "steps")]
     alone = [(n, c) for n, c in ours if c.alone]
-    killed = [(n, c) for n, c in ours if c.restarts]
-    rest = [(n, c) for n, c in ours if not c.alone and not c.restarts]
+    killed = [(n, c) for n, c in ours if c.restarts and not PEER]  # there they fail at once
+    rest = [(n, c) for n, c in ours if (n, c) not in alone + killed]
     at_once([*side_by_side(gateway, devices, report, rest),
              lambda: programs(gateway, Lab(Quiet()), report, others)])
-    killed_together(gateway, [] if PEER else devices, report, killed)
+    killed_together(gateway, devices, report, killed)
     if alone:
         with contextlib.nullcontext() if PEER else gateway.frugal():
             at_once(side_by_side(gateway, devices[:1], report, alone))
