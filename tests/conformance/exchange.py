@@ -255,17 +255,20 @@ def each(count, *steps):
     return Step(f"{count} times: {'; '.join(s.text for s in flat(steps))}", again)
 
 
-def bounded(most, *steps):
-    """The steps, after which the daemon holds no more than so many MB more than before. Nothing else
-    happens meanwhile."""
+def bounded(most, *steps, reserved=None):
+    """The steps, after which the daemon holds no more than so many MB more than before; `reserved`:
+    and at no moment so many more were put aside, used or not. Nothing else happens meanwhile."""
     def watch(run):
-        before = run.gateway.memory()
+        before, size, peak = (run.gateway.memory(what) for what in ("VmRSS", "VmSize", "VmPeak"))
         for s in flat(steps):
             s.do(run)
-        grown = (run.gateway.memory() - before) // 1024
+        grown = (run.gateway.memory("VmRSS") - before) // 1024
         run.transcript.append(f"-- the daemon holds {grown} MB more than before")
         if grown > most:
             raise Failure(f"the daemon holds {grown} MB more than before")
+        now = run.gateway.memory("VmPeak")
+        if reserved and now > max(peak, size + reserved * 1024):
+            raise Failure(f"the daemon put {(now - size) // 1024} MB aside")
     step = Step(f"the daemon's memory stays within {most} MB of what it was while "
                 f"{'; '.join(s.text for s in flat(steps))}", watch)
     step.alone = True

@@ -124,12 +124,12 @@ class Gateway:
             os.environ["ASAN_OPTIONS"] = before
             self.restart("stop")
 
-    def memory(self):
-        """What it holds, in kB."""
+    def memory(self, what):
+        """What it holds (VmRSS), in kB; or another line of /proc/PID/status."""
         if PEER:
             return 0
         with open(f"/proc/{self.process[0]}/status") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+            return next(int(line.split()[1]) for line in f if line.startswith(what + ":"))
 
     def arrived(self, topic):
         """The payloads that came upstream under this topic."""
