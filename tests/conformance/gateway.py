@@ -70,7 +70,8 @@ class Gateway:
 
     def __init__(self, lab):
         self.lab, self.lock = lab, threading.RLock()
-        self.tap, self.tap_at, self.relayed = os.path.join(lab.dir, "log/tap.log"), 0, {}
+        self.tap, self.relayed = os.path.join(lab.dir, "log/tap.log"), {}
+        self.tap_at = 0 if PEER else os.path.getsize(self.tap)
         self.process = None if PEER else self.find()
 
     def find(self):
@@ -134,11 +135,12 @@ class Gateway:
     def arrived(self, topic):
         """The payloads that came upstream under this topic."""
         with self.lock:
-            with open(self.tap) as f:
+            with open(self.tap, "rb") as f:
                 f.seek(self.tap_at)
-                while (line := f.readline()).endswith("\n"):
-                    self.tap_at = f.tell()
-                    words = line.rstrip("\n").split(" ")
-                    if len(words) == 3 and words[1].isdigit():
-                        self.relayed.setdefault(words[0], set()).add(bytes.fromhex(words[2]))
+                whole, end, _ = f.read().rpartition(b"\n")
+            self.tap_at += len(whole) + len(end)
+            for line in whole.decode().split("\n"):
+                words = line.split(" ")
+                if len(words) == 3 and words[1].isdigit():
+                    self.relayed.setdefault(words[0], set()).add(bytes.fromhex(words[2]))
             return set(self.relayed.get(topic, ()))
