@@ -216,12 +216,12 @@ flaw(QUEUE, "4.5.0-1", "3.1.2-5",
      B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(), A.connects(),
      bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60), wait(0.5)), A.quiet(),
      B.connects(clean=0, present=1, session_expiry=60), drained(B))
+BEGUN_AND_ENDED = (B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(),
+                   flood(A, 180, lambda i: publish("~/a", b"y" * 4000, qos=1, id=i), 60),
+                   B.connects(), B.leaves())
 flaw(ENDED_LEAKS, "4.1.0-2 3.1.2-4", "3.1.2-6",
      "sessions end, one after the other, with messages that wait: nothing of them is left",
-     A.connects(),
-     bounded(12, each(30, B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(),
-                      flood(A, 180, lambda i: publish("~/a", b"y" * 4000, qos=1, id=i), 60),
-                      B.connects(), B.leaves())),
+     A.connects(), each(2, BEGUN_AND_ENDED), bounded(6, each(14, BEGUN_AND_ENDED)),
      B.connects(clean=0, session_expiry=60), B.subscribes("~/b", qos=1), B.drops(),
      *[A.publishes("~/b", b"z" * 100000) for _ in range(8)], B.connects(clean=0, present=1, session_expiry=60),
      B.takes(*[pub("~/b", b"z" * 100000, qos=1)] * 8), B.quiet())
