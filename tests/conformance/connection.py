@@ -18,7 +18,7 @@ GATEWAY = ("10.10.0.1", 8883)
 # Another server, HOST:PORT as this process reaches it: to see whether a case that fails is right.
 PEER = os.environ.get("CONFORMANCE_PEER")
 NODE = "dev1"   # in whose network all of them are
-PATIENCE = 4.0  # for what has to come
+PATIENCE = 8.0  # for what has to come
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,6 +64,7 @@ class Connection:
     def send(self, data):
         self.say("->", data.hex() if len(data) < 200 else f"{data[:60].hex()}... ({len(data)})")
         self.note(data)
+        self.sent_at = time.monotonic()
         try:
             self.socket.settimeout(PATIENCE * 2)
             self.socket.sendall(data)

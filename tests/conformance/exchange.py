@@ -294,8 +294,8 @@ def upstream(topic, payload=b"x"):
         if PEER:
             return
         t = f"plant/gw1/{run.device.name}/{topic.replace('~', run.mark)}"
-        if not wait_until(lambda: payload in run.gateway.arrived(t), 10):
-            raise Failure(f"{t} {payload!r} does not arrive upstream within 10 s")
+        if not wait_until(lambda: payload in run.gateway.arrived(t), 20):
+            raise Failure(f"{t} {payload!r} does not arrive upstream within 20 s")
     return Step(f"{topic} arrives upstream", look)
 
 
