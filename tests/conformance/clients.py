@@ -21,7 +21,7 @@ NEEDED = "7.0.0-2"  # of 3.1.1: nothing but the standard is needed to work toget
 # topic, QoS, retain, payload
 EXPECTED = ["a 0 0 m", "a 1 0 m", "a 2 0 m", "r 1 1 kept", "r 1 0 ", "present 1", "p 2 0 later"]
 # What is built and fetched for them; stays for the next run.
-MADE = os.path.join(os.environ.get("LAB_BUILD", os.path.join(TREE, "build")), "conformance")
+MADE = os.path.abspath(os.path.join(os.environ.get("LAB_BUILD", f"{TREE}/build"), "conformance"))
 
 
 class Skipped(Exception):
@@ -138,7 +138,7 @@ def paho_c(lab, version):
     p = subprocess.run(["cc", "-Wall", "-o", f"{MADE}/with-paho", f"{HERE}/with-paho.c", "-lpaho-mqtt3cs"],
                        capture_output=True, text=True, timeout=60)
     check(p.returncode == 0, f"with-paho.c does not build: {p.stderr[-500:]}")
-    scenario(lab, [os.path.abspath(f"{MADE}/with-paho")], version, uri=f"ssl://{HOST}:8883")
+    scenario(lab, [f"{MADE}/with-paho"], version, uri=f"ssl://{HOST}:8883")
 
 
 def paho_python(lab, version):
@@ -174,7 +174,7 @@ def fetch_mqttjs(where):
 def mqttjs(lab, version):
     if not shutil.which("npm") or not shutil.which("node"):
         raise Skipped("npm is not here")
-    where = os.path.abspath(f"{MADE}/mqttjs")
+    where = f"{MADE}/mqttjs"
     fetch_mqttjs(where)
     scenario(lab, ["node", f"{HERE}/with-mqttjs.js"], version, env=[f"NODE_PATH={where}/node_modules"])
 
