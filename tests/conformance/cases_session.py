@@ -206,6 +206,17 @@ T.both("4.4.0-1 3.3.1-1", "4.4.0-1 3.3.1-1", "killed: what was on its way to a c
        B.publishes("~/a", "2", qos=2), A.hears(pub("~/a", "1", qos=1), pub("~/a", "2", qos=2)), A.quiet(),
        restart(), stays(A, 1), A.takes(pub("~/a", "1", qos=1, dup=1), pub("~/a", "2", qos=2, dup=1)),
        A.quiet())
+# The server cannot know how far a connection that broke with it had come: DUP or not.
+T.v5("4.4.0-1 3.3.4-9", "killed: what waited behind the receive maximum comes after what was sent",
+     stays(A, receive_maximum=1), A.subscribes("~/#", qos=1), B.connects(), B.publishes("~/a", "1"),
+     B.publishes("~/a", "2"), A.hears(pub("~/a", "1", qos=1)), A.quiet(), restart(),
+     stays(A, 1, receive_maximum=1),
+     A.takes(pub("~/a", "1", qos=1, dup=1), pub("~/a", "2", qos=1, dup=(0, 1))), A.quiet())
+T.v5("3.3.2-5 3.3.2-6", "killed: a message that expires while it waits is not delivered",
+     stays(A), A.subscribes("~/#", qos=1), A.drops(), B.connects(),
+     B.publishes("~/a", "short", message_expiry=1), B.publishes("~/a", "long", message_expiry=300),
+     restart(), wait(1.5), stays(A, 1),
+     A.takes(pub("~/a", "long", qos=1, message_expiry=lambda v: 200 <= v <= 299)), A.quiet())
 T.both("4.4.0-1 4.3.3-5 4.3.3-6", "4.4.0-1 4.3.3-1", "killed: between PUBREC and PUBCOMP: PUBREL comes again",
        stays(A), A.subscribes("~/#", qos=2), B.connects(), B.publishes("~/a", qos=2),
        A.hears(pub("~/a", qos=2)), A.answers(send_pubrec), A.hears(PUBREL), A.quiet(), restart(),
