@@ -17,16 +17,16 @@ from lab import Failure, wait_until
 from patterns import (ANY, PONG, TAKEN, connack, differs, in_version, pub, puback, pubcomp, pubrec,
                       pubrel, suback, unsuback, words)
 
-__all__ = ["ANY", "TAKEN", "PEER", "Connection", "Failure", "connack", "pub", "puback", "pubcomp", "pubrec",
+__all__ = ["ANY", "TAKEN", "Connection", "Failure", "connack", "pub", "puback", "pubcomp", "pubrec",
            "pubrel", "suback", "unsuback", "words"]  # what cases take from here beside its own
-GRACE = 0.15    # for what must not come
+GRACE = 0.15  # for what must not come
 
 
 # --- steps ------------------------------------------------------------------------------------------
 
 class Step:
     def __init__(self, text, do, seconds=0):
-        self.text, self.do, self.seconds = text, do, seconds  # that it waits, not those it takes
+        self.text, self.do, self.seconds = text, do, seconds  # for which it waits whatever comes
 
 
 class Actor:
