@@ -3,7 +3,7 @@
 daemon is the same process, it serves the others, and what it holds is bounded."""
 
 from exchange import (A, A2, B, C, Connection, Failure, Step, Table, bounded, connack, each, pub,
-                      pubrec, wait)
+                      puback, pubrec, suback, wait)
 from flaws import (AFTER_DISCONNECT, DEEP_TOPIC, DOLLAR, DUPLICATES, ENDED_LEAKS, INTEGER_OVER_READ,
                    LENGTH_BELIEVED, LIST_RACE, NEVER_RELEASED, NO_ACKNOWLEDGEMENT, OVER_READ, QUADRATIC,
                    QUEUE, REFUSED_LEAKS, RETAINED, SERVERS_PACKET, SESSIONS, SILENT, SUBSCRIPTIONS,
@@ -176,12 +176,13 @@ def storm(run):
 
 # --- exhaustion ---------------------------------------------------------------------------------------
 
-PART = 1000
+def acknowledged(i):
+    return {"type": "PUBACK", "id": i}
 
 
-def flood(who, count, build, window=PART):
-    """So many packets in blocks; it ends early where the server ends the connection. With a window
-    of 60 each block is acknowledged before the next."""
+def flood(who, count, build, window=1000, answer=None):
+    """So many packets in blocks; it ends early where the server ends the connection. With an answer
+    each block is answered in full before the next."""
     def send(run):
         c = run.connections[who.name]
         for begin in range(0, count, window):
@@ -189,9 +190,9 @@ def flood(who, count, build, window=PART):
                 break
             numbers = range(begin + 1, min(begin + window, count) + 1)
             c.send(b"".join(build(i)(c) for i in numbers))
-            if window < PART:
-                who.expect(c, [{"type": "PUBACK", "id": i} for i in numbers])
-            while window == PART and not c.ended and c.packet(0.05):
+            if answer:
+                who.expect(c, [answer(i) for i in numbers])
+            while not answer and not c.ended and c.packet(0.05):
                 pass
         run.transcript.append(f"-- {who.name}: {len(c.heard)} packets came back, {c.ended or 'open'}")
     return Step(f"{who.name} sends {count} packets", send)
@@ -203,39 +204,44 @@ flaw(NEVER_RELEASED, "3.3.4-7 4.9.0-2", "4.3.3-2",
 flaw(DUPLICATES, "4.3.3-10", "4.3.3-2", "the same packet id of QoS 2, 3,000 times",
      B.connects(), B.subscribes("~/#", qos=2), A.connects(), A.sends(publish("~/a", "1", qos=2, id=6)),
      A.hears(pubrec(6)),
-     bounded(32, flood(A, 3000, lambda i: publish("~/a", "1", qos=2, id=6, dup=1))),
+     bounded(32, flood(A, 3000, lambda i: publish("~/a", "1", qos=2, id=6, dup=1), answer=lambda i: pubrec(6))),
      A.sends(send_pubrel(6)), A.hears({"type": "PUBCOMP", "id": 6}),
      B.takes(pub("~/a", "1", qos=2)), B.quiet())
 flaw(NO_ACKNOWLEDGEMENT, "3.3.4-9 4.9.0-3", "4.3.2-1",
      "messages for who acknowledges none: what waits is bounded, the publisher goes on",
      B.connects(), B.subscribes("~/#", qos=1), A.connects(),
-     bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60), wait(0.5)),
+     bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60, acknowledged),
+             wait(0.5)),
      A.quiet(), B.drops())
 flaw(QUEUE, "4.5.0-1", "3.1.2-5",
      "3,000 messages for a session that is away: what waits is bounded",
      B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(), A.connects(),
-     bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60), wait(0.5)), A.quiet(),
+     bounded(64, flood(A, 3000, lambda i: publish("~/a", b"y" * 1000, qos=1, id=i), 60, acknowledged),
+             wait(0.5)), A.quiet(),
      B.connects(clean=0, present=1, session_expiry=60), drained(B))
 BEGUN_AND_ENDED = (B.connects(clean=0, session_expiry=60), B.subscribes("~/#", qos=1), B.drops(),
-                   flood(A, 180, lambda i: publish("~/a", b"y" * 4000, qos=1, id=i), 60),
+                   flood(A, 180, lambda i: publish("~/a", b"y" * 4000, qos=1, id=i), 60, acknowledged),
                    B.connects(), B.leaves())
 flaw(ENDED_LEAKS, "4.1.0-2 3.1.2-4", "3.1.2-6",
      "sessions end, one after the other, with messages that wait: nothing of them is left",
      A.connects(), each(2, BEGUN_AND_ENDED), bounded(6, each(14, BEGUN_AND_ENDED)),
      B.connects(clean=0, session_expiry=60), B.subscribes("~/b", qos=1), B.drops(),
      *[A.publishes("~/b", b"z" * 100000) for _ in range(8)],
-     B.connects(clean=0, present=1, session_expiry=60), B.takes(*[pub("~/b", b"z" * 100000, qos=1)] * 8), B.quiet())
+     B.connects(clean=0, present=1, session_expiry=60),
+     B.takes(*[pub("~/b", b"z" * 100000, qos=1)] * 8), B.quiet())
 flaw(SESSIONS, "3.1.2-23 3.2.2-7", "3.1.2-4 3.2.2-5",
      "fifty sessions that outlive their connection: eight are kept, and there is room when one ends",
      bounded(32, Step("fifty client ids", lambda run: many_sessions(run))),
      A.connects(client_id="%d/s0"), A.leaves())
-flaw(RETAINED, "3.3.1-5", "3.3.1-5",
-     "2,000 retained messages: refused above a bound, or kept",
-     A.connects(), bounded(64, flood(A, 2000, lambda i: publish(f"~/{i}", b"y" * 1000, qos=1, id=i,
-                                                                retain=1))), A.drops())
+for version, answer in ((5, lambda i: puback(i, (0, 0x10, 0x97))), (4, None)):  # 3.1.1 cannot refuse
+    (T.v5 if version == 5 else T.v311)(
+        "3.3.1-5", "2,000 retained messages: refused above a bound, or kept", A.connects(),
+        bounded(16, flood(A, 2000, lambda i: publish(f"~/{i}", b"y" * 1000, qos=1, id=i, retain=1), 60,
+                          answer)), A.drops(), SERVES, pattern=RETAINED)
 flaw(SUBSCRIPTIONS, "3.8.4-7", "3.8.4-5",
-     "2,000 subscriptions: granted or refused, each with a code",
-     A.connects(), bounded(32, flood(A, 2000, lambda i: subscribe(f"~/{i}", id=i)),), A.drops())
+     "2,000 subscriptions: granted or refused, each with a code", A.connects(),
+     bounded(16, flood(A, 2000, lambda i: subscribe(f"~/{i}", id=i), 60,
+                       lambda i: suback(i, 0 if i <= 32 else (0x97, 0x80)))), A.quiet())
 flaw5(QUADRATIC, "4.13.1-1", "CONNECT with 30,000 user properties",
       A.opens(), A.sends(connect(properties=encode_property("user_property", ("", "")) * 30000)),
       Step("an answer within 4 s", lambda run: answered(run)))
