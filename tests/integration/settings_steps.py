@@ -324,9 +324,9 @@ def rules(lab):
     with configured(lab, open_):
         for change in ("MessagesPerSecond=1", "MaximumSubscriptions=5", "Subscribe=hall/#",
                        "ClientIds=%d %d/*"):
-            before = device(lab, "dev1")["sessions"]
+            check(wait_until(lambda: device(lab, "dev1")["sessions"] == 0, 10), "a session stays")
             p = begin(lab, "dev1", gateway_tls({"send": [connect().hex()], "wait": 3}))
-            check(wait_until(lambda: device(lab, "dev1")["sessions"] > before, 10), "no session")
+            check(wait_until(lambda: device(lab, "dev1")["sessions"] == 1, 10), "no session")
             with configured(lab, f"{open_}{change}\n"):
                 ends[change] = told(end(p)["heard"])[1:]
                 if change == "MessagesPerSecond=1":
