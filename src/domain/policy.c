@@ -84,12 +84,20 @@ static Place own(const char *below, bool relative)
         return (Place){ o, below, relative };
 }
 
+/* The bound is that of what a device may write without its name in front: the same topic with it,
+ * as it comes back when a will is due, is no longer. */
+static bool is_too_long(const Device *d, const char *topic)
+{
+        const char *below = behind(topic, d->name);
+        return strlen(below ? below : topic) > TOPIC_BYTES_MAX;
+}
+
 /* What publishing and subscribing have in common. */
 static Place find_place(const Registry *r, const Device *d, const char *topic, const Words *grants,
                         Match match)
 {
         const char *rest;
-        if (strlen(topic) > TOPIC_BYTES_MAX)
+        if (is_too_long(d, topic))
                 return (Place){ .outcome = POLICY_BAD_TOPIC };
         if ((rest = behind(topic, "rats")))
                 return attestation(rest, d->name);

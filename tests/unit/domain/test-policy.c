@@ -307,6 +307,24 @@ static void long_topics(void **state)
         }
 }
 
+/* The longest topic of a device is the same one with its name in front: its will is looked at in
+ * that form again. */
+static void long_topics_again(void **state)
+{
+        Fixture *f = *state;
+        char topic[TOPIC_BYTES_MAX + 1];
+        PolicyTopic t, again;
+        memset(topic, 'a', TOPIC_BYTES_MAX);
+        topic[TOPIC_BYTES_MAX] = '\0';
+        assert_int_equal(policy_publish(f->registry, f->dev1, topic, &t), POLICY_OWN);
+        assert_int_equal(policy_publish(f->registry, f->dev1, t.absolute, &again), POLICY_OWN);
+        assert_string_equal(again.absolute, t.absolute);
+        assert_int_equal(again.below, t.below);
+        strcat(t.absolute, "a");
+        assert_int_equal(policy_publish(f->registry, f->dev1, t.absolute, &again),
+                         POLICY_BAD_TOPIC);
+}
+
 static void client_ids(void **state)
 {
         static const struct {
@@ -386,6 +404,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(everything_is_granted, setup, teardown),
                 cmocka_unit_test_setup_teardown(posture_closes_grants, setup, teardown),
                 cmocka_unit_test_setup_teardown(long_topics, setup, teardown),
+                cmocka_unit_test_setup_teardown(long_topics_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(client_ids, setup, teardown),
                 cmocka_unit_test(same_grants),
         };
