@@ -21,7 +21,7 @@ static uint64_t cost(const MqttQueued *e)
 
 void mqtt_delivery_init(MqttDelivery *d, MqttSession *session)
 {
-        *d = (MqttDelivery){ .session = session };
+        *d = (MqttDelivery){ .session = session, .searched = USEC_INFINITY };
         list_init(&d->sent);
         list_init(&d->waiting);
 }
@@ -107,8 +107,12 @@ static bool is_stale(const MqttQueued *e, usec_t now)
                (!e->dup && mqtt_message_expired(e->message, now)); /* [MQTT-3.3.2-5] */
 }
 
+/* Once a moment: nothing more expires in it, however much finds no room. */
 static void drop_stale(MqttDelivery *d, usec_t now)
 {
+        if (d->searched == now)
+                return;
+        d->searched = now;
         LIST_FOREACH_SAFE (i, &d->waiting)
                 if (is_stale(entry_of(i), now)) {
                         d->n_dropped++;

@@ -200,28 +200,31 @@ int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMe
         return 0;
 }
 
-static void deliver(const MqttRetained *r, MqttSession *session, const MqttSubscriptionEntry *e,
+/* False when there was no room for it. */
+static bool deliver(const MqttRetained *r, MqttSession *session, const MqttSubscriptionEntry *e,
                     usec_t now)
 {
         MqttCopy copy;
         MqttMessage *m = current(r);
         if (!m || mqtt_message_expired(m, now) || !mqtt_subscription_matches(e, m->topic))
-                return;
+                return true;
         mqtt_subscription_copy(e, m, &copy);
         copy.retain = true; /* [MQTT-3.3.1-8] */
-        /* Without room: it is what the client may ask for again. */
-        mqtt_delivery_add(&session->delivery, m, &copy, now);
+        return mqtt_delivery_add(&session->delivery, m, &copy, now) >= 0;
 }
 
 void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscriptionEntry *e,
                            usec_t now)
 {
+        /* Without room: it is what the client may ask for again. */
         if (e->root != &s->topics.wild) {
                 LIST_FOREACH (i, &e->root->retained)
-                        deliver(LIST_ENTRY(i, MqttRetained, node), session, e, now);
+                        if (!deliver(LIST_ENTRY(i, MqttRetained, node), session, e, now))
+                                return;
         } else {
                 LIST_FOREACH (i, &s->all_retained)
-                        deliver(LIST_ENTRY(i, MqttRetained, all), session, e, now);
+                        if (!deliver(LIST_ENTRY(i, MqttRetained, all), session, e, now))
+                                return;
         }
 }
 

@@ -29,7 +29,7 @@ void mqtt_retained_settle(MqttServer *s, MqttMessage *m, MqttServerDevice *by, b
 /* What was read from disk. 0 or -ENOMEM. */
 int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMessage *m);
 
-/* To a session that just subscribed. */
+/* To a session that just subscribed, up to the first that finds no room. */
 void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscriptionEntry *e,
                            usec_t now);
 /* Those that have expired, and those of devices that are no more. */

@@ -328,6 +328,33 @@ static void from_a_will(void **state)
         assert_brings("31 05 0001'w' 00 '1'");
 }
 
+static double cpu_seconds(void)
+{
+        return (double)clock() / CLOCKS_PER_SEC;
+}
+
+/* 200 times "#", each for a message that is retained already six hundred times: none of what finds
+ * no room is worth another look through all that waits. */
+static void asked_for_again_and_again(void **state)
+{
+        char retain[32], subscribe[2048] = "82 a3 06 0001 00";
+        Client c;
+        world.limits.retained_bytes = 256 * 1024;
+        world.limits.queue_bytes = 1024 * 1024;
+        client_connect(&c, CONNECT5, CONNACK5);
+        for (unsigned i = 0; i < 600; i++) {
+                snprintf(retain, sizeof(retain), "31 08 0004'%04u' 00 'x'", i);
+                exchange(&c, retain, "");
+        }
+        for (size_t i = 0; i < 200; i++)
+                strcat(subscribe, "0001'#'01");
+        double begin = cpu_seconds();
+        feed(&c, subscribe);
+        assert_true(cpu_seconds() - begin < 1);
+        assert_in_range(view("dev1").waiting_bytes, 1000 * 1000, 1024 * 1024);
+        client_close(&c);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -344,6 +371,7 @@ int main(void)
                 TEST(of_another_owner),
                 TEST(of_another_owner_failed),
                 TEST(from_a_will),
+                TEST(asked_for_again_and_again),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
