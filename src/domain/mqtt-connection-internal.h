@@ -28,6 +28,7 @@ struct MqttConnection {
         usec_t deadline;     /* of the next packet */
         bool throttled;      /* by the device's allowance */
         bool goodbye;        /* DISCONNECT, without the will */
+        size_t n_filters;    /* of SUBSCRIBE and UNSUBSCRIBE in this turn */
 
         List answers; /* MqttPending, in the order in which they go out */
         size_t n_answers;

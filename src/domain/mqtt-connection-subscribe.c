@@ -104,6 +104,7 @@ void mqtt_connection_on_subscribe(MqttConnection *c, const MqttFrame *f, usec_t 
                 mqtt_connection_end(c, e, "SUBSCRIBE is not well-formed");
                 return;
         }
+        c->n_filters += p.n_entries;
         uint64_t changes = s->n_changes;
         s->port->begin(s->userdata);
         _cleanup_buf_ Buf codes = BUF_INIT(FILTERS_MAX);
@@ -142,6 +143,7 @@ void mqtt_connection_on_unsubscribe(MqttConnection *c, const MqttFrame *f)
                 mqtt_connection_end(c, e, "UNSUBSCRIBE is not well-formed");
                 return;
         }
+        c->n_filters += p.n_entries;
         uint64_t changes = s->n_changes;
         s->port->begin(s->userdata);
         _cleanup_buf_ Buf codes = BUF_INIT(FILTERS_MAX);

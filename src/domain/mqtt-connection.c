@@ -275,8 +275,9 @@ MqttInput mqtt_connection_input(MqttConnection *c, Bytes in, unsigned packets, u
         MqttFrame f;
         *ret_consumed = 0;
         *ret_wait = 0;
+        c->n_filters = 0;
         c->server->now = now;
-        while (c->state != MQTT_ENDED) {
+        for (unsigned taken = 0; c->state != MQTT_ENDED; taken++) {
                 if (is_blocked(c))
                         return MQTT_INPUT_BLOCKED;
                 if (*ret_consumed == in.len)
@@ -285,7 +286,7 @@ MqttInput mqtt_connection_input(MqttConnection *c, Bytes in, unsigned packets, u
                 MqttFraming framing = mqtt_frame(rest, c->server->config.maximum_packet_size, &f);
                 if (framing != MQTT_FRAMING_PACKET)
                         return on_framing(c, framing);
-                if (packets-- == 0)
+                if (taken + c->n_filters >= packets)
                         return MQTT_INPUT_AGAIN;
                 *ret_wait = charge(c, &f, now);
                 if (*ret_wait > 0)

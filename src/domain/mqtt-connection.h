@@ -36,13 +36,13 @@ DEFINE_CLEANUP(MqttConnection, mqtt_connection_free)
 
 typedef enum MqttInput {
         MQTT_INPUT_MORE,    /* wants more bytes */
-        MQTT_INPUT_AGAIN,   /* `packets` were taken: call again in the next turn */
+        MQTT_INPUT_AGAIN,   /* enough was taken: call again in the next turn */
         MQTT_INPUT_BLOCKED, /* takes nothing before the next wake(), or `ret_wait` from now */
         MQTT_INPUT_ENDED,
 } MqttInput;
 
-/* Takes at most `packets` whole packets off the front of `in`. `ret_wait`: how long the device's
- * allowance makes it wait, 0 when that is not the reason. */
+/* Takes at most `packets` whole packets off the front of `in`; a topic filter counts as one more.
+ * `ret_wait`: how long the device's allowance makes it wait, 0 when that is not the reason. */
 MqttInput mqtt_connection_input(MqttConnection *c, Bytes in, unsigned packets, usec_t now,
                                 size_t *ret_consumed, usec_t *ret_wait);
 /* Output was written away. */

@@ -249,6 +249,27 @@ static void packets_a_turn(void **state)
         client_close(&c);
 }
 
+/* Each filter costs a decision, and a look at what is retained. */
+static void filters_a_turn(void **state)
+{
+        Client c;
+        uint8_t in[64];
+        size_t consumed, n = unhex("82 0a 0001 0001'a'00 0001'b'00 a2 08 0002 0001'a' 0001'b' "
+                                   "c0 00",
+                                   in, sizeof(in));
+        client_connect(&c, CONNECT3, CONNACK3);
+        assert_int_equal(
+                mqtt_connection_input(c.connection, BYTES(in, n), 3, 0, &consumed, &c.wait),
+                MQTT_INPUT_AGAIN);
+        assert_int_equal(consumed, 12);
+        assert_int_equal(mqtt_connection_input(c.connection, BYTES(in + 12, n - 12), 3, 0,
+                                               &consumed, &c.wait),
+                         MQTT_INPUT_AGAIN);
+        assert_int_equal(consumed, 10);
+        assert_out(&c, "90 04 0001 00 00 b0 02 0002");
+        client_close(&c);
+}
+
 /* Only messages are charged; who waits is not silent. */
 static void allowance(void **state)
 {
@@ -479,25 +500,16 @@ static void no_bytes(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(refused),
-                TEST(refused_5),
-                TEST(accepted),
-                TEST(no_bytes),
-                TEST(passwords_ignored),
-                TEST(assigned_client_id_is_unique),
-                TEST(attestation),
-                TEST(pushes_back),
-                TEST(answers_unread),
-                TEST(packets_a_turn),
-                TEST(allowance),
-                TEST(aliases),
-                TEST(alias_of_a_deep_topic),
-                TEST(subscriptions),
-                TEST(takeover),
-                TEST(takeover_storm),
-                TEST(takeover_of_one_that_waits),
-                TEST(too_many_filters),
-                TEST(answers_too_large),
+                TEST(refused),           TEST(refused_5),
+                TEST(accepted),          TEST(no_bytes),
+                TEST(passwords_ignored), TEST(assigned_client_id_is_unique),
+                TEST(attestation),       TEST(pushes_back),
+                TEST(answers_unread),    TEST(packets_a_turn),
+                TEST(filters_a_turn),    TEST(allowance),
+                TEST(aliases),           TEST(alias_of_a_deep_topic),
+                TEST(subscriptions),     TEST(takeover),
+                TEST(takeover_storm),    TEST(takeover_of_one_that_waits),
+                TEST(too_many_filters),  TEST(answers_too_large),
                 TEST(deadlines),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
