@@ -9,6 +9,9 @@
 /* An alias costs three bytes: shorter topics are better off without. */
 #define ALIAS_TOPIC_MIN 4
 
+/* Packet identifiers that are looked for at once. */
+#define FREE_IDS_MAX 1024
+
 static MqttQueued *entry_of(List *node)
 {
         return LIST_ENTRY(node, MqttQueued, node);
@@ -170,13 +173,43 @@ static MqttQueued *find_sent(const MqttDelivery *d, uint16_t packet_id)
         return NULL;
 }
 
-/* Numbers are given in the order of the queue, which is far shorter than there are numbers: only
- * one that was sent long ago can be met again. */
+static uint16_t next_id(uint16_t id)
+{
+        return id == UINT16_MAX ? 1 : (uint16_t)(id + 1);
+}
+
+static void use(uint8_t *used, uint16_t id)
+{
+        used[id / 8] = (uint8_t)(used[id / 8] | 1U << id % 8);
+}
+
+static bool is_used(const uint8_t *used, uint16_t id)
+{
+        return used[id / 8] & 1U << id % 8;
+}
+
+/* Looks through the queue, which is far shorter than there are numbers, for the next that are free:
+ * one that waited long enough for all of them to be given once more keeps its own. */
+static void find_free_ids(MqttDelivery *d)
+{
+        const List *const lists[] = { &d->sent, &d->waiting };
+        uint8_t used[(UINT16_MAX + 1) / 8] = { 0 };
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                LIST_FOREACH (j, lists[i])
+                        use(used, entry_of(j)->packet_id);
+        while (is_used(used, next_id(d->last_id)))
+                d->last_id = next_id(d->last_id);
+        for (uint16_t id = next_id(d->last_id); d->n_free_ids < FREE_IDS_MAX && !is_used(used, id);
+             id = next_id(id))
+                d->n_free_ids++;
+}
+
 static uint16_t new_packet_id(MqttDelivery *d)
 {
-        do
-                d->last_id = d->last_id == UINT16_MAX ? 1 : (uint16_t)(d->last_id + 1);
-        while (find_sent(d, d->last_id));
+        if (d->n_free_ids == 0)
+                find_free_ids(d);
+        d->n_free_ids--;
+        d->last_id = next_id(d->last_id);
         return d->last_id;
 }
 

@@ -51,8 +51,9 @@ typedef struct MqttDelivery {
         uint64_t last_order;
         uint64_t last_sent; /* no `order` beyond was ever sent */
         uint16_t last_id;
-        usec_t searched;    /* when what is stale was looked for; infinity: never */
-        uint64_t n_dropped; /* no room, expired, or larger than the client takes */
+        uint16_t n_free_ids; /* behind last_id, that nobody in the queue has; at least */
+        usec_t searched;     /* when what is stale was looked for; infinity: never */
+        uint64_t n_dropped;  /* no room, expired, or larger than the client takes */
 } MqttDelivery;
 
 void mqtt_delivery_init(MqttDelivery *d, MqttSession *session);

@@ -4,6 +4,8 @@
 
 #include "mqtt-bench.h"
 
+#include <stdio.h>
+
 static void subscribe(Client *c)
 {
         exchange(c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
@@ -228,14 +230,47 @@ static void too_many(void **state)
         client_close(&c);
 }
 
+/* [MQTT-2.2.1-4]: what waits while its device may not receive keeps its identifier, however many
+ * answers of attestation pass by. */
+static void identifiers_all_round(void **state)
+{
+        Client c;
+        char ack[16];
+        client_connect(&c, BEGIN5, CONNACK5);
+        exchange(&c, "82 15 0001 00 0001'#' 01 000b'rats/dev1/#' 01", "90 05 0001 00 01 01");
+        world.closed = "dev1";
+        command("dev1/a", "1", 1);
+        for (unsigned id = 2; id <= UINT16_MAX; id++) {
+                command("rats/dev1/x", "r", 1);
+                buf_clear(&c.out);
+                snprintf(ack, sizeof(ack), "40 02 %04x", id);
+                feed(&c, ack);
+        }
+        assert_int_equal(view("dev1").unacknowledged, 0);
+        command("dev1/b", "2", 1);
+        settle();
+        crash();
+        assert_int_equal(world.dropped, 0);
+        world.closed = NULL;
+        client_connect(&c, RESUME5, PRESENT5 "3a 07 0001'a' 0001 00 '1' 3a 07 0001'b' 0002 00 '2'");
+        client_leave_for_good(&c);
+        assert_nothing_kept();
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(present_or_new),       TEST(expires),
-                TEST(expired_unnoticed),    TEST(expires_over_a_restart),
-                TEST(kept_no_longer),       TEST(restarted),
-                TEST(taken_over),           TEST(taken_over_later),
-                TEST(taken_over_in_flight), TEST(too_many),
+                TEST(present_or_new),
+                TEST(expires),
+                TEST(expired_unnoticed),
+                TEST(expires_over_a_restart),
+                TEST(kept_no_longer),
+                TEST(restarted),
+                TEST(taken_over),
+                TEST(taken_over_later),
+                TEST(taken_over_in_flight),
+                TEST(too_many),
+                TEST(identifiers_all_round),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
