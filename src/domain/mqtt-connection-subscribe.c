@@ -44,8 +44,14 @@ static bool wants_retained(const MqttSubscription *wanted, const MqttSubscriptio
         return wanted->retain_handling == 0 || (wanted->retain_handling == 1 && !existed);
 }
 
+static MqttReason refused(MqttReason reason, const char *why, const char **text)
+{
+        *text = why;
+        return reason;
+}
+
 static MqttReason enter(MqttConnection *c, const MqttTopic *topic, const MqttSubscription *wanted,
-                        uint32_t id, usec_t now)
+                        uint32_t id, usec_t now, const char **text)
 {
         _cleanup_(mqtt_subscription_freep) MqttSubscriptionEntry *e = NULL;
         bool existed;
@@ -53,28 +59,28 @@ static MqttReason enter(MqttConnection *c, const MqttTopic *topic, const MqttSub
         if (r >= 0)
                 r = mqtt_session_subscribe(c->session, e, &existed);
         if (r == -ENOSPC)
-                return MQTT_QUOTA_EXCEEDED;
+                return refused(MQTT_QUOTA_EXCEEDED, "too many subscriptions", text);
         if (r < 0)
-                return MQTT_UNSPECIFIED_ERROR;
+                return refused(MQTT_UNSPECIFIED_ERROR, "out of memory", text);
         if (wants_retained(wanted, e, existed))
                 mqtt_retained_deliver(c->server, c->session, e, now);
         TAKE_PTR(e);
         return (MqttReason)wanted->qos;
 }
 
+/* `text`: of the last one that is refused. */
 static MqttReason subscribe_one(MqttConnection *c, const MqttSubscription *wanted, uint32_t id,
                                 usec_t now, const char **text)
 {
         MqttTopic topic;
         Bytes filter = wanted->filter;
         if (wanted->filter.len >= 2 * TOPIC_BYTES_MAX)
-                return MQTT_TOPIC_FILTER_INVALID;
+                return refused(MQTT_TOPIC_FILTER_INVALID, "topic-too-long", text);
         topic_filter_is_shared(wanted->filter, &filter);
         const char *reason = mqtt_connection_decide(c, MQTT_ACCESS_SUBSCRIBE, filter, &topic);
-        if (!reason)
-                return enter(c, &topic, wanted, id, now);
-        *text = reason;
-        return MQTT_NOT_AUTHORIZED;
+        if (reason)
+                return refused(MQTT_NOT_AUTHORIZED, reason, text);
+        return enter(c, &topic, wanted, id, now, text);
 }
 
 /* [MQTT-3.8.4-6]: one code for each entry, in order. */

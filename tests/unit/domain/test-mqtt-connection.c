@@ -335,7 +335,8 @@ static void subscriptions(void **state)
         assert_string_equal(c.denied, "reserved-topic");
         feed(&c, "82 07 0003 00 0001'b' 00 82 07 0004 00 0001'c' 00 82 07 0005 00 0001'd' 00 "
                  "82 07 0006 00 0001'b' 01");
-        assert_out(&c, "90 04 0003 00 00 90 04 0004 00 00 90 04 0005 00 97 90 04 0006 00 01");
+        assert_out(&c, "90 04 0003 00 00 90 04 0004 00 00 90 1d 0005 19 1f "
+                       "0016'too many subscriptions' 97 90 04 0006 00 01");
         feed(&c, "a2 15 0007 00 0001'b' 0001'd' 000a'$share/g/a'");
         assert_out(&c, "b0 06 0007 00 00 11 00");
         client_close(&c);
