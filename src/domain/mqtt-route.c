@@ -25,18 +25,21 @@ static size_t route_entries(MqttServer *s, List *entries, MqttMessage *m, const 
         return n;
 }
 
-static bool is_connected(const MqttSubscriptionEntry *e)
+static bool is_listening(const MqttSubscriptionEntry *e)
 {
-        return e->session->delivery.outlet;
+        const MqttSession *s = e->session;
+        const MqttServer *server = s->server;
+        return s->delivery.outlet && server->port->may_receive(s->device->name, server->userdata);
 }
 
-/* Section 4.8.2: to one of them, in turn; to one that is away only when all are. */
-static bool route_share(MqttShare *share, MqttMessage *m, bool connected, usec_t now)
+/* Section 4.8.2: to one of them, in turn; to one that is away, or may not receive now, only when
+ * there is no other. */
+static bool route_share(MqttShare *share, MqttMessage *m, bool listening, usec_t now)
 {
         MqttCopy copy;
         LIST_FOREACH (i, &share->entries) {
                 MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
-                if (is_connected(e) != connected || !mqtt_subscription_matches(e, m->topic))
+                if (is_listening(e) != listening || !mqtt_subscription_matches(e, m->topic))
                         continue;
                 mqtt_subscription_copy(e, m, &copy);
                 if (!mqtt_session_deliver(e->session, m, &copy, now))

@@ -211,6 +211,28 @@ static void shared_with_some_away(void **state)
         client_close(&a);
 }
 
+/* Nor does a device that may not receive now, and whose queue would keep them. */
+static void shared_with_some_closed(void **state)
+{
+        static const char subscribe[] = "82 14 0001 00 000e'$share/g/all/x' 01 ";
+        Client a, b;
+        world.subscribe = "all/#";
+        client_connect(&a, CONNECT5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        client_connect_as(&b, "dev2", "10 11 0004'MQTT'05 02 003c 00 0004'dev2' ", CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        world.closed = "dev1";
+        assert_int_equal(command("all/x", "1", 1), 1);
+        assert_int_equal(command("all/x", "2", 1), 1);
+        assert_out(&b, "32 0b 0005'all/x' 0001 00 '1' 32 0b 0005'all/x' 0002 00 '2'");
+        client_close(&b);
+        assert_int_equal(command("all/x", "3", 1), 1);
+        world.closed = NULL;
+        mqtt_server_device_changed(world.server, "dev1", world.now);
+        assert_out(&a, "32 0b 0005'all/x' 0001 00 '3'");
+        client_close(&a);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -224,6 +246,7 @@ int main(void)
                 TEST(shared),
                 TEST(shares_apart),
                 TEST(shared_with_some_away),
+                TEST(shared_with_some_closed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
