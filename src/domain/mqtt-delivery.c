@@ -123,6 +123,17 @@ static void drop_stale(MqttDelivery *d, usec_t now)
                 }
 }
 
+/* The room of a device is for all of its sessions alike. */
+static bool within_share(const MqttDelivery *d, const MqttQueued *e)
+{
+        const MqttServer *s = d->session->server;
+        const MqttServerDevice *device = d->session->device;
+        const ClassLimits *limits = s->port->limits(device->name, s->userdata);
+        if (d->n_waiting >= MQTT_QUEUE_MAX || !limits)
+                return false;
+        return d->bytes == 0 || d->bytes + cost(e) <= limits->queue_bytes / device->n_sessions;
+}
+
 /* What the disk is charged for it: a message that others keep already lies there once. */
 static uint64_t cost_on_disk(const MqttQueued *e)
 {
@@ -245,9 +256,10 @@ int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, use
         if (copy->n_ids > 0)
                 memcpy(e->ids, copy->ids, copy->n_ids * sizeof(e->ids[0]));
         if (d->n_waiting >= MQTT_QUEUE_MAX || !has_room(d, e, keep, now)) {
+                r = within_share(d, e) ? -ENOSPC : -ENOBUFS;
                 entry_free(e);
                 d->n_dropped++;
-                return -ENOBUFS;
+                return r;
         }
         if (e->qos > 0)
                 e->packet_id = new_packet_id(d);

@@ -67,7 +67,8 @@ void mqtt_delivery_connect(MqttDelivery *d, MqttOutlet *outlet);
 /* What a client that is away does not get, QoS 0 and answers of attestation, is dropped. */
 void mqtt_delivery_disconnect(MqttDelivery *d);
 
-/* Queues a message; the caller flushes. -ENOBUFS: no room (counted as dropped). -ENOMEM. */
+/* Queues a message; the caller flushes. Without room it is counted as dropped: -ENOBUFS when this
+ * session has used up its share of what its device may have waiting, else -ENOSPC. -ENOMEM. */
 int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, usec_t now);
 /* An entry read from disk, in the order of `order`. -ENOMEM. */
 int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *entry,

@@ -174,13 +174,13 @@ void mqtt_session_flush(MqttSession *s, usec_t now)
 }
 
 /* A client that does not read is told so by the end of its connection. One that is away, may not
- * receive now, or has read all while others filled the store, loses the message. */
-static void on_no_room(MqttSession *s, uint8_t qos)
+ * receive now, or found the room taken by others, loses the message. */
+static void on_no_room(MqttSession *s, uint8_t qos, bool by_others)
 {
         const MqttServer *server = s->server;
         if (qos == 0)
                 return;
-        if (s->delivery.outlet && s->delivery.bytes > 0 &&
+        if (s->delivery.outlet && !by_others &&
             server->port->may_receive(s->device->name, server->userdata))
                 mqtt_connection_end(s->connection, MQTT_QUOTA_EXCEEDED, "the client does not read");
         else
@@ -202,8 +202,8 @@ bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttCopy *copy, 
         if (is_for_nobody(s, m, copy->qos))
                 return false;
         int r = mqtt_delivery_add(&s->delivery, m, copy, now);
-        if (r == -ENOBUFS)
-                on_no_room(s, copy->qos);
+        if (r == -ENOBUFS || r == -ENOSPC)
+                on_no_room(s, copy->qos, r == -ENOSPC);
         else if (r < 0 && s->delivery.outlet)
                 mqtt_connection_end(s->connection, MQTT_UNSPECIFIED_ERROR, "out of memory");
         return r >= 0;

@@ -91,6 +91,40 @@ static void not_taken_and_tried_again(void **state)
         assert_int_equal(kept_bytes(), 0);
 }
 
+/* A client that did not even have the time to read is not sent away because others have filled the
+ * device's room, or the whole store. */
+static void filled_by_others(void **state)
+{
+        static const struct {
+                uint64_t queue, kept;
+        } t[] = { { 2048, UINT64_MAX }, { 16384, 4096 } };
+        for (size_t i = 0; i < ELEMENTSOF(t); i++) {
+                Client c;
+                world.limits.queue_bytes = t[i].queue;
+                world.config.kept_bytes = t[i].kept;
+                crash();
+                leave_subscribed();
+                client_connect(&c, "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/x' ",
+                               CONNACK5);
+                exchange(&c, "82 07 0001 00 0001'b' 01 ", "90 04 0001 00 01");
+                if (i > 0)
+                        assert_int_equal(command("dev1/b", "1", 1), 1);
+                while (command("dev1/a", "-", 1) == 1)
+                        ;
+                if (i == 0)
+                        assert_int_equal(command("dev1/b", "1", 1), 1);
+                world.n_overflows = 0;
+                assert_int_equal(command("dev1/b", "2", 1), 0);
+                assert_false(mqtt_connection_has_ended(c.connection));
+                assert_int_equal(world.n_overflows, 1);
+                settle();
+                assert_out(&c, "32 07 0001'b' 0001 00 '1'");
+                client_leave_for_good(&c);
+                mqtt_world_pass(&world, 101);
+                assert_nothing_kept();
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -98,6 +132,7 @@ int main(void)
                 TEST(shared),
                 TEST(not_taken),
                 TEST(not_taken_and_tried_again),
+                TEST(filled_by_others),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
