@@ -24,8 +24,15 @@ static PolicyOutcome decide(MqttAccess access, const char *device, const char *t
         const DeviceState *d = find_device(in, device);
         if (!d)
                 return POLICY_FOREIGN;
-        return access == MQTT_ACCESS_PUBLISH ? policy_publish(r, d, topic, ret)
-                                             : policy_subscribe(r, d, topic, ret);
+        switch (access) {
+        case MQTT_ACCESS_PUBLISH:
+                return policy_publish(r, d, topic, ret);
+        case MQTT_ACCESS_WILL:
+                return policy_will(r, d, topic, ret);
+        case MQTT_ACCESS_SUBSCRIBE:
+                break;
+        }
+        return policy_subscribe(r, d, topic, ret);
 }
 
 static bool may_be(const char *device, Bytes id, void *userdata)

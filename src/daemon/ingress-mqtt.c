@@ -68,7 +68,7 @@ static void denied(MqttAccess access, Bytes topic, const char *reason, void *use
                     LOG_FIELDS({ "DEVICE", name }, { "PEER", p->address }, { "REASON", reason },
                                { "TRANSPORT", "mqtt" }),
                     "%s may not %s \"%s\": %s", name,
-                    access == MQTT_ACCESS_PUBLISH ? "publish to" : "subscribe to",
+                    access == MQTT_ACCESS_SUBSCRIBE ? "subscribe to" : "publish to",
                     strempty(escaped), reason);
 }
 

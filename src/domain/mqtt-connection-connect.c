@@ -53,14 +53,14 @@ static int will_new(const MqttConnect *p, const MqttTopic *topic, MqttWill **ret
         return 0;
 }
 
-/* A will that could not be published is refused now. */
+/* A will that could never be published is refused now. */
 static MqttReason take_will(MqttConnection *c, const MqttConnect *p, MqttWill **ret,
                             const char **text)
 {
         MqttTopic topic;
         if (!p->has_will)
                 return MQTT_SUCCESS;
-        *text = mqtt_connection_decide(c, MQTT_ACCESS_PUBLISH, p->will_topic, &topic);
+        *text = mqtt_connection_decide(c, MQTT_ACCESS_WILL, p->will_topic, &topic);
         if (*text)
                 return MQTT_NOT_AUTHORIZED;
         *text = "a will may not speak for attestation";

@@ -49,6 +49,7 @@ typedef struct MqttServerConfig {
 
 typedef enum MqttAccess {
         MQTT_ACCESS_PUBLISH,
+        MQTT_ACCESS_WILL, /* to have one; it is published with the one above */
         MQTT_ACCESS_SUBSCRIBE,
 } MqttAccess;
 

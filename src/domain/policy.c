@@ -128,8 +128,8 @@ bool policy_may_receive(const DeviceState *d)
         return d->device->class->telemetry & 1U << device_state_effective(d);
 }
 
-PolicyOutcome policy_publish(const Registry *r, const DeviceState *d, const char *topic,
-                             PolicyTopic *ret)
+static PolicyOutcome publish(const Registry *r, const DeviceState *d, const char *topic,
+                             bool posture_closes, PolicyTopic *ret)
 {
         if (strpbrk(topic, "+#"))
                 return POLICY_BAD_TOPIC;
@@ -138,10 +138,22 @@ PolicyOutcome policy_publish(const Registry *r, const DeviceState *d, const char
                 return p.outcome;
         if (p.outcome == POLICY_OWN && behind(p.below, "cmd"))
                 return POLICY_RESERVED;
-        if (p.outcome != POLICY_ATTESTATION && !policy_may_receive(d))
+        if (p.outcome != POLICY_ATTESTATION && posture_closes && !policy_may_receive(d))
                 return POLICY_POSTURE;
         write_topic(d->device, topic, &p, ret);
         return p.outcome;
+}
+
+PolicyOutcome policy_publish(const Registry *r, const DeviceState *d, const char *topic,
+                             PolicyTopic *ret)
+{
+        return publish(r, d, topic, true, ret);
+}
+
+PolicyOutcome policy_will(const Registry *r, const DeviceState *d, const char *topic,
+                          PolicyTopic *ret)
+{
+        return publish(r, d, topic, false, ret);
 }
 
 PolicyOutcome policy_subscribe(const Registry *r, const DeviceState *d, const char *filter,

@@ -48,6 +48,12 @@ typedef struct PolicyTopic {
 PolicyOutcome policy_publish(const Registry *r, const DeviceState *d, const char *topic,
                              PolicyTopic *ret);
 
+/* May `d` have a will there? As above, but the posture is not looked at: it may change before the
+ * will is published, which is when policy_publish() is asked, and a device that has to attest yet
+ * must be able to connect for it. */
+PolicyOutcome policy_will(const Registry *r, const DeviceState *d, const char *topic,
+                          PolicyTopic *ret);
+
 /* May `d` subscribe to `filter`, a valid one and not shared? '#' and '+' in front are within its
  * own namespace, unless a grant covers them as they are. The posture is not looked at: it may
  * change while the subscription stands, so that each delivery asks policy_may_receive(). */

@@ -75,8 +75,15 @@ PolicyOutcome rights_decide(MqttAccess access, const char *device, const char *t
         const DeviceState *d = find(device);
         if (!d)
                 return POLICY_FOREIGN;
-        return access == MQTT_ACCESS_PUBLISH ? policy_publish(registry, d, topic, ret)
-                                             : policy_subscribe(registry, d, topic, ret);
+        switch (access) {
+        case MQTT_ACCESS_PUBLISH:
+                return policy_publish(registry, d, topic, ret);
+        case MQTT_ACCESS_WILL:
+                return policy_will(registry, d, topic, ret);
+        case MQTT_ACCESS_SUBSCRIBE:
+                break;
+        }
+        return policy_subscribe(registry, d, topic, ret);
 }
 
 bool rights_may_be(const char *device, Bytes id, void *userdata)

@@ -123,8 +123,15 @@ static PolicyOutcome decide(MqttAccess access, const char *device, const char *t
 {
         Gateway *g = userdata;
         const DeviceState *d = find_device(g, device);
-        return access == MQTT_ACCESS_PUBLISH ? policy_publish(g->registry, d, topic, ret)
-                                             : policy_subscribe(g->registry, d, topic, ret);
+        switch (access) {
+        case MQTT_ACCESS_PUBLISH:
+                return policy_publish(g->registry, d, topic, ret);
+        case MQTT_ACCESS_WILL:
+                return policy_will(g->registry, d, topic, ret);
+        case MQTT_ACCESS_SUBSCRIBE:
+                break;
+        }
+        return policy_subscribe(g->registry, d, topic, ret);
 }
 
 static bool may_be(const char *device, Bytes id, void *userdata)

@@ -21,7 +21,7 @@ static PolicyOutcome allow(PolicyOutcome outcome, const char *device, const char
 
 static bool is_granted(const MqttWorld *w, MqttAccess access, const char *topic)
 {
-        const char *grant = access == MQTT_ACCESS_PUBLISH ? w->publish : w->subscribe;
+        const char *grant = access == MQTT_ACCESS_SUBSCRIBE ? w->subscribe : w->publish;
         return grant && topic_filter_covers(bytes_from_str(grant), bytes_from_str(topic));
 }
 
@@ -35,6 +35,8 @@ static PolicyOutcome decide(MqttAccess access, const char *device, const char *t
                 return topic_strip_level(rest, name, &rest) && rest.len > 0
                                ? allow(POLICY_ATTESTATION, device, topic, false, 5 + below, ret)
                                : POLICY_RESERVED;
+        if (access == MQTT_ACCESS_PUBLISH && w->mute && streq(w->mute, device))
+                return POLICY_POSTURE;
         if (topic_strip_level(t, name, &rest))
                 return rest.len > 0 && rest.data[0] != '$'
                                ? allow(POLICY_OWN, device, topic, false, below, ret)

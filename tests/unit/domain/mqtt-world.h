@@ -21,6 +21,7 @@ typedef struct MqttWorld {
 
         const char *publish, *subscribe; /* a filter that is granted to all; NULL: none */
         const char *closed;              /* a device that may receive nothing but attestation */
+        const char *mute;                /* a device that may publish nothing but attestation */
         const char *gone;                /* a device that is no more; "*": all of them */
         MqttReason refuse;               /* what is submitted; MQTT_SUCCESS: nothing */
         usec_t wait;                     /* the allowance is used up */

@@ -116,6 +116,20 @@ static void due_before_the_clock_ticks(void **state)
         client_close(&c);
 }
 
+/* A device has to connect before it can attest: its will is judged when it is published. */
+static void by_posture(void **state)
+{
+        Client c;
+        for (unsigned i = 0; i < 2; i++) {
+                world.mute = "dev1";
+                client_connect(&c, WILL5, CONNACK5);
+                world.mute = i == 0 ? "dev1" : NULL;
+                client_close(&c);
+                settle();
+                assert_records(i == 0 ? "" : "dev1:w=p");
+        }
+}
+
 static void session_ends_first(void **state)
 {
         Client c;
@@ -290,6 +304,7 @@ int main(void)
                 TEST(device_is_gone),
                 TEST(refused),
                 TEST(failed),
+                TEST(by_posture),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,11 +181,17 @@ static void posture_closes_telemetry(void **state)
                 { "rats/dev1/evidence", POLICY_ATTESTATION, "evidence" },
                 { "dev2/temp", POLICY_FOREIGN, NULL },
         };
+        static const Case will[] = {
+                { "temp", POLICY_OWN, "temp" },
+                { "cmd/temp", POLICY_RESERVED, NULL },
+                { "dev2/temp", POLICY_FOREIGN, NULL },
+        };
         static const Case open[] = { { "temp", POLICY_OWN, "temp" } };
         check(f, policy_publish, open, ELEMENTSOF(open));
         assert_true(policy_may_receive(f->dev1));
         registry_set_posture(f->registry, f->dev1, POSTURE_WARNING, "", USEC_INFINITY, 2);
         check(f, policy_publish, closed, ELEMENTSOF(closed));
+        check(f, policy_will, will, ELEMENTSOF(will));
         assert_false(policy_may_receive(f->dev1));
         registry_set_posture(f->registry, f->dev1, POSTURE_AFFIRMING, "", USEC_INFINITY, 3);
         check(f, policy_publish, open, ELEMENTSOF(open));
