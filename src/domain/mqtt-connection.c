@@ -258,11 +258,20 @@ static MqttInput on_framing(MqttConnection *c, MqttFraming framing)
         return MQTT_INPUT_ENDED;
 }
 
+/* A will is a message as well: who comes back and falls silent again and again publishes. */
+static bool brings_message(const MqttConnection *c, const MqttFrame *f)
+{
+        MqttConnect p;
+        if (c->state == MQTT_CONNECTED)
+                return f->type == MQTT_PUBLISH;
+        return f->type == MQTT_CONNECT && mqtt_parse_connect(f, &p) == MQTT_SUCCESS && p.has_will;
+}
+
 /* How long this packet has to wait. */
 static usec_t charge(MqttConnection *c, const MqttFrame *f, usec_t now)
 {
         const MqttServer *s = c->server;
-        if (f->type != MQTT_PUBLISH || c->state != MQTT_CONNECTED)
+        if (!brings_message(c, f))
                 return 0;
         usec_t wait = s->port->charge(c->device, f->size, now, s->userdata);
         c->throttled = wait > 0;
@@ -313,10 +322,12 @@ void mqtt_connection_tick(MqttConnection *c, usec_t now)
         c->server->now = now;
         if (c->state == MQTT_ENDED || now < c->deadline)
                 return;
-        if (c->state == MQTT_WAITS_FOR_CONNECT)
+        bool is_new = c->state == MQTT_WAITS_FOR_CONNECT;
+        usec_t longest = is_new ? c->server->config.connect_timeout : c->keep_alive;
+        if (c->n_answers > 0 || c->throttled) /* what it sent may lie unread, by our will */
+                c->deadline = usec_add(now, longest);
+        else if (is_new)
                 mqtt_connection_end(c, MQTT_KEEP_ALIVE_TIMEOUT, "no CONNECT in time");
-        else if (c->n_answers > 0 || c->throttled) /* what it sent may lie unread, by our will */
-                c->deadline = usec_add(now, c->keep_alive);
         else /* [MQTT-3.1.2-22] */
                 mqtt_connection_end(c, MQTT_KEEP_ALIVE_TIMEOUT, "the client fell silent");
 }

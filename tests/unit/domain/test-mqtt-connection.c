@@ -291,6 +291,27 @@ static void allowance(void **state)
         client_close(&c);
 }
 
+/* A will is a message that CONNECT brings. */
+static void allowance_of_a_will(void **state)
+{
+        static const char connect[] = "10 16 0004'MQTT'04 06 003c 0004'dev1' 0001'w'0001'p'";
+        Client c;
+        world.wait = 20 * USEC_PER_SEC;
+        client_connect(&c, CONNECT3, CONNACK3);
+        client_close(&c);
+        client_open(&c);
+        assert_int_equal(feed(&c, connect), MQTT_INPUT_BLOCKED);
+        assert_int_equal(c.wait, world.wait);
+        mqtt_world_pass(&world, 19);
+        assert_false(mqtt_connection_has_ended(c.connection));
+        assert_int_equal(stats().sessions, 0);
+        world.wait = 0;
+        exchange(&c, connect, CONNACK3);
+        client_close(&c);
+        settle();
+        assert_records("dev1:w=p");
+}
+
 static void aliases(void **state)
 {
         Client c;
@@ -501,16 +522,27 @@ static void no_bytes(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(refused),           TEST(refused_5),
-                TEST(accepted),          TEST(no_bytes),
-                TEST(passwords_ignored), TEST(assigned_client_id_is_unique),
-                TEST(attestation),       TEST(pushes_back),
-                TEST(answers_unread),    TEST(packets_a_turn),
-                TEST(filters_a_turn),    TEST(allowance),
-                TEST(aliases),           TEST(alias_of_a_deep_topic),
-                TEST(subscriptions),     TEST(takeover),
-                TEST(takeover_storm),    TEST(takeover_of_one_that_waits),
-                TEST(too_many_filters),  TEST(answers_too_large),
+                TEST(refused),
+                TEST(refused_5),
+                TEST(accepted),
+                TEST(no_bytes),
+                TEST(passwords_ignored),
+                TEST(assigned_client_id_is_unique),
+                TEST(attestation),
+                TEST(pushes_back),
+                TEST(answers_unread),
+                TEST(packets_a_turn),
+                TEST(filters_a_turn),
+                TEST(allowance),
+                TEST(allowance_of_a_will),
+                TEST(aliases),
+                TEST(alias_of_a_deep_topic),
+                TEST(subscriptions),
+                TEST(takeover),
+                TEST(takeover_storm),
+                TEST(takeover_of_one_that_waits),
+                TEST(too_many_filters),
+                TEST(answers_too_large),
                 TEST(deadlines),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
