@@ -192,7 +192,7 @@ static void take(MqttConnection *c, const MqttPublish *p, const MqttTopic *topic
         m->written = a->number;
         if (m->retain && mqtt_retained_set(s, c->device, m, &a->retainer) < 0)
                 mqtt_connection_end(c, MQTT_UNSPECIFIED_ERROR, "out of memory");
-        mqtt_server_route(s, m, c->session, now);
+        mqtt_server_route(s, a, c->session, now);
 }
 
 void mqtt_connection_on_publish(MqttConnection *c, const MqttFrame *f, usec_t now)

@@ -160,16 +160,34 @@ void mqtt_journal_requeued(const MqttSession *s, const MqttQueued *e)
         put_entry(s, e);
 }
 
+static void forget_queued(MqttServer *s, uint8_t kind, uint64_t a, uint64_t b)
+{
+        const MqttKey key = { kind, a, b };
+        int r = s->routed ? buf_append(&s->routed->removed, BYTES(&key, sizeof(key))) : 0;
+        if (r < 0)
+                s->port->failed(r, s->userdata);
+        forget(s, kind, a, b);
+}
+
+void mqtt_journal_remove_again(const MqttPending *p)
+{
+        MqttKey key;
+        for (Reader r = reader_new(buf_view(&p->removed)); reader_left(&r) > 0;) {
+                memcpy(&key, reader_bytes(&r, sizeof(key)).data, sizeof(key));
+                mqtt_journal_remove(p->server, &key);
+        }
+}
+
 void mqtt_journal_remove_queued(const MqttSession *s, const MqttQueued *e)
 {
         MqttServer *server = s->server;
         MqttMessage *m = e->message;
         server->kept_bytes -= mqtt_journal_queued_cost(e);
-        forget(server, MQTT_KIND_QUEUED, s->id, e->order);
+        forget_queued(server, MQTT_KIND_QUEUED, s->id, e->order);
         if (--m->n_kept > 0)
                 return;
         server->kept_bytes -= mqtt_journal_message_cost(m);
-        forget(server, MQTT_KIND_MESSAGE, m->id, 0);
+        forget_queued(server, MQTT_KIND_MESSAGE, m->id, 0);
         m->id = 0;
 }
 

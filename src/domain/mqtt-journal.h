@@ -25,8 +25,11 @@ void mqtt_journal_remove_subscription(const MqttSession *s, const MqttSubscripti
 void mqtt_journal_queued(const MqttSession *s, MqttQueued *e);
 /* It has changed its stage. */
 void mqtt_journal_requeued(const MqttSession *s, const MqttQueued *e);
-/* The entry and, with the last one, the message. */
+/* The entry and, with the last one, the message. While another message is routed that is noted in
+ * its MqttPending: they stand in one group, and come off the disk whatever becomes of that. */
 void mqtt_journal_remove_queued(const MqttSession *s, const MqttQueued *e);
+/* What was noted: the message was not taken, and nothing of its group is done. */
+void mqtt_journal_remove_again(const MqttPending *p);
 void mqtt_journal_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_remove_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_retained(MqttServer *s, const MqttRetained *r, const MqttMessage *m);

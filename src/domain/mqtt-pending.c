@@ -17,6 +17,7 @@ int mqtt_pending_new(MqttServer *s, MqttPending **ret)
         p->server = s;
         p->number = ++s->last_pending;
         p->packet = BUF_INIT(s->config.maximum_packet_size);
+        p->removed = BUF_INIT(SIZE_MAX);
         list_init(&p->order);
         list_append(&s->pending, &p->all);
         *ret = p;
@@ -31,6 +32,7 @@ MqttPending *mqtt_pending_free(MqttPending *p)
         list_remove(&p->all);
         mqtt_message_unref(p->message);
         buf_done(&p->packet);
+        buf_done(&p->removed);
         free(p);
         return NULL;
 }
@@ -68,6 +70,8 @@ static void drop_lost(MqttServer *s, const MqttPending *p)
 static void settle_message(MqttServer *s, MqttPending *p, bool durable)
 {
         p->message->lost = !durable;
+        if (!durable)
+                mqtt_journal_remove_again(p);
         if (p->message->n_kept > 0 && !durable)
                 drop_lost(s, p);
         if (p->retainer)

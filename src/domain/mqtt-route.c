@@ -69,15 +69,18 @@ static size_t route_root(MqttServer *s, MqttRoot *root, MqttMessage *m, const Mq
         return route_entries(s, &root->entries, m, origin, now) + route_shares(root, m, now);
 }
 
-size_t mqtt_server_route(MqttServer *s, MqttMessage *m, const MqttSession *origin, usec_t now)
+size_t mqtt_server_route(MqttServer *s, MqttPending *p, const MqttSession *origin, usec_t now)
 {
+        MqttMessage *m = p->message;
         MqttRoot *root = mqtt_topics_find(&s->topics, m->topic);
         size_t n = 0;
         s->n_routed++;
+        s->routed = p;
         if (root)
                 n += route_root(s, root, m, origin, now);
         if (!m->attestation) /* a device's own, whatever was granted to others */
                 n += route_root(s, &s->topics.wild, m, origin, now);
+        s->routed = NULL;
         return n;
 }
 
@@ -90,7 +93,7 @@ int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now)
         uint64_t changes = s->n_changes;
         s->port->begin(s->userdata);
         p->message = mqtt_message_ref(m);
-        size_t n = mqtt_server_route(s, m, NULL, now);
+        size_t n = mqtt_server_route(s, p, NULL, now);
         mqtt_pending_commit(p, changes);
         return (int)MIN(n, (size_t)INT_MAX);
 }
@@ -155,5 +158,5 @@ void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now)
         p->will = session->id;
         if (w->message->retain && mqtt_retained_has_room(s, session->device->name, w->message))
                 mqtt_retained_set(s, session->device->name, w->message, &p->retainer);
-        mqtt_server_route(s, w->message, session, now);
+        mqtt_server_route(s, p, session, now);
 }

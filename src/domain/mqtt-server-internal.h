@@ -19,8 +19,9 @@ struct MqttServer {
         Hashmap *retained; /* topic: MqttRetained */
         List all_retained;
         MqttTopics topics;
-        List pending;   /* MqttPending */
-        List unflushed; /* MqttSession */
+        List pending;        /* MqttPending */
+        List unflushed;      /* MqttSession */
+        MqttPending *routed; /* whose message is on its way to sessions now; NULL: none */
 
         uint64_t last_pending, durable; /* MqttPending.number: the latest, the latest on disk */
         uint64_t forgotten; /* durable with this MqttPending: the end of every kept session */
@@ -51,7 +52,8 @@ struct MqttPending {
         bool settled;
         MqttReason reason;
         const char *text;
-        Buf packet; /* the answer, where it is more than an acknowledgement */
+        Buf packet;  /* the answer, where it is more than an acknowledgement */
+        Buf removed; /* MqttKey: gone from queues while its message was routed */
 };
 
 /* The device's entry, made when it is not there. 0 or -ENOMEM. */
@@ -67,8 +69,8 @@ MqttPending *mqtt_pending_free(MqttPending *p);
 
 /* Asks the port for it when something was put since `changes`, else settles it. */
 void mqtt_pending_commit(MqttPending *p, uint64_t changes);
-/* Routes `m`, which came from `origin` (may be NULL). How many sessions took it. */
-size_t mqtt_server_route(MqttServer *s, MqttMessage *m, const MqttSession *origin, usec_t now);
+/* Routes the message of `p`, which came from `origin` (may be NULL). How many sessions took it. */
+size_t mqtt_server_route(MqttServer *s, MqttPending *p, const MqttSession *origin, usec_t now);
 /* Publishes the session's will and forgets it. */
 void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now);
 /* The part of a topic below the device, or all of it when it is not the device's. */

@@ -5,6 +5,8 @@
 
 #include "mqtt-bench.h"
 
+#include "domain/mqtt-journal.h"
+
 #define OTHER5      "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' "
 #define SUBSCRIBE_A "82 07 0001 00 0001'a' 01 "
 
@@ -91,6 +93,29 @@ static void not_taken_and_tried_again(void **state)
         assert_int_equal(kept_bytes(), 0);
 }
 
+/* What has expired made room for a message that the disk did not take: it is gone all the same. */
+static void room_for_what_is_not_taken(void **state)
+{
+        static const char expiring[] = "32 0c 0001'a' 0001 05 02 0000000a '1'";
+        Client c;
+        leave_subscribed();
+        client_connect(&c, OTHER5, CONNACK5);
+        exchange(&c, expiring, "40 02 0001");
+        world.limits.queue_bytes = view("dev1").waiting_bytes;
+        world.now += 11 * USEC_PER_SEC;
+        feed(&c, "32 07 0001'a' 0002 00 '2'");
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        assert_out(&c, "40 03 0002 97");
+        assert_int_equal(view("dev1").waiting, 0);
+        assert_int_equal(kept_bytes(), 0);
+        assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_QUEUED), 0);
+        assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_MESSAGE), 0);
+        client_leave(&c);
+        mqtt_world_pass(&world, 101);
+        assert_nothing_kept();
+}
+
 /* A client that did not even have the time to read is not sent away because others have filled the
  * device's room, or the whole store. */
 static void filled_by_others(void **state)
@@ -132,6 +157,7 @@ int main(void)
                 TEST(shared),
                 TEST(not_taken),
                 TEST(not_taken_and_tried_again),
+                TEST(room_for_what_is_not_taken),
                 TEST(filled_by_others),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
