@@ -6,6 +6,7 @@
 #include "base/hashmap.h"
 #include "base/str.h"
 #include "daemon/config-load.h"
+#include "domain/mqtt-server.h"
 #include "platform/store.h"
 
 static void missing(Config *c, const ConfigObject *o, const char *key, const char *why)
@@ -76,20 +77,17 @@ static void finish_crl(Config *c)
                         ", but CRLURL= is https: name the PEM file with the CA of its server");
 }
 
-/* What else than its packet a message has in the store. */
-#define RECORD_EXTRA 1024
-
-/* A packet that could never be stored would be sent again and again. */
+/* A packet that could never be stored would be sent again and again, or end the daemon. */
 static void finish_store(Config *c)
 {
         const Settings *s = c->settings;
         const ConfigObject *mqtt = &c->gateway[SECTION_MQTT];
         uint64_t room = store_record_max(s->store_maximum_size);
-        if (s->mqtt.maximum_packet_size + RECORD_EXTRA > room)
+        if (s->mqtt.maximum_packet_size + MQTT_VALUE_EXTRA > room)
                 config_error(c, config_origin(mqtt, "MaximumPacketSize"), mqtt, "MaximumPacketSize",
                              "too large for the store: with its MaximumSize= a message may have "
                              "%llu bytes",
-                             (unsigned long long)(room - RECORD_EXTRA));
+                             (unsigned long long)(room - MQTT_VALUE_EXTRA));
 }
 
 static void finish_gateway(Config *c)

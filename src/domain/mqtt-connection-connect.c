@@ -41,9 +41,6 @@ static int will_new(const MqttConnect *p, const MqttTopic *topic, MqttWill **ret
                 return -ENOMEM;
         w->delay = p->will_properties.will_delay;
         w->due = USEC_INFINITY;
-        w->content_type = bytes_to_str(p->will_properties.content_type);
-        if (!w->content_type)
-                return -ENOMEM;
         int r = mqtt_message_new(bytes_from_str(topic->policy.absolute), p->will_payload,
                                  p->will_qos, &p->will_properties, 0, &w->message);
         if (r < 0)

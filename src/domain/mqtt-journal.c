@@ -232,8 +232,6 @@ void mqtt_journal_will(const MqttSession *s)
         if (r >= 0)
                 r = put_moment(&b, s->server, w->due, s->server->now);
         if (r >= 0)
-                r = put_text(&b, bytes_from_str(w->content_type ? w->content_type : ""));
-        if (r >= 0)
                 r = put_message(&b, s->server, w->message, true);
         put_built(s->server, MQTT_KIND_WILL, s->id, 0, &b, r);
 }

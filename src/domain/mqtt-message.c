@@ -38,7 +38,8 @@ static int make(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
 
 int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret)
 {
-        if (!mqtt_properties_valid(properties, HANDED_ON))
+        MqttProperties p;
+        if (!mqtt_properties_read(properties, HANDED_ON, &p))
                 return -EBADMSG;
         return make(topic, payload, properties, ret);
 }
@@ -56,6 +57,12 @@ int mqtt_message_new(Bytes topic, Bytes payload, uint8_t qos, const MqttProperti
         if (properties && mqtt_property_present(properties, MQTT_PROPERTY_MESSAGE_EXPIRY))
                 (*ret)->expires = usec_add(now, properties->message_expiry * USEC_PER_SEC);
         return 0;
+}
+
+Bytes mqtt_message_content_type(const MqttMessage *m)
+{
+        MqttProperties p;
+        return mqtt_properties_read(m->properties, HANDED_ON, &p) ? p.content_type : BYTES(NULL, 0);
 }
 
 MqttMessage *mqtt_message_ref(MqttMessage *m)

@@ -27,6 +27,8 @@ int mqtt_message_new(Bytes topic, Bytes payload, uint8_t qos, const MqttProperti
                      usec_t now, MqttMessage **ret);
 /* From parts that are encoded already: -EBADMSG where the properties are none that go on. */
 int mqtt_message_restore(Bytes topic, Bytes payload, Bytes properties, MqttMessage **ret);
+/* Empty: none. */
+Bytes mqtt_message_content_type(const MqttMessage *m);
 MqttMessage *mqtt_message_ref(MqttMessage *m);
 MqttMessage *mqtt_message_unref(MqttMessage *m);
 DEFINE_CLEANUP(MqttMessage, mqtt_message_unref)

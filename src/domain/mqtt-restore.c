@@ -248,9 +248,6 @@ static int read_will(Restore *restore, Reader *r, MqttWill *w)
 {
         w->delay = reader_u32(r);
         w->due = read_moment(r, restore);
-        w->content_type = read_string(r);
-        if (!w->content_type)
-                return -EBADMSG;
         return read_message(r, restore, true, &w->message);
 }
 

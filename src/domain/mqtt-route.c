@@ -131,7 +131,7 @@ static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *
                 .topic = mqtt_topic_below(session->device->name, topic),
                 .qos = w->message->qos,
                 .payload = w->message->payload,
-                .content_type = bytes_from_str(w->content_type ? w->content_type : ""),
+                .content_type = mqtt_message_content_type(w->message),
         };
         if (!will_allowed(s, session->device->name, topic))
                 return MQTT_NOT_AUTHORIZED;

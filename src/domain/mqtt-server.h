@@ -69,6 +69,10 @@ typedef struct MqttKey {
         uint64_t a, b;
 } MqttKey;
 
+/* What a value that is put has at most beside the packet that it came in: a topic for which an
+ * alias stood there, names, times. */
+#define MQTT_VALUE_EXTRA 2048
+
 typedef struct MqttServerPort {
         PolicyOutcome (*decide)(MqttAccess access, const char *device, const char *topic,
                                 PolicyTopic *ret, void *userdata);

@@ -15,7 +15,6 @@ MqttWill *mqtt_will_free(MqttWill *w)
         if (!w)
                 return NULL;
         mqtt_message_unref(w->message);
-        free(w->content_type);
         free(w);
         return NULL;
 }

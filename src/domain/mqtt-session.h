@@ -20,7 +20,6 @@ typedef struct MqttServerDevice {
 
 typedef struct MqttWill {
         MqttMessage *message; /* its expiry is a span until it is published */
-        char *content_type;   /* or NULL */
         uint32_t delay;       /* seconds */
         usec_t due;           /* once the connection has closed; else infinity */
 } MqttWill;

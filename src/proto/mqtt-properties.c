@@ -166,11 +166,14 @@ MqttReason mqtt_read_properties(Reader *r, MqttContext where, MqttProperties *re
         return e;
 }
 
-bool mqtt_properties_valid(Bytes encoded, uint64_t mask)
+bool mqtt_properties_read(Bytes encoded, uint64_t mask, MqttProperties *ret)
 {
-        MqttProperties p = { 0 };
+        MqttProperties p = { .block = encoded };
         Reader block = reader_new(encoded);
-        return read_block(&block, MESSAGE, &p) == MQTT_SUCCESS && (p.present & ~mask) == 0;
+        if (read_block(&block, MESSAGE, &p) != MQTT_SUCCESS || (p.present & ~mask) != 0)
+                return false;
+        *ret = p;
+        return true;
 }
 
 bool mqtt_user_property_next(Reader *r, Bytes *ret_name, Bytes *ret_value)

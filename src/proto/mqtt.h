@@ -267,5 +267,5 @@ int mqtt_write_disconnect(Buf *out, const MqttPeer *peer, MqttReason reason,
 
 /* Appends those properties of `p` that are present and in `mask`, without the length in front. */
 int mqtt_properties_append(Buf *out, const MqttProperties *p, uint64_t mask);
-/* Whether it could have written these for a message. */
-bool mqtt_properties_valid(Bytes encoded, uint64_t mask);
+/* Reads them again; false where it could not have written these for a message. */
+bool mqtt_properties_read(Bytes encoded, uint64_t mask, MqttProperties *ret);

@@ -478,14 +478,19 @@ static void what_does_not_fit_together(void **state)
 /* Every packet that a device may send has to have room in the store. */
 static void packets_fit_the_store(void **state)
 {
-        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=511K\n[Store]\nMaximumSize=8M\n");
+        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=510K\n[Store]\nMaximumSize=8M\n");
         settings_free(good());
         put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=4M\n");
         settings_free(good());
         put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=1M\n[Store]\nMaximumSize=16M\n");
         assert_errors(
                 "/sallyport.conf:4: MQTT/MaximumPacketSize: too large for the store: with its "
-                "MaximumSize= a message may have 1047552 bytes\n");
+                "MaximumSize= a message may have 1046528 bytes\n");
+        /* a topic for which the packet had an alias has to fit, too */
+        put("sallyport.conf", MINIMAL "[MQTT]\nMaximumPacketSize=511K\n[Store]\nMaximumSize=8M\n");
+        assert_errors(
+                "/sallyport.conf:4: MQTT/MaximumPacketSize: too large for the store: with its "
+                "MaximumSize= a message may have 522240 bytes\n");
         put("sallyport.conf", MINIMAL "[Store]\nMaximumSize=4M\n");
         assert_errors("/sallyport.conf:4: Store/MaximumSize: out of range: \"4M\", expected a size "
                       "such as 4096, 64K or 16M, 8M to 1T\n");

@@ -119,6 +119,8 @@ static MqttReason submit(MqttPending *p, const MqttSubmission *m, const char **r
                  (int)MIN(m->payload.len, 100u), (const char *)m->payload.data);
         if (mqtt_disk_record(&w->disk, p, text) < 0)
                 return MQTT_UNSPECIFIED_ERROR;
+        snprintf(w->content_type, sizeof(w->content_type), "%.*s",
+                 (int)MIN(m->content_type.len, 15u), (const char *)m->content_type.data);
         w->n_submitted++;
         return MQTT_SUCCESS;
 }

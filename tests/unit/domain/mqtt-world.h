@@ -26,7 +26,8 @@ typedef struct MqttWorld {
         MqttReason refuse;               /* what is submitted; MQTT_SUCCESS: nothing */
         usec_t wait;                     /* the allowance is used up */
         size_t n_overflows, n_failed, n_attested, n_submitted;
-        char attested[64]; /* the last one: "rats:challenge=payload" */
+        char content_type[16]; /* of the last one that was submitted */
+        char attested[64];     /* the last one: "rats:challenge=payload" */
 } MqttWorld;
 
 typedef struct MqttWorldClient {

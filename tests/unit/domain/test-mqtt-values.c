@@ -5,6 +5,7 @@
 
 #include "mqtt-bench.h"
 
+#include "../hex.h"
 #include "domain/mqtt-journal.h"
 
 /* In a queue's entry, behind the message's number. */
@@ -146,11 +147,79 @@ static void wrong_subscription(void **state)
         assert_int_equal(world.dropped, 1);
 }
 
+#define PACKET_MAX 70000
+
+static int largest(const MqttKey *key, Bytes value, void *userdata)
+{
+        size_t *max = userdata;
+        *max = MAX(*max, value.len);
+        return 0;
+}
+
+static void assert_largest(uint8_t kind)
+{
+        size_t max = 0;
+        mqtt_disk_read(kind, largest, &max, &world.disk);
+        assert_in_range(max, PACKET_MAX - 100, PACKET_MAX + MQTT_VALUE_EXTRA);
+}
+
+/* Begins with `head`, has `tail` at `at`, and else 'x' up to the largest packet there may be. */
+static void feed_largest(Client *c, const char *head, size_t at, const char *tail)
+{
+        static uint8_t packet[PACKET_MAX];
+        size_t consumed;
+        memset(packet, 'x', sizeof(packet));
+        unhex(head, packet, sizeof(packet));
+        unhex(tail, packet + at, sizeof(packet) - at);
+        mqtt_connection_input(c->connection, BYTES(packet, sizeof(packet)), 1, world.now, &consumed,
+                              &c->wait);
+        assert_int_equal(consumed, sizeof(packet));
+        settle();
+        buf_clear(&c->out);
+}
+
+static void set_alias(Client *c)
+{
+        uint8_t packet[1033];
+        size_t consumed;
+        memset(packet, 't', sizeof(packet));
+        unhex("30 86 08 0400", packet, sizeof(packet));
+        unhex("03 23 0001", packet + 1029, 4);
+        mqtt_connection_input(c->connection, BYTES(packet, sizeof(packet)), 1, world.now, &consumed,
+                              &c->wait);
+        assert_int_equal(consumed, sizeof(packet));
+}
+
+/* The store takes no value that is larger, and the daemon cannot go on without. */
+static void size(void **state)
+{
+        Client c, away;
+        world.config.maximum_packet_size = PACKET_MAX;
+        world.limits.retained_bytes = world.limits.queue_bytes = 2 * PACKET_MAX;
+        crash();
+        client_connect(&away, "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/x' ", NULL);
+        buf_clear(&away.out);
+        exchange(&away, "82 07 0001 00 0001'#' 01", "90 04 0001 00 01");
+        client_close(&away);
+        /* a will, most of it its content type */
+        client_open(&c);
+        feed_largest(&c,
+                     "10 ec a2 04 0004'MQTT'05 06 003c 05 11 00000064 0004'dev1' 82 80 04 03 ffff",
+                     32 + UINT16_MAX, "0001'w' 114c");
+        assert_largest(MQTT_KIND_WILL);
+        /* a message, most of its topic an alias */
+        set_alias(&c);
+        feed_largest(&c, "33 ec a2 04 0000 0001 03 23 0001", PACKET_MAX, "");
+        assert_largest(MQTT_KIND_MESSAGE);
+        assert_largest(MQTT_KIND_RETAINED);
+        client_leave_for_good(&c);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(changed_to_the_same), TEST(wrong_in_queue),     TEST(wrong_properties),
-                TEST(wrong_session),       TEST(wrong_subscription),
+                TEST(wrong_session),       TEST(wrong_subscription), TEST(size),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

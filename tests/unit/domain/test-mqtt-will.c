@@ -206,6 +206,7 @@ static void properties(void **state)
         client_connect(&listener, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
         exchange(&listener, "82 07 0001 00 0001'w' 00", "90 04 0001 00 00");
         mqtt_world_pass(&world, 10);
+        assert_string_equal(world.content_type, "t");
         assert_out(&listener, "30 0e 0001'w' 09 02 0000001e 03 0001't' 'p'");
         client_close(&listener);
 }

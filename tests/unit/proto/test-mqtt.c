@@ -412,10 +412,12 @@ static void writing_within_limits(void **state)
 static bool properties(const char *hex)
 {
         uint8_t bytes[64];
+        MqttProperties p;
         size_t n = unhex(hex, bytes, sizeof bytes);
-        return mqtt_properties_valid(BYTES(bytes, n),
-                                     MQTT_PROPERTY_BIT(MQTT_PROPERTY_CONTENT_TYPE) |
-                                             MQTT_PROPERTY_BIT(MQTT_PROPERTY_USER));
+        return mqtt_properties_read(BYTES(bytes, n),
+                                    MQTT_PROPERTY_BIT(MQTT_PROPERTY_CONTENT_TYPE) |
+                                            MQTT_PROPERTY_BIT(MQTT_PROPERTY_USER),
+                                    &p);
 }
 
 static void encoded_properties(void **state)
