@@ -5,8 +5,8 @@
  * descriptor and reads no clock.
  *
  * The certificate has said which device this is; its class says under which client ids it may
- * connect. An empty one is given "<device>/auto-<number>". User name, password and authentication
- * methods are refused.
+ * connect. An empty one is given "<device>/auto-<number>". A user name or password is refused or
+ * ignored, as configured, an authentication method refused.
  *
  * Answers go out in the order of what they answer, each when what it promises is durable. When too
  * many wait for that, the device has used up its allowance, or the client does not read, the engine

@@ -60,7 +60,7 @@ typedef struct MqttCopy {
 
 /* The copy by one subscription alone. */
 void mqtt_subscription_copy(const MqttSubscriptionEntry *e, const MqttMessage *m, MqttCopy *ret);
-/* The next copy by the subscriptions that are not shared; `*at` from the first entry, NULL behind
- * the last. `own`: the message came from this session. */
+/* The next copy by the subscriptions that are not shared; false when there is none. `*at` begins
+ * with the first entry (of an empty list: its head). `own`: the message came from this session. */
 bool mqtt_subscriptions_match(const MqttSubscriptions *s, const MqttMessage *m, bool own, List **at,
                               MqttCopy *ret);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "proto/topic.h"
 
 static void root_init(MqttRoot *r)
 {
@@ -26,15 +27,9 @@ void mqtt_topics_done(MqttTopics *t)
         hashmap_free(t->roots);
 }
 
-static Bytes first_level(Bytes topic)
-{
-        const uint8_t *slash = topic.len > 0 ? memchr(topic.data, '/', topic.len) : NULL;
-        return slash ? BYTES(topic.data, (size_t)(slash - topic.data)) : topic;
-}
-
 MqttRoot *mqtt_topics_find(const MqttTopics *t, Bytes topic)
 {
-        return hashmap_get(t->roots, first_level(topic));
+        return hashmap_get(t->roots, topic_first_level(topic));
 }
 
 static MqttRoot *root_free(MqttRoot *r)
@@ -65,7 +60,7 @@ static int add_root(MqttTopics *t, Bytes name, MqttRoot **ret)
 
 int mqtt_topics_root(MqttTopics *t, Bytes filter, MqttRoot **ret)
 {
-        Bytes name = first_level(filter);
+        Bytes name = topic_first_level(filter);
         if (name.len == 1 && (name.data[0] == '+' || name.data[0] == '#')) {
                 *ret = &t->wild;
                 return 0;

@@ -83,7 +83,7 @@ static void end_properties(Draft *d, size_t at)
         insert_varint(d, at, mark(d) - at);
 }
 
-/* `at`: where the body begins, right behind the packet's first byte. */
+/* The length of the packet in front of its body, which begins right behind the first byte. */
 static int finish(Draft *d, const MqttPeer *peer)
 {
         size_t body = d->begin + 1;
