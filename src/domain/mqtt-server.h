@@ -31,7 +31,7 @@ typedef struct MqttServerConfig {
         uint16_t topic_alias_maximum; /* at most MQTT_TOPIC_ALIASES_MAX */
         uint16_t window;              /* unacknowledged messages to a client */
         uint32_t session_expiry;      /* seconds; the longest; UINT32_MAX: none too long */
-        uint64_t kept_bytes;          /* that may be on disk, of all devices together */
+        uint64_t kept_bytes;          /* on disk, of all queues and retained messages */
         usec_t connect_timeout;       /* from the TLS handshake to CONNECT */
         uint64_t boot;                /* tells this boot of the host from others */
         bool ignore_passwords;        /* else a user name or password is refused */
