@@ -181,7 +181,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "RetainedBytes", &config_bytes64, C(limits.retained_bytes), 0, GIB, "256K",
                   "Retained messages that one of them may leave on this gateway, topics included." },
                 { "QueueBytes", &config_bytes64, C(limits.queue_bytes), 4 * KIB, GIB, "1M",
-                  "Messages that may wait for one of them, in all of its sessions together." },
+                  "Messages that may wait for one of them, in all of its sessions together. A quarter is\n"
+                  "for sessions that are connected." },
         } },
         [SECTION_DEVICE] = { "Device", false, "One device; its name is the file's, without \".conf\".", {
                 { "Zone", &config_name, D(zone), 0, 0, NULL, "The zone that it is in. Must be set." },

@@ -156,6 +156,13 @@ void mqtt_delivery_drop_lost(MqttDelivery *d, uint64_t number)
         }
 }
 
+/* A quarter of the device's room is left to those of its sessions that are there: those that are
+ * away, perhaps for ever, do not take it from them. */
+static uint64_t room_of(const MqttDelivery *d, const ClassLimits *limits)
+{
+        return d->outlet ? limits->queue_bytes : limits->queue_bytes - limits->queue_bytes / 4;
+}
+
 static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
 {
         const MqttServer *s = d->session->server;
@@ -163,9 +170,8 @@ static bool within(const MqttDelivery *d, const MqttQueued *e, bool keep)
         const ClassLimits *limits = s->port->limits(device->name, s->userdata);
         if (keep && s->kept_bytes + cost_on_disk(e) > s->config.kept_bytes)
                 return false;
-        /* A message of any size that is taken can wait for its receiver, and what waits for other
-         * sessions of the device, which may be away, does not cut this one off. */
-        return d->bytes == 0 || (limits && device->queued_bytes + cost(e) <= limits->queue_bytes);
+        /* A message of any size that is taken can wait for its receiver. */
+        return d->bytes == 0 || (limits && device->queued_bytes + cost(e) <= room_of(d, limits));
 }
 
 static bool has_room(MqttDelivery *d, const MqttQueued *e, bool keep, usec_t now)

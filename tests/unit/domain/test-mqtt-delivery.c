@@ -294,7 +294,7 @@ static void overflow(void **state)
         static char big[601];
         Client c;
         memset(big, 'x', 600);
-        world.limits.queue_bytes = 2048;
+        world.limits.queue_bytes = 2048 + 683; /* a quarter is not for who is away */
         away(&c);
         assert_int_equal(command("dev1/a", big, 1), 1);
         assert_int_equal(command("dev1/b", big, 1), 1);
@@ -372,7 +372,7 @@ static void room_of_the_expired(void **state)
                  "32 0c 0001'a' 0001 05 02 0000000a '1' 32 0c 0001'a' 0001 05 02 00000014 '2'",
                  "40 02 0001 40 02 0001");
         assert_int_equal(view("dev1").waiting, 2);
-        world.limits.queue_bytes = view("dev1").waiting_bytes;
+        world.limits.queue_bytes = (view("dev1").waiting_bytes * 4 + 2) / 3;
         assert_int_equal(command("dev1/a", "3", 1), 0);
         world.now += 11 * USEC_PER_SEC;
         assert_int_equal(command("dev1/a", "4", 1), 1);
@@ -391,16 +391,19 @@ static void room_of_the_expired(void **state)
 static void room_beside_one_that_is_away(void **state)
 {
         Client c, other;
-        world.limits.queue_bytes = 512;
+        world.limits.queue_bytes = 4096;
         away(&c);
         while (command("dev1/a", "1", 1) == 1)
                 ;
+        assert_in_range(view("dev1").waiting_bytes, 2560, 3072);
         settle();
         client_connect(&other, OTHER5, CONNACK5);
         exchange(&other, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
         assert_int_equal(command("dev1/a", "2", 0), 1);
         assert_int_equal(command("dev1/a", "3", 1), 1);
-        assert_out(&other, "30 05 0001'a' 00 '2' 32 07 0001'a' 0001 00 '3'");
+        assert_int_equal(command("dev1/a", "4", 1), 1);
+        assert_out(&other,
+                   "30 05 0001'a' 00 '2' 32 07 0001'a' 0001 00 '3' 32 07 0001'a' 0002 00 '4'");
         client_leave(&other);
         mqtt_world_pass(&world, 101);
         assert_nothing_kept();

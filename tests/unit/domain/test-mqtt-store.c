@@ -101,7 +101,7 @@ static void room_for_what_is_not_taken(void **state)
         leave_subscribed();
         client_connect(&c, OTHER5, CONNACK5);
         exchange(&c, expiring, "40 02 0001");
-        world.limits.queue_bytes = view("dev1").waiting_bytes;
+        world.limits.queue_bytes = (view("dev1").waiting_bytes * 4 + 2) / 3;
         world.now += 11 * USEC_PER_SEC;
         feed(&c, "32 07 0001'a' 0002 00 '2'");
         settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
@@ -122,7 +122,7 @@ static void filled_by_others(void **state)
 {
         static const struct {
                 uint64_t queue, kept;
-        } t[] = { { 2048, UINT64_MAX }, { 16384, 4096 } };
+        } t[] = { { 800, UINT64_MAX }, { 16384, 4096 } };
         for (size_t i = 0; i < ELEMENTSOF(t); i++) {
                 Client c;
                 world.limits.queue_bytes = t[i].queue;
@@ -136,8 +136,8 @@ static void filled_by_others(void **state)
                         assert_int_equal(command("dev1/b", "1", 1), 1);
                 while (command("dev1/a", "-", 1) == 1)
                         ;
-                if (i == 0)
-                        assert_int_equal(command("dev1/b", "1", 1), 1);
+                while (i == 0 && command("dev1/b", "1", 1) == 1)
+                        ;
                 world.n_overflows = 0;
                 assert_int_equal(command("dev1/b", "2", 1), 0);
                 assert_false(mqtt_connection_has_ended(c.connection));
