@@ -35,6 +35,7 @@ static void establish(TlsConnection *c)
                 return;
         }
         handshakes_forget(c->ssl);
+        tls_rekey_watch(c);
         c->stage = TLS_OPEN;
         list_remove(&c->timed);
         tls_server_release(s, true);

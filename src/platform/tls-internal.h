@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 
 #include "base/list.h"
+#include "base/ratelimit.h"
 #include "platform/fiber.h"
 #include "platform/handshake.h"
 #include "platform/tls.h"
@@ -82,6 +83,7 @@ struct TlsConnection {
         int step_result;
         int step_want;       /* what it waits for: SSL_READING ... */
         TlsRefusal *refusal; /* when the step failed; NULL: without memory for it */
+        RateLimit rekeys;    /* after the handshake */
 };
 
 /* tls-context.c */
@@ -112,6 +114,9 @@ void tls_handshake_io(TlsConnection *c, unsigned events);
 void tls_handshake_finish(TlsConnection *c);
 /* A deferred source's handler; its userdata is the server. */
 int tls_handshake_turn(void *userdata);
+
+/* tls-rekey.c: its handshake is done. */
+void tls_rekey_watch(TlsConnection *c);
 
 /* tls-signing.c: for connections whose key is in the TPM. */
 void tls_signing_prepare(TlsConnection *c);
