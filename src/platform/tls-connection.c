@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 
@@ -25,18 +23,6 @@ static void set_events_open(TlsConnection *c)
 {
         tls_connection_set_events(c, (c->stopped ? 0 : (unsigned)LOOP_READ) |
                                              (c->want_write ? (unsigned)LOOP_WRITE : 0));
-}
-
-/* Dead connections in networks that eat packets end by themselves, idle ones included. */
-static void set_socket_options(int fd)
-{
-        const int one = 1, idle = 60, interval = 15, count = 4, unacknowledged = 30 * 1000;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
-        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
-        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged, sizeof(unacknowledged));
 }
 
 /* Takes `fd` over when it succeeds. */
@@ -71,7 +57,6 @@ int tls_connection_new(TlsServer *s, int fd, const struct sockaddr_storage *peer
         SSL_set_accept_state(c->ssl);
         if (c->key_in_tpm)
                 tls_signing_prepare(c);
-        set_socket_options(fd);
         list_append(&s->connections, &c->node);
         s->n_connections++;
         s->n_handshakes++;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -293,16 +294,40 @@ TlsServer *tls_server_free(TlsServer *s)
         return NULL;
 }
 
+/* Dead connections in networks that eat packets end by themselves, idle ones included. Linux hands
+ * the options of a listening socket on to those that it accepts. */
+static int set_options(int fd)
+{
+        static const struct {
+                int level, option, value;
+        } options[] = {
+                { SOL_SOCKET, SO_REUSEADDR, 1 },
+                { IPPROTO_TCP, TCP_NODELAY, 1 },
+                { SOL_SOCKET, SO_KEEPALIVE, 1 },
+                { IPPROTO_TCP, TCP_KEEPIDLE, 60 },            /* seconds, */
+                { IPPROTO_TCP, TCP_KEEPINTVL, 15 },           /* likewise */
+                { IPPROTO_TCP, TCP_KEEPCNT, 4 },              /* probes */
+                { IPPROTO_TCP, TCP_USER_TIMEOUT, 30 * 1000 }, /* milliseconds */
+        };
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (setsockopt(fd, options[i].level, options[i].option, &options[i].value,
+                               sizeof(options[i].value)) < 0)
+                        return -errno;
+        return 0;
+}
+
 static int bind_socket(const struct sockaddr *address, socklen_t len, int v6only,
                        uint16_t *ret_port)
 {
-        const int one = 1;
         struct sockaddr_storage bound = { 0 };
         socklen_t bound_len = sizeof(bound);
         _cleanup_close_ int fd =
                 socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0)
+        if (fd < 0)
                 return -errno;
+        int r = set_options(fd);
+        if (r < 0)
+                return r;
         if (address->sa_family == AF_INET6 &&
             setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof(v6only)) < 0)
                 return -errno;

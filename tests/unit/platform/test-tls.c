@@ -6,6 +6,8 @@
 #include "tls-bench.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,6 +50,49 @@ static void deadlines_hold_under_load(void **state)
         assert_true(b.timeouts >= 2);
         for (size_t i = 0; i < ELEMENTSOF(fds); i++)
                 close(fds[i]);
+        bench_close(&b);
+}
+
+/* The server's end of the client's connection, among the descriptors of this process. */
+static int server_end(const Client *c)
+{
+        struct sockaddr_in ours, other;
+        socklen_t len = sizeof(ours);
+        assert_int_equal(getsockname(c->fd, (struct sockaddr *)&ours, &len), 0);
+        for (int fd = 3; fd < 1024; fd++) {
+                len = sizeof(other);
+                if (getpeername(fd, (struct sockaddr *)&other, &len) == 0 &&
+                    other.sin_family == AF_INET && other.sin_port == ours.sin_port)
+                        return fd;
+        }
+        fail();
+        return -1;
+}
+
+static int option(int fd, int level, int name)
+{
+        int value = -1;
+        socklen_t len = sizeof(value);
+        assert_int_equal(getsockopt(fd, level, name, &value, &len), 0);
+        return value;
+}
+
+/* A peer that vanishes is noticed: idle within two minutes, and in 30 s where it was written to. */
+static void peers_that_vanish(void **state)
+{
+        Bench b;
+        Client c;
+        bench_open(&b, 10, 10);
+        client_open(&b, &c);
+        int fd = server_end(&c);
+        assert_int_equal(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+        assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+        assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 15);
+        assert_int_equal(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 4);
+        assert_int_equal(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 30000);
+        assert_int_equal(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+        client_close(&c);
+        turn(&b, 50 * USEC_PER_MSEC);
         bench_close(&b);
 }
 
@@ -305,6 +350,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(silent_peers),
                 cmocka_unit_test(deadlines_hold_under_load),
+                cmocka_unit_test(peers_that_vanish),
                 cmocka_unit_test(too_many),
                 cmocka_unit_test(strangers),
                 cmocka_unit_test(too_many_of_one_address),
