@@ -179,7 +179,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "MaximumSubscriptions", &config_number, C(limits.subscriptions), 1, 64, "32",
                   "Subscriptions of one session." },
                 { "RetainedBytes", &config_bytes64, C(limits.retained_bytes), 0, GIB, "256K",
-                  "Retained messages that one of them may leave on this gateway, topics included." },
+                  "Retained messages that one of them may leave on this gateway, by what they take on disk." },
                 { "QueueBytes", &config_bytes64, C(limits.queue_bytes), 4 * KIB, GIB, "1M",
                   "Messages that may wait for one of them, in all of its sessions together. A quarter is\n"
                   "for sessions that are connected." },

@@ -5,6 +5,7 @@
 
 /* What a value costs on disk beside its own bytes: its key, and its place in a page. */
 #define VALUE_OVERHEAD 256
+#define VALUE_PAGE     4096
 
 static void put(MqttServer *s, uint8_t kind, uint64_t a, uint64_t b, Bytes value)
 {
@@ -108,14 +109,25 @@ void mqtt_journal_remove_subscription(const MqttSession *s, const MqttSubscripti
         forget(s->server, MQTT_KIND_SUBSCRIPTION, s->id, e->key);
 }
 
+/* As the store counts it (platform/store.h): only what is small fills a page that it shares. */
+static uint64_t value_cost(uint64_t len)
+{
+        uint64_t in_page = VALUE_PAGE / (len + 16);
+        if (in_page > 3)
+                return VALUE_OVERHEAD + len;
+        if (in_page > 0)
+                return VALUE_OVERHEAD + VALUE_PAGE / in_page;
+        return VALUE_OVERHEAD + (len + VALUE_PAGE - 1) / VALUE_PAGE * VALUE_PAGE;
+}
+
 uint64_t mqtt_journal_message_cost(const MqttMessage *m)
 {
-        return VALUE_OVERHEAD + mqtt_message_cost(m);
+        return value_cost(mqtt_message_cost(m));
 }
 
 uint64_t mqtt_journal_queued_cost(const MqttQueued *e)
 {
-        return VALUE_OVERHEAD + sizeof(*e) + e->n_ids * sizeof(e->ids[0]);
+        return value_cost(sizeof(*e) + e->n_ids * sizeof(e->ids[0]));
 }
 
 static void put_shared_message(MqttServer *s, MqttMessage *m)

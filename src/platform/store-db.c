@@ -368,7 +368,7 @@ void store_db_stats(StoreDb *db, StoreStats *ret)
         ret->records = db->now.records;
         ret->bytes = db->now.bytes;
         ret->kept = db->now.kept;
-        ret->kept_bytes = db->now.kept_bytes + db->now.kept * STORE_VALUE_OVERHEAD;
+        ret->kept_bytes = db->now.kept_bytes;
         ret->oldest = db->oldest;
         ret->last_id = db->last_id;
         ret->disk_bytes = file_size(db->path, "") + file_size(db->path, "-wal");

@@ -40,12 +40,11 @@ int store_db_put(StoreDb *db, const StoreKey *key, Bytes value)
         sqlite3_clear_bindings(st);
         if (r < 0)
                 return r == -ENOSPC ? -EDQUOT : r;
-        uint64_t before = found ? old + STORE_VALUE_OVERHEAD : 0;
-        uint64_t after = value.len + STORE_VALUE_OVERHEAD;
+        uint64_t before = found ? store_value_cost(old) : 0, after = store_value_cost(value.len);
         /* As much as it takes off the reserve. */
         db->growth += after - MIN(before, after);
         db->now.kept += !found;
-        db->now.kept_bytes = db->now.kept_bytes - MIN(db->now.kept_bytes, old) + value.len;
+        db->now.kept_bytes = db->now.kept_bytes - MIN(db->now.kept_bytes, before) + after;
         return 1;
 }
 
@@ -56,7 +55,7 @@ int store_db_remove(StoreDb *db, const StoreKey *key)
         if (r <= 0)
                 return r;
         db->now.kept -= MIN(db->now.kept, 1U);
-        db->now.kept_bytes -= MIN(db->now.kept_bytes, old);
+        db->now.kept_bytes -= MIN(db->now.kept_bytes, store_value_cost(old));
         return 1;
 }
 
@@ -87,7 +86,5 @@ int store_db_each(StoreDb *db, uint8_t kind, StoreEach each, void *userdata)
 uint64_t store_db_kept_reserve(const StoreDb *db)
 {
         uint64_t max = db->max_bytes / STORE_KEPT_SHARE;
-        if (db->now.kept > max / STORE_VALUE_OVERHEAD || db->now.kept_bytes > max)
-                return 0;
-        return max - MIN(max, db->now.kept * STORE_VALUE_OVERHEAD + db->now.kept_bytes);
+        return max - MIN(max, db->now.kept_bytes);
 }

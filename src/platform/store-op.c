@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "platform/store-op.h"
 
-/* Each value may lie in a page of its own. */
-#define VALUE_PAGE 4096
-
 StoreOp *store_op_new(StoreRequest request, size_t len)
 {
         StoreOp *op = calloc(1, sizeof(*op) + len);
@@ -32,9 +29,10 @@ size_t store_op_size(const StoreOp *op)
         return store_op_is_value(op) ? sizeof(*op) + op->len : 0;
 }
 
+/* Each value may lie in a page of its own. */
 size_t store_op_cost(const StoreOp *op)
 {
         if (op->request == STORE_APPEND)
                 return store_record_size(&op->record);
-        return store_op_is_value(op) ? VALUE_PAGE + op->len : 0;
+        return store_op_is_value(op) ? STORE_VALUE_PAGE + op->len : 0;
 }

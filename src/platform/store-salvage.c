@@ -137,7 +137,7 @@ static int take_value(StoreDb *db, sqlite3_stmt *row)
         Bytes value;
         if (!view_value(row, &key, &value) || value.len > store_db_batch_bytes(db))
                 return -EEXIST;
-        if (value.len + STORE_VALUE_OVERHEAD > store_db_kept_reserve(db))
+        if (store_value_cost(value.len) > store_db_kept_reserve(db))
                 return -ENOSPC;
         int r = store_db_put(db, &key, value);
         return MIN(r, 0);

@@ -39,7 +39,7 @@ typedef enum StoreStatement {
 /* What the file holds; the row `state` has them as well. */
 typedef struct StoreCounts {
         uint64_t records, bytes;
-        uint64_t kept, kept_bytes; /* of the values alone */
+        uint64_t kept, kept_bytes; /* by store_value_cost() */
 } StoreCounts;
 
 struct StoreDb {

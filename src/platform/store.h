@@ -102,9 +102,22 @@ typedef struct StoreKey {
         uint64_t a, b; /* at most INT64_MAX */
 } StoreKey;
 
-/* What a value takes beside its own bytes, about: its key, and what trees of pages leave empty.
- * Values between half a page and a page (2 to 4 KiB) take up to a page each. */
+/* What a value takes beside its own bytes, about: its key, and what trees of pages leave empty. */
 #define STORE_VALUE_OVERHEAD 256
+#define STORE_VALUE_PAGE     4096
+
+/* All that a value of `len` bytes takes. Only what is small fills a page that it shares: the others
+ * have an even part of it, or whole ones. */
+static inline uint64_t store_value_cost(uint64_t len)
+{
+        uint64_t in_page = STORE_VALUE_PAGE / (len + 16);
+        if (in_page > 3)
+                return STORE_VALUE_OVERHEAD + len;
+        if (in_page > 0)
+                return STORE_VALUE_OVERHEAD + STORE_VALUE_PAGE / in_page;
+        uint64_t pages = (len + STORE_VALUE_PAGE - 1) / STORE_VALUE_PAGE;
+        return STORE_VALUE_OVERHEAD + pages * STORE_VALUE_PAGE;
+}
 
 /* Begins a group: what is asked for until the next call comes into one transaction. At most one
  * append is in a group, first: an append begins a group by itself as well. When that append is
@@ -127,6 +140,6 @@ int store_barrier(Store *s, StoreDone done, void *userdata, StoreOp **ret);
  * holds during the call, in which the store must not be called. */
 typedef int (*StoreEach)(const StoreKey *key, Bytes value, void *userdata);
 int store_each(Store *s, uint8_t kind, StoreEach each, void *userdata);
-/* Bytes that values may take together, each with STORE_VALUE_OVERHEAD: a quarter of the bound,
- * which records leave free. The caller keeps within it. */
+/* Bytes that values may take together, each by store_value_cost(): a quarter of the bound, which
+ * records leave free. The caller keeps within it. */
 uint64_t store_kept_max(const Store *s);

@@ -84,7 +84,7 @@ static void reserve(Fixture *f, size_t size)
         fill_up(f, 3000);
         fill_up(f, 1);
         uint64_t before = stats_of(f).records;
-        n = store_kept_max(f->store) / (size + STORE_VALUE_OVERHEAD);
+        n = store_kept_max(f->store) / store_value_cost(size);
         for (uint64_t i = 0; i < n; i++) {
                 x = x * 6364136223846793005 + 1442695040888963407;
                 put_zeros(f, key_of(1, x >> 1, i), size);
@@ -110,6 +110,19 @@ static void test_reserve_small(void **state)
 static void test_reserve_quarter(void **state)
 {
         reserve(*state, 1100);
+}
+/* Just too large for three in a page, for two, and for one and a half. */
+static void test_reserve_third(void **state)
+{
+        reserve(*state, 1400);
+}
+static void test_reserve_half(void **state)
+{
+        reserve(*state, 2100);
+}
+static void test_reserve_one_and_a_half(void **state)
+{
+        reserve(*state, 6200);
 }
 static void test_reserve_large(void **state)
 {
@@ -250,11 +263,19 @@ static void test_deletions_make_room(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_group_refused),       TEST(test_append_refused_at_once),
-                TEST(test_turn_ends_group),     TEST(test_reserve_tiny),
-                TEST(test_reserve_small),       TEST(test_reserve_quarter),
-                TEST(test_reserve_large),       TEST(test_disk_full),
-                TEST(test_disk_full_next),      TEST(test_disk_full_bounded),
+                TEST(test_group_refused),
+                TEST(test_append_refused_at_once),
+                TEST(test_turn_ends_group),
+                TEST(test_reserve_tiny),
+                TEST(test_reserve_small),
+                TEST(test_reserve_quarter),
+                TEST(test_reserve_third),
+                TEST(test_reserve_half),
+                TEST(test_reserve_one_and_a_half),
+                TEST(test_reserve_large),
+                TEST(test_disk_full),
+                TEST(test_disk_full_next),
+                TEST(test_disk_full_bounded),
                 TEST(test_deletions_make_room),
         };
         return cmocka_run_group_tests_name("store-full", tests, NULL, NULL);
