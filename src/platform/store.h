@@ -4,7 +4,8 @@
 /* What waits for the upstream, on disk, and state that belongs to it. SQLite in a thread of its
  * own: the loop never waits for fsync. Everything appended in one turn of the loop is one
  * transaction (large turns: a few); `done` is called after the commit is on disk and not before.
- * Results come back on the loop in the order asked for. */
+ * Results come back on the loop in the order asked for, but for those of reading, which does not
+ * wait for what is to be written. */
 
 #include "base/bytes.h"
 #include "base/time.h"
