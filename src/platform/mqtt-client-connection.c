@@ -409,8 +409,8 @@ static int on_pause_over(void *userdata)
 {
         MqttClientConnection *c = userdata;
         c->paused = false;
-        if (!c->busy && !c->down && watch(c) < 0)
-                set_down(c, "cannot watch the connection");
+        if (!c->busy && !c->down)
+                mqtt_client_connection_settle(c);
         return 0;
 }
 
@@ -425,10 +425,10 @@ static int on_turn(void *userdata)
         if (c->busy || c->down)
                 return 0;
         flush(c);
+        if (!c->down && watch(c) < 0)
+                set_down(c, "cannot watch the connection");
         if (c->down)
                 mqtt_client_connection_settle(c);
-        else if (watch(c) < 0)
-                set_down(c, "cannot watch the connection");
         return 0;
 }
 
