@@ -143,9 +143,11 @@ static Sessions *sessions_of(SSL *ssl)
 /* Without memory it cannot be resumed, and that is all. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
+        TicketData d;
+        PeerCertificate peer;
         Sessions *s = sessions_of(ssl);
-        if (s && is_remembered(ssl))
-                sessions_put(s, session);
+        if (s && is_remembered(ssl) && read_session(session, &d, &peer))
+                sessions_put(s, session, peer.spki_sha256);
         return 0; /* the session is not kept */
 }
 

@@ -10,8 +10,15 @@
 #define SECRET_MAX  48 /* SHA-384, the longest of TLS 1.3 */
 #define CONTEXT_MAX SSL_MAX_SID_CTX_LENGTH
 
+typedef struct Peer {
+        uint8_t id[SESSIONS_PEER_SIZE];
+        List entries; /* the oldest first */
+        size_t n;
+} Peer;
+
 typedef struct Entry {
-        List node;
+        List node, sibling;
+        Peer *peer;
         const SSL_CIPHER *cipher;
         long made, timeout; /* seconds, of OpenSSL's clock */
         uint8_t id[SSL_MAX_SSL_SESSION_ID_LENGTH], context[CONTEXT_MAX], secret[SECRET_MAX];
@@ -21,7 +28,7 @@ typedef struct Entry {
 } Entry;
 
 struct Sessions {
-        Hashmap *entries;
+        Hashmap *entries, *peers;
         List fresh, old; /* since the last rotation; before it; the oldest first */
         size_t max;
 };
@@ -36,16 +43,41 @@ int sessions_new(Sessions **ret)
         list_init(&s->fresh);
         list_init(&s->old);
         s->entries = hashmap_new();
-        if (!s->entries) {
-                free(s);
+        s->peers = hashmap_new();
+        if (!s->entries || !s->peers) {
+                sessions_free(s);
                 return -ENOMEM;
         }
         *ret = s;
         return 0;
 }
 
+static Peer *peer_new(Sessions *s, const uint8_t *id)
+{
+        Peer *p = calloc(1, sizeof(*p));
+        if (!p)
+                return NULL;
+        memcpy(p->id, id, sizeof(p->id));
+        list_init(&p->entries);
+        if (hashmap_put(s->peers, BYTES(p->id, sizeof(p->id)), p) == 0)
+                return p;
+        free(p);
+        return NULL;
+}
+
+static void peer_release(Sessions *s, Peer *p)
+{
+        if (p->n > 0)
+                return;
+        hashmap_remove(s->peers, BYTES(p->id, sizeof(p->id)));
+        free(p);
+}
+
 static void drop(Sessions *s, Entry *e)
 {
+        list_remove(&e->sibling);
+        e->peer->n--;
+        peer_release(s, e->peer);
         hashmap_remove(s->entries, BYTES(e->id, e->id_len));
         list_remove(&e->node);
         OPENSSL_cleanse(e, sizeof(*e) + e->data_len);
@@ -65,6 +97,7 @@ Sessions *sessions_free(Sessions *s)
         drop_all(s, &s->fresh);
         drop_all(s, &s->old);
         hashmap_free(s->entries);
+        hashmap_free(s->peers);
         free(s);
         return NULL;
 }
@@ -112,7 +145,29 @@ static bool fill(Entry *e, const SSL_SESSION *session)
                copy(e->context, sizeof(e->context), &e->context_len, context, context_len);
 }
 
-int sessions_put(Sessions *s, const SSL_SESSION *session)
+static int enter(Sessions *s, Entry *e, const uint8_t *id)
+{
+        Peer *p = hashmap_get(s->peers, BYTES(id, SESSIONS_PEER_SIZE));
+        if (!p)
+                p = peer_new(s, id);
+        if (!p)
+                return -ENOMEM;
+        int r = hashmap_put(s->entries, BYTES(e->id, e->id_len), e);
+        if (r < 0) {
+                peer_release(s, p);
+                return r;
+        }
+        e->peer = p;
+        p->n++;
+        list_append(&p->entries, &e->sibling);
+        list_append(&s->fresh, &e->node);
+        if (p->n > SESSIONS_PEER_MAX)
+                drop(s, LIST_ENTRY(list_first(&p->entries), Entry, sibling));
+        return 0;
+}
+
+int sessions_put(Sessions *s, const SSL_SESSION *session,
+                 const uint8_t peer[static SESSIONS_PEER_SIZE])
 {
         void *data = NULL;
         size_t len = 0;
@@ -125,17 +180,16 @@ int sessions_put(Sessions *s, const SSL_SESSION *session)
         if (!e)
                 return -ENOMEM;
         list_init(&e->node);
+        list_init(&e->sibling);
         e->data_len = len;
         memcpy(e->data, data, len);
         make_room(s, s->max - 1);
-        int r = fill(e, session) ? hashmap_put(s->entries, BYTES(e->id, e->id_len), e) : -EINVAL;
+        int r = fill(e, session) ? enter(s, e, peer) : -EINVAL;
         if (r < 0) {
                 OPENSSL_cleanse(e, sizeof(*e) + len);
                 free(e);
-                return r;
         }
-        list_append(&s->fresh, &e->node);
-        return 0;
+        return r;
 }
 
 SSL_SESSION *sessions_get(const Sessions *s, Bytes id)

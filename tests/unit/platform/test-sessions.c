@@ -31,8 +31,9 @@ static Bytes id_of(uint8_t number)
         return BYTES(id, sizeof(id));
 }
 
-static int put(Sessions *s, uint8_t number, int version, const char *data)
+static int put_of(Sessions *s, uint8_t owner, uint8_t number, int version, const char *data)
 {
+        const uint8_t peer[SESSIONS_PEER_SIZE] = { owner };
         uint8_t secret[48];
         memset(secret, number, sizeof(secret));
         SSL_SESSION *x = SSL_SESSION_new();
@@ -44,9 +45,14 @@ static int put(Sessions *s, uint8_t number, int version, const char *data)
         SSL_SESSION_set1_ticket_appdata(x, data, strlen(data));
         SSL_SESSION_set_time(x, 1000);
         SSL_SESSION_set_timeout(x, 77);
-        int r = sessions_put(s, x);
+        int r = sessions_put(s, x, peer);
         SSL_SESSION_free(x);
         return r;
+}
+
+static int put(Sessions *s, uint8_t number, int version, const char *data)
+{
+        return put_of(s, 1, number, version, data);
 }
 
 static bool has(const Sessions *s, uint8_t number)
@@ -121,6 +127,28 @@ static void oldest_make_room(void **state)
         sessions_free(s);
 }
 
+/* A peer that comes and comes takes the room of its own sessions. */
+static void a_share_for_each(void **state)
+{
+        Sessions *s;
+        assert_int_equal(sessions_new(&s), 0);
+        sessions_set_max(s, SESSIONS_PEER_MAX + 8);
+        assert_int_equal(put_of(s, 2, 1, TLS1_3_VERSION, "who"), 0);
+        for (uint8_t i = 2; i <= 100; i++) {
+                assert_int_equal(put_of(s, 1, i, TLS1_3_VERSION, "else"), 0);
+                if (i == 50)
+                        sessions_rotate(s);
+        }
+        assert_true(has(s, 1));
+        for (uint8_t i = 2; i <= 100; i++)
+                assert_int_equal(has(s, i), i > 100 - SESSIONS_PEER_MAX);
+        sessions_rotate(s);
+        assert_false(has(s, 1));
+        assert_int_equal(put_of(s, 2, 1, TLS1_3_VERSION, "who"), 0);
+        assert_true(has(s, 1));
+        sessions_free(s);
+}
+
 static void rotation(void **state)
 {
         Sessions *s;
@@ -140,9 +168,8 @@ static void rotation(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(comes_back),
-                cmocka_unit_test(not_everything),
-                cmocka_unit_test(oldest_make_room),
+                cmocka_unit_test(comes_back),       cmocka_unit_test(not_everything),
+                cmocka_unit_test(oldest_make_room), cmocka_unit_test(a_share_for_each),
                 cmocka_unit_test(rotation),
         };
         ctx = SSL_CTX_new(TLS_server_method());
