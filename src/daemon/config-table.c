@@ -171,7 +171,8 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "EgressUnattested", &config_egress, C(egress[POSTURE_UNATTESTED]), 0, 0,
                   NULL, "The same while nothing is known of them." },
                 { "MessagesPerSecond", &config_number, C(limits.rate.messages_per_second), 1, 1000000,
-                  "200", "How many messages one of them may send. Ten seconds' worth may come at once." },
+                  "200", "How many messages one of them may send. A packet that subscribes or unsubscribes\n"
+                  "counts as one. Ten seconds' worth may come at once." },
                 { "BytesPerSecond", &config_bytes64, C(limits.rate.bytes_per_second), KIB, GIB, "1M",
                   "How much that may be. Eight seconds' worth may come at once." },
                 { "MaximumSessions", &config_number, C(limits.sessions), 1, 64, "8",

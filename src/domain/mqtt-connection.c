@@ -258,12 +258,14 @@ static MqttInput on_framing(MqttConnection *c, MqttFraming framing)
         return MQTT_INPUT_ENDED;
 }
 
-/* A will is a message as well: who comes back and falls silent again and again publishes. */
-static bool brings_message(const MqttConnection *c, const MqttFrame *f)
+/* What makes the disk write as often as the client likes: all else belongs to one of these. A will
+ * is a message as well: who comes back and falls silent again and again publishes. */
+static bool is_charged(const MqttConnection *c, const MqttFrame *f)
 {
         MqttConnect p;
         if (c->state == MQTT_CONNECTED)
-                return f->type == MQTT_PUBLISH;
+                return f->type == MQTT_PUBLISH || f->type == MQTT_SUBSCRIBE ||
+                       f->type == MQTT_UNSUBSCRIBE;
         return f->type == MQTT_CONNECT && mqtt_parse_connect(f, &p) == MQTT_SUCCESS && p.has_will;
 }
 
@@ -271,7 +273,7 @@ static bool brings_message(const MqttConnection *c, const MqttFrame *f)
 static usec_t charge(MqttConnection *c, const MqttFrame *f, usec_t now)
 {
         const MqttServer *s = c->server;
-        if (!brings_message(c, f))
+        if (!is_charged(c, f))
                 return 0;
         usec_t wait = s->port->charge(c->device, f->size, now, s->userdata);
         c->throttled = wait > 0;

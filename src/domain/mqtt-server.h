@@ -82,7 +82,8 @@ typedef struct MqttServerPort {
         bool (*may_receive)(const char *device, void *userdata);
         /* NULL: there is no such device (any more). */
         const ClassLimits *(*limits)(const char *device, void *userdata);
-        /* Takes a message of `len` bytes off the device's allowance: 0, or how long to wait. */
+        /* Takes a packet of `len` bytes off the device's allowance: a message, SUBSCRIBE or
+         * UNSUBSCRIBE. 0, or how long to wait. */
         usec_t (*charge)(const char *device, size_t len, usec_t now, void *userdata);
         /* A message for a client found no room, and the client is not to blame for it. */
         void (*overflow)(const char *device, const char *client_id, void *userdata);

@@ -270,7 +270,7 @@ static void filters_a_turn(void **state)
         client_close(&c);
 }
 
-/* Only messages are charged; who waits is not silent. */
+/* A ping is not charged, a message is; who waits is not silent. */
 static void allowance(void **state)
 {
         Client c;
@@ -310,6 +310,24 @@ static void allowance_of_a_will(void **state)
         client_close(&c);
         settle();
         assert_records("dev1:w=p");
+}
+
+/* They are written to disk as messages are, and would wear it out for nothing. */
+static void subscriptions_are_charged(void **state)
+{
+        static const char *const packets[] = { "82 06 0001 0001'a' 00", "a2 05 0001 0001'a'" };
+        Client c;
+        client_connect(&c, CONNECT3, CONNACK3);
+        for (size_t i = 0; i < ELEMENTSOF(packets); i++) {
+                world.wait = 5 * USEC_PER_SEC;
+                assert_int_equal(feed(&c, packets[i]), MQTT_INPUT_BLOCKED);
+                assert_int_equal(c.wait, world.wait);
+                world.wait = 0;
+                assert_int_equal(feed(&c, packets[i]), MQTT_INPUT_MORE);
+                settle();
+                assert_out(&c, i == 0 ? "90 03 0001 00" : "b0 02 0001");
+        }
+        client_close(&c);
 }
 
 static void aliases(void **state)
@@ -541,6 +559,7 @@ int main(void)
                 TEST(takeover),
                 TEST(takeover_storm),
                 TEST(takeover_of_one_that_waits),
+                TEST(subscriptions_are_charged),
                 TEST(too_many_filters),
                 TEST(answers_too_large),
                 TEST(deadlines),
