@@ -540,17 +540,6 @@ int mqtt_client_connection_new(Loop *l, const MqttClientConfig *config, Credenti
         return 0;
 }
 
-/* The library closes as soon as DISCONNECT is written: it must not stay gathered. */
-static void say_goodbye(MqttClientConnection *c)
-{
-        SSL *ssl = c->up && !c->down ? ssl_of(c) : NULL;
-        if (!ssl)
-                return;
-        flush(c);
-        mqtt_tls_gather_end(ssl);
-        mosquitto_disconnect_v5(c->mosq, MQTT_RC_NORMAL_DISCONNECTION, NULL);
-}
-
 MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
 {
         if (!c)
@@ -564,7 +553,8 @@ MqttClientConnection *mqtt_client_connection_free(MqttClientConnection *c)
                 c->abandoned = true;
                 return NULL;
         }
-        say_goodbye(c);
+        if (c->up && !c->down) /* what is gathered goes out before TLS's own goodbye */
+                mosquitto_disconnect_v5(c->mosq, MQTT_RC_NORMAL_DISCONNECTION, NULL);
         destroy(c);
         return NULL;
 }

@@ -176,15 +176,6 @@ int mqtt_tls_flush(MqttTls *t, SSL *ssl)
         return -EIO;
 }
 
-void mqtt_tls_gather_end(SSL *ssl)
-{
-        BIO *gathered = SSL_get_wbio(ssl), *socket = SSL_get_rbio(ssl);
-        if (gathered == socket || BIO_wpending(gathered) > 0)
-                return;
-        BIO_up_ref(socket);
-        SSL_set0_wbio(ssl, socket);
-}
-
 /* Where the last read found the socket empty, what is left is a piece of a record. */
 bool mqtt_tls_has_unread(const SSL *ssl)
 {

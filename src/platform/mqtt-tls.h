@@ -28,7 +28,5 @@ int mqtt_tls_gather(SSL *ssl);
 bool mqtt_tls_has_gathered(const SSL *ssl);
 /* 0: all is out; 1: the socket takes no more now; -EIO with `socket_error`. */
 int mqtt_tls_flush(MqttTls *t, SSL *ssl);
-/* Gathers no more, if all is out. */
-void mqtt_tls_gather_end(SSL *ssl);
 /* Whether something was read that the library has not seen, and would not be told by the socket. */
 bool mqtt_tls_has_unread(const SSL *ssl);
