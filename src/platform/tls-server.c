@@ -11,6 +11,7 @@
 
 #define BACKLOG      4096
 #define ACCEPT_TURN  32 /* connections accepted in one go */
+#define TURN_SPAN    (5 * USEC_PER_MSEC)
 #define STARVED_WAIT USEC_PER_SEC
 /* A handshake takes twice the memory that its connection keeps. After so many of them, and when
  * there has been none for so long, what they have left is given back. */
@@ -24,17 +25,22 @@ typedef struct Listener {
         LoopSource *io;
 } Listener;
 
+/* However many are ready, and whatever each of them costs: everything else has its turn too. */
 static int on_turn(void *userdata)
 {
         TlsServer *s = userdata;
-        List now;
-        list_init(&now);
+        usec_t until = now_boottime() + TURN_SPAN;
+        List now = LIST_INIT(now);
         list_splice(&now, &s->ready);
-        while (!list_empty(&now)) {
+        while (!list_empty(&now) && now_boottime() < until) {
                 TlsConnection *c = LIST_ENTRY(list_first(&now), TlsConnection, ready);
                 list_remove(&c->ready);
                 tls_connection_turn(c);
         }
+        list_splice(&now, &s->ready); /* behind those that still wait */
+        list_splice(&s->ready, &now);
+        if (!list_empty(&s->ready))
+                loop_defer(s->turn);
         return 0;
 }
 

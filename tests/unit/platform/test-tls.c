@@ -345,6 +345,36 @@ static void cancelled_change(void **state)
         bench_close(&b);
 }
 
+/* Several who have more to do, each for a while: not one after the other in a single turn. */
+static void dear_ones(void **state)
+{
+        Bench b;
+        Client c[8];
+        bench_open(&b, 10, 10);
+        for (size_t i = 0; i < ELEMENTSOF(c); i++) {
+                b.established = 0;
+                client_open(&b, &c[i]);
+        }
+        b.answer = TLS_INPUT_AGAIN;
+        for (size_t i = 0; i < ELEMENTSOF(c); i++)
+                assert_int_equal(SSL_write(c[i].ssl, "x", 1), 1);
+        turn(&b, 50 * USEC_PER_MSEC);
+        unsigned first = b.inputs;
+        b.cost = 3 * USEC_PER_MSEC;
+        for (unsigned i = 0; i < 40; i++) {
+                unsigned before = b.inputs;
+                assert_true(sd_event_run(loop_sd_event(b.loop), 5 * USEC_PER_MSEC) >= 0);
+                assert_in_range(b.inputs - before, 0, 2);
+        }
+        assert_true(b.inputs > first + ELEMENTSOF(c));
+        b.cost = 0;
+        b.answer = TLS_INPUT_MORE;
+        for (size_t i = 0; i < ELEMENTSOF(c); i++)
+                client_close(&c[i]);
+        turn(&b, 50 * USEC_PER_MSEC);
+        bench_close(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -361,6 +391,7 @@ int main(void)
                 cmocka_unit_test(stop_and_goodbye),
                 cmocka_unit_test(trust_changes_meanwhile),
                 cmocka_unit_test(cancelled_change),
+                cmocka_unit_test(dear_ones),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

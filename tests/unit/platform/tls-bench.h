@@ -21,6 +21,8 @@ typedef struct Bench {
         TlsConnection *connection;
         size_t received;
         TlsInput answer;
+        unsigned inputs;
+        usec_t cost; /* of each */
 } Bench;
 
 /* Listens on loopback; 0: no bound of its own for an address. A handshake may take a second. */
