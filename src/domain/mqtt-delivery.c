@@ -141,6 +141,18 @@ static uint64_t cost_on_disk(const MqttQueued *e)
         return shared + mqtt_journal_queued_cost(e);
 }
 
+void mqtt_delivery_review(MqttDelivery *d,
+                          bool (*may_hear)(const MqttSession *s, const MqttMessage *m))
+{
+        LIST_FOREACH_SAFE (i, &d->waiting) {
+                MqttQueued *e = entry_of(i);
+                if (e->dup || e->stage != MQTT_STAGE_PUBLISH || may_hear(d->session, e->message))
+                        continue;
+                d->n_dropped++;
+                finish_waiting(d, e);
+        }
+}
+
 /* From behind: an entry stands in the order in which it was written. */
 void mqtt_delivery_drop_lost(MqttDelivery *d, uint64_t number)
 {

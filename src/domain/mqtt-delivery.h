@@ -79,6 +79,9 @@ int mqtt_delivery_flush(MqttDelivery *d, usec_t now);
 /* Drops what is lost of what was queued with the MqttPending `number` or later: it may be the queue
  * of a client that is away, which nothing else looks through. */
 void mqtt_delivery_drop_lost(MqttDelivery *d, uint64_t number);
+/* Drops what was never sent and `may_hear` denies. */
+void mqtt_delivery_review(MqttDelivery *d,
+                          bool (*may_hear)(const MqttSession *s, const MqttMessage *m));
 
 /* What the client's acknowledgement means. */
 typedef enum MqttAcknowledged {

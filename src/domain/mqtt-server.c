@@ -156,6 +156,18 @@ static bool still_allowed(const MqttServer *s, const MqttSession *session,
                streq(topic.absolute, e->filter) && topic.left_out == e->left_out;
 }
 
+static bool may_hear(const MqttSession *session, const MqttMessage *m)
+{
+        const MqttServer *s = session->server;
+        const char *absolute = (const char *)m->topic.data;
+        PolicyTopic topic;
+        return m->attestation ||
+               (policy_allows(s->port->decide(MQTT_ACCESS_SUBSCRIBE, session->device->name,
+                                              absolute, &topic, s->userdata)) &&
+                streq(topic.absolute, absolute));
+}
+
+/* What waits under a filter that is denied now is denied as well. */
 static void review_session(MqttServer *s, MqttSession *session)
 {
         LIST_FOREACH_SAFE (i, &session->subscriptions.entries) {
@@ -163,6 +175,7 @@ static void review_session(MqttServer *s, MqttSession *session)
                 if (!still_allowed(s, session, e))
                         mqtt_session_remove_subscription(session, e);
         }
+        mqtt_delivery_review(&session->delivery, may_hear);
 }
 
 void mqtt_server_review(MqttServer *s)

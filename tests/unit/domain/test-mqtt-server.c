@@ -46,9 +46,14 @@ static void reviewed(void **state)
         assert_int_equal(view("dev1").subscriptions, 4);
         assert_int_equal(command("all/a", "1", 1), 1);
         assert_int_equal(command("all/b", "2", 1), 1);
+        assert_int_equal(command("dev1/a", "0", 1), 2);
+        settle();
+        size_t waiting = view("dev1").waiting;
         world.subscribe = NULL;
         mqtt_server_review(world.server);
         assert_int_equal(view("dev1").subscriptions, 2);
+        assert_int_equal(view("dev1").waiting, waiting - 2); /* what was its own stays */
+        assert_int_equal(view("dev1").dropped, 2);
         assert_int_equal(command("all/a", "3", 1), 0);
         assert_int_equal(command("all/b", "4", 1), 0);
         assert_int_equal(command("dev1/a", "5", 1), 2);
