@@ -176,14 +176,16 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                 { "BytesPerSecond", &config_bytes64, C(limits.rate.bytes_per_second), KIB, GIB, "1M",
                   "How much that may be. Eight seconds' worth may come at once." },
                 { "MaximumSessions", &config_number, C(limits.sessions), 1, 64, "8",
-                  "MQTT sessions of one of them, whether connected or kept for it." },
+                  "MQTT sessions of one of them, whether connected or kept for it. One more is refused\n"
+                  "until one of them ends." },
                 { "MaximumSubscriptions", &config_number, C(limits.subscriptions), 1, 64, "32",
                   "Subscriptions of one session." },
                 { "RetainedBytes", &config_bytes64, C(limits.retained_bytes), 0, GIB, "256K",
                   "Retained messages that one of them may leave on this gateway, by what they take on disk." },
                 { "QueueBytes", &config_bytes64, C(limits.queue_bytes), 4 * KIB, GIB, "1M",
                   "Messages that may wait for one of them, in all of its sessions together. A quarter is\n"
-                  "for sessions that are connected." },
+                  "for sessions that are connected. What finds no room is dropped; its publisher does not\n"
+                  "hear of that." },
         } },
         [SECTION_DEVICE] = { "Device", false, "One device; its name is the file's, without \".conf\".", {
                 { "Zone", &config_name, D(zone), 0, 0, NULL, "The zone that it is in. Must be set." },

@@ -61,6 +61,7 @@ static void denied(MqttAccess access, Bytes topic, const char *reason, void *use
 {
         Peer *p = userdata;
         const char *name = p->device->device->name;
+        p->device->messages_refused += access != MQTT_ACCESS_SUBSCRIBE;
         if (!gateway_may_log(p->in->gateway, p->device))
                 return;
         _cleanup_free_ char *escaped = str_escape(topic, 128);

@@ -24,13 +24,13 @@ static void add(const MqttSessionView *v, void *userdata)
         if (!isempty(l->device) && !streq(v->device, l->device))
                 return;
         json_array_append_new(
-                l->all,
-                json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "device", v->device,
-                          "client_id", v->client_id, "connected", v->connected, "kept", v->kept,
-                          "subscriptions", (json_int_t)v->subscriptions, "queued",
-                          (json_int_t)v->waiting, "queued_bytes", (json_int_t)v->waiting_bytes,
-                          "unacknowledged", (json_int_t)v->unacknowledged, "dropped",
-                          (json_int_t)v->dropped, "expires_seconds", expires(v, l->now)));
+                l->all, json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "device",
+                                  v->device, "client_id", v->client_id, "connected", v->connected,
+                                  "kept", v->kept, "subscriptions", (json_int_t)v->subscriptions,
+                                  "queued", (json_int_t)(v->waiting + v->unacknowledged),
+                                  "queued_bytes", (json_int_t)v->waiting_bytes, "unacknowledged",
+                                  (json_int_t)v->unacknowledged, "dropped", (json_int_t)v->dropped,
+                                  "expires_seconds", expires(v, l->now)));
 }
 
 json_t *mqtt_sessions(Gateway *g, const char *device)

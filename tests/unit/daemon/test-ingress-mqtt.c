@@ -467,6 +467,7 @@ static void keeps_namespaces(void **state)
         run(g, "sub -V mqttv5 -t dev2/temp -W 2 -d");
         assert_non_null(strstr(g->output, "Subscribed (mid: 1): 135"));
         assert_int_not_equal(run(g, "pub -V mqttv311 -q 1 -t dev2/temp -m 1"), 0);
+        assert_int_equal(registry_get(g->registry, "dev1")->messages_refused, 2);
         assert_int_not_equal(run(g, "C=dev1; timeout 5 mosquitto_pub $(tls) -i dev2 -t a -m 1"), 0);
         assert_int_not_equal(run(g, "pub -u user -P secret -t a -m 1"), 0);
         assert_int_equal(g->n_stored, 0);
