@@ -5,8 +5,6 @@
 #include "daemon/rats.h"
 #include "proto/coap.h"
 
-#define NONCE_OBJECT_MAX 256
-
 static bool acceptable(CoapTicket *t, const CoapRequest *r, int format)
 {
         if (r->accept == COAPSERVER_NONE || r->accept == format)
@@ -22,7 +20,7 @@ static void reply_problem(CoapTicket *t, const Problem *p)
 
 static void issue_nonce(CoapSession *s, CoapTicket *t, uint8_t code, size_t len)
 {
-        _cleanup_buf_ Buf buf = BUF_INIT(NONCE_OBJECT_MAX);
+        _cleanup_buf_ Buf buf = BUF_INIT(FRESHNESS_RESPONSE_MAX);
         uint8_t nonce[NONCE_MAX];
         uint32_t lifetime = 0;
         int r = gateway_challenge(s->in->gateway, s->device, len, nonce, &lifetime);

@@ -16,8 +16,6 @@
 #include "proto/topic.h"
 #include "sallyport/attestation.h"
 
-#define NONCE_OBJECT_MAX 256
-
 /* ---- challenge ---- */
 
 /* By its type; without one by its first byte, as a map in CBOR never begins like one in JSON. */
@@ -49,7 +47,7 @@ static int make_nonce(MqttExchange *e, FreshnessForm form, Bytes nonce, uint32_t
 {
         const char *type =
                 form == FRESHNESS_JSON ? SALLYPORT_MEDIA_NONCE_JSON : SALLYPORT_MEDIA_NONCE;
-        _cleanup_buf_ Buf buf = BUF_INIT(NONCE_OBJECT_MAX);
+        _cleanup_buf_ Buf buf = BUF_INIT(FRESHNESS_RESPONSE_MAX);
         int r = freshness_response_write(form, nonce, lifetime, &buf);
         return r < 0 ? r : mqtt_exchange_make(e, buf_view(&buf), type, lifetime);
 }

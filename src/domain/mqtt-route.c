@@ -113,15 +113,6 @@ static void prepare_will(MqttWill *w, usec_t now)
         m->expires = usec_add(now, m->expires);
 }
 
-/* It was when the client connected; the policy may have changed since. */
-static bool will_allowed(const MqttServer *s, const char *device, const char *absolute)
-{
-        PolicyTopic topic;
-        return policy_allows(s->port->decide(MQTT_ACCESS_PUBLISH, device, absolute, &topic,
-                                             s->userdata)) &&
-               streq(topic.absolute, absolute);
-}
-
 static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *session,
                               const MqttWill *w)
 {
@@ -133,7 +124,8 @@ static MqttReason submit_will(MqttServer *s, MqttPending *p, const MqttSession *
                 .payload = w->message->payload,
                 .content_type = mqtt_message_content_type(w->message),
         };
-        if (!will_allowed(s, session->device->name, topic))
+        /* It was allowed when the client connected; the policy may have changed since. */
+        if (!mqtt_server_allows(s, MQTT_ACCESS_PUBLISH, session->device->name, topic))
                 return MQTT_NOT_AUTHORIZED;
         return s->port->submit(p, &submission, &text, s->userdata);
 }

@@ -71,6 +71,9 @@ MqttPending *mqtt_pending_free(MqttPending *p);
 void mqtt_pending_commit(MqttPending *p, uint64_t changes);
 /* Routes the message of `p`, which came from `origin` (may be NULL). How many sessions took it. */
 size_t mqtt_server_route(MqttServer *s, MqttPending *p, const MqttSession *origin, usec_t now);
+/* Whether the policy of now lets the device at `absolute`, under that very name. */
+bool mqtt_server_allows(const MqttServer *s, MqttAccess access, const char *device,
+                        const char *absolute);
 /* Publishes the session's will and forgets it. */
 void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now);
 /* The part of a topic below the device, or all of it when it is not the device's. */

@@ -156,15 +156,19 @@ static bool still_allowed(const MqttServer *s, const MqttSession *session,
                streq(topic.absolute, e->filter) && topic.left_out == e->left_out;
 }
 
+bool mqtt_server_allows(const MqttServer *s, MqttAccess access, const char *device,
+                        const char *absolute)
+{
+        PolicyTopic topic;
+        return policy_allows(s->port->decide(access, device, absolute, &topic, s->userdata)) &&
+               streq(topic.absolute, absolute);
+}
+
 static bool may_hear(const MqttSession *session, const MqttMessage *m)
 {
-        const MqttServer *s = session->server;
-        const char *absolute = (const char *)m->topic.data;
-        PolicyTopic topic;
         return m->attestation ||
-               (policy_allows(s->port->decide(MQTT_ACCESS_SUBSCRIBE, session->device->name,
-                                              absolute, &topic, s->userdata)) &&
-                streq(topic.absolute, absolute));
+               mqtt_server_allows(session->server, MQTT_ACCESS_SUBSCRIBE, session->device->name,
+                                  (const char *)m->topic.data);
 }
 
 /* What waits under a filter that is denied now is denied as well. */

@@ -140,8 +140,8 @@ int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now);
 /* What the device may receive has changed: goes on with what waits for it. */
 void mqtt_server_device_changed(MqttServer *s, const char *device, usec_t now);
 /* What the policy says has changed: subscriptions that are denied now end with what waits under
- * them, and so do the sessions
- * of devices that are no more. The connections of the devices concerned must have been freed. */
+ * them, and so do the sessions of devices that are no more. The connections of the devices
+ * concerned must have been freed. */
 void mqtt_server_review(MqttServer *s);
 
 /* For who shows sessions. */

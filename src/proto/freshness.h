@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "base/bytes.h"
 
+#define FRESHNESS_RESPONSE_MAX 256 /* bytes, with a nonce of 64 */
+
 typedef enum FreshnessForm {
         FRESHNESS_CBOR,
         FRESHNESS_JSON, /* the nonce in base64url */
