@@ -176,6 +176,8 @@ int store_db_commit(StoreDb *db)
         sqlite3_bind_int64(state, 4, (sqlite3_int64)db->now.kept_bytes);
         int r = store_sql_run(db, SQL_STATE_WRITE);
         if (r == 0)
+                r = store_sequences_write(db->sequences);
+        if (r == 0)
                 r = find_oldest(db);
         if (r == 0)
                 r = store_sql_run(db, SQL_COMMIT);
@@ -183,6 +185,7 @@ int store_db_commit(StoreDb *db)
                 store_db_rollback(db);
                 return r;
         }
+        store_sequences_committed(db->sequences);
         db->saved = db->now;
         return 0;
 }
@@ -192,22 +195,8 @@ void store_db_rollback(StoreDb *db)
         /* After some errors (a full disk is one) SQLite has rolled back by itself. */
         if (!sqlite3_get_autocommit(db->sql))
                 store_sql_run(db, SQL_ROLLBACK);
+        store_sequences_rolled_back(db->sequences);
         db->now = db->saved;
-}
-
-static int next_sequence(StoreDb *db, const char *device, int64_t *ret_device, int64_t *ret)
-{
-        sqlite3_stmt *st = db->statements[SQL_SEQUENCE];
-        sqlite3_bind_text(st, 1, device, -1, SQLITE_STATIC);
-        int r = store_sql_step(db, SQL_SEQUENCE);
-        if (r > 0) {
-                *ret_device = sqlite3_column_int64(st, 0);
-                *ret = sqlite3_column_int64(st, 1);
-        }
-        int rc = sqlite3_reset(st);
-        if (r > 0)
-                return store_sql_errno(db->sql, rc);
-        return r < 0 ? r : -EIO;
 }
 
 static int insert(StoreDb *db, const StoreRecord *rec, int64_t device, int64_t sequence)
@@ -254,7 +243,7 @@ int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
         if (!has_room(db, cost))
                 return -ENOSPC;
         int64_t device, sequence;
-        int r = next_sequence(db, record->device, &device, &sequence);
+        int r = store_sequences_next(db->sequences, record->device, &device, &sequence);
         if (r == 0)
                 r = insert(db, record, device, sequence);
         if (r < 0)
@@ -266,20 +255,39 @@ int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
         return 0;
 }
 
+static void bind_range(StoreDb *db, StoreStatement which, uint64_t first, uint64_t last)
+{
+        sqlite3_bind_int64(db->statements[which], 1, (sqlite3_int64)first);
+        sqlite3_bind_int64(db->statements[which], 2, (sqlite3_int64)last);
+}
+
+static int delete_range(StoreDb *db, uint64_t first, uint64_t last)
+{
+        sqlite3_stmt *st = db->statements[SQL_SIZE];
+        bind_range(db, SQL_SIZE, first, last);
+        int r = store_sql_step(db, SQL_SIZE);
+        uint64_t n = r > 0 ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+        uint64_t bytes = r > 0 ? (uint64_t)sqlite3_column_int64(st, 1) : 0;
+        sqlite3_reset(st);
+        if (r < 0 || n == 0)
+                return MIN(r, 0);
+        bind_range(db, SQL_DELETE, first, last);
+        r = store_sql_run(db, SQL_DELETE);
+        if (r < 0)
+                return r;
+        db->now.records -= MIN(db->now.records, n);
+        db->now.bytes -= MIN(db->now.bytes, bytes);
+        return 0;
+}
+
 int store_db_delete(StoreDb *db, const uint64_t *ids, size_t n)
 {
-        sqlite3_stmt *st = db->statements[SQL_DELETE];
-        for (size_t i = 0; i < n; i++) {
-                sqlite3_bind_int64(st, 1, (sqlite3_int64)ids[i]);
-                int r = store_sql_step(db, SQL_DELETE);
-                uint64_t size = r > 0 ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
-                sqlite3_reset(st);
+        for (size_t i = 0, next; i < n; i = next) {
+                for (next = i + 1; next < n && ids[next] == ids[next - 1] + 1;)
+                        next++;
+                int r = delete_range(db, ids[i], ids[next - 1]);
                 if (r < 0)
                         return r;
-                if (r == 0)
-                        continue;
-                db->now.records -= MIN(db->now.records, 1U);
-                db->now.bytes -= MIN(db->now.bytes, size);
         }
         return 0;
 }

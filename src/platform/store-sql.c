@@ -45,13 +45,15 @@ static const char *const queries[_SQL_MAX] = {
         [SQL_BEGIN] = "BEGIN IMMEDIATE",
         [SQL_COMMIT] = "COMMIT",
         [SQL_ROLLBACK] = "ROLLBACK",
-        [SQL_SEQUENCE] = "INSERT INTO device(name, sequence) VALUES(?1, 1) ON CONFLICT(name)"
-                         " DO UPDATE SET sequence = sequence + 1 RETURNING id, sequence",
+        [SQL_SEQUENCE_READ] = "SELECT id, sequence FROM device WHERE name = ?1",
+        [SQL_SEQUENCE_NEW] = "INSERT INTO device(name, sequence) VALUES(?1, 0)",
+        [SQL_SEQUENCE_WRITE] = "UPDATE device SET sequence = ?2 WHERE id = ?1",
         [SQL_INSERT] =
                 "INSERT INTO record(id, kind, device, sequence, received, topic,"
                 " content_type, posture, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        [SQL_DELETE] = "DELETE FROM record WHERE id = ?1 RETURNING length(CAST(topic AS BLOB))"
-                       " + length(payload)",
+        [SQL_SIZE] = "SELECT count(*), sum(length(CAST(topic AS BLOB)) + length(payload))"
+                     " FROM record WHERE id BETWEEN ?1 AND ?2",
+        [SQL_DELETE] = "DELETE FROM record WHERE id BETWEEN ?1 AND ?2",
         [SQL_READ_ALL] = READ_COLUMNS "r.id > ?1 ORDER BY r.id LIMIT ?2",
         [SQL_READ_TELEMETRY] = READ_COLUMNS "r.kind = 1 AND r.id > ?1 ORDER BY r.id LIMIT ?2",
         [SQL_READ_SPECIAL] =
@@ -356,7 +358,10 @@ static int open_connection(StoreDb *db)
                 r = load_state(db);
         if (r == 0)
                 r = check_integrity(db);
-        return r;
+        if (r < 0)
+                return r;
+        db->sequences = store_sequences_new(db);
+        return db->sequences ? 0 : -ENOMEM;
 }
 
 int store_sql_open(StoreDb *db)
@@ -379,6 +384,7 @@ int store_sql_open(StoreDb *db)
 
 void store_sql_close(StoreDb *db)
 {
+        db->sequences = store_sequences_free(db->sequences);
         for (size_t i = 0; i < _SQL_MAX; i++) {
                 sqlite3_finalize(db->statements[i]);
                 db->statements[i] = NULL;

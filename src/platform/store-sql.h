@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include "platform/store-db.h"
+#include "platform/store-sequences.h"
 
 #define STORE_APPLICATION_ID 0x53505354 /* "SPST" */
 #define STORE_VERSION        2
@@ -19,8 +20,11 @@ typedef enum StoreStatement {
         SQL_BEGIN,
         SQL_COMMIT,
         SQL_ROLLBACK,
-        SQL_SEQUENCE,
+        SQL_SEQUENCE_READ,
+        SQL_SEQUENCE_NEW,
+        SQL_SEQUENCE_WRITE,
         SQL_INSERT,
+        SQL_SIZE,
         SQL_DELETE,
         SQL_READ_ALL,
         SQL_READ_TELEMETRY,
@@ -47,6 +51,7 @@ struct StoreDb {
         uint64_t max_bytes;
         sqlite3 *sql;
         sqlite3_stmt *statements[_SQL_MAX];
+        StoreSequences *sequences;
         uint64_t page_size, max_pages;
         uint64_t pages;  /* in use when the transaction began */
         uint64_t growth; /* bytes that the transaction may add, estimated */
