@@ -4,6 +4,7 @@
 /* Shared by uplink.c and uplink-trial.c. */
 
 #include "base/ratelimit.h"
+#include "daemon/uplink-backlog.h"
 #include "daemon/uplink-caution.h"
 #include "daemon/uplink-window.h"
 #include "daemon/uplink.h"
@@ -11,11 +12,6 @@
 #define UPLINK_KINDS 3
 
 typedef struct UplinkTrial UplinkTrial;
-
-typedef struct Cursor {
-        uint64_t after; /* id up to which everything was looked at */
-        bool dry;       /* nothing more when last asked */
-} Cursor;
 
 typedef struct Subscription {
         List link;
@@ -38,10 +34,10 @@ struct Uplink {
         Window window;
         Holds holds;
         Caution caution;
-        Cursor cursors[UPLINK_KINDS];
-        size_t reading; /* index of the kind that `read` is about */
+        Backlog backlogs[UPLINK_KINDS]; /* in the order of precedence */
         StoreOp *read;
-        uint64_t suspect;             /* id, likewise, of a single record that goes alone */
+        Backlog *reading;             /* what `read` is for; NULL: for a trial */
+        uint64_t suspect;             /* id, then, of a single record that goes alone */
         usec_t retry_at;              /* a read or a send that failed; USEC_INFINITY: none */
         usec_t patience, progress_at; /* of the last acknowledgement, or of the first record sent */
         uint64_t *delivered;          /* ids to be deleted at the end of the turn */

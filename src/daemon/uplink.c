@@ -10,9 +10,9 @@
 #include "daemon/uplink-internal.h"
 #include "daemon/uplink-message.h"
 
-/* Payload that one read brings into memory. */
-#define READ_BYTES ((size_t)1 << 20)
-#define RETRY_READ USEC_PER_SEC
+/* Sent in one turn of the loop. */
+#define TURN_RECORDS 100
+#define RETRY_READ   USEC_PER_SEC
 /* Without any acknowledgement while records are on their way: long enough for the largest record
  * over the slowest link. */
 #define PATIENCE (5 * USEC_PER_MIN)
@@ -147,7 +147,8 @@ static int send_record(Uplink *u, const StoreRecord *r)
         return error;
 }
 
-static int send_in_order(Uplink *u, const StoreRecord *r)
+/* As send_record(). Some wait, and some are on their way already where a backlog was rewound. */
+static int send_or_pass(Uplink *u, const StoreRecord *r)
 {
         if (window_has(&u->window, r->id) || caution_keeps(&u->caution, r->id))
                 return 0;
@@ -157,33 +158,29 @@ static int send_in_order(Uplink *u, const StoreRecord *r)
         return 0;
 }
 
-static void read_done(Uplink *u, int error)
+/* Of a read, or of sending what was read. */
+static void failed(Uplink *u, int error)
 {
         /* Without a connection the news of its end is on its way. */
-        if (error < 0 && error != -ENOTCONN) {
-                if (ratelimit_take(&u->complaints, now_boottime()))
-                        log_warning_errno(error, "Cannot send what is stored, trying again");
-                retry_later(u);
-        } else if (error == 0) {
-                loop_defer(u->turn);
-        }
+        if (error == -ENOTCONN)
+                return;
+        if (ratelimit_take(&u->complaints, now_boottime()))
+                log_warning_errno(error, "Cannot send what is stored, trying again");
+        retry_later(u);
 }
 
-static void on_read(int error, const StoreRecord *records, size_t n, void *userdata)
+static void on_read(int error, StoreRecord *records, size_t n, void *userdata)
 {
         Uplink *u = userdata;
-        Cursor *cursor = &u->cursors[u->reading];
         u->read = NULL;
-        cursor->dry = error == 0 && n == 0;
-        for (size_t i = 0; i < n && error == 0; i++) {
-                error = send_in_order(u, &records[i]);
-                if (error == 0)
-                        cursor->after = records[i].id;
-        }
-        read_done(u, error);
+        if (error == 0)
+                error = backlog_read(u->reading, records, n);
+        if (error < 0)
+                failed(u, error);
+        loop_defer(u->turn);
 }
 
-static void on_trial_read(int error, const StoreRecord *records, size_t n, void *userdata)
+static void on_trial_read(int error, StoreRecord *records, size_t n, void *userdata)
 {
         Uplink *u = userdata;
         u->read = NULL;
@@ -191,52 +188,99 @@ static void on_trial_read(int error, const StoreRecord *records, size_t n, void 
                 error = send_record(u, &records[0]);
         else if (error == 0)
                 caution_passed(&u->caution, u->suspect);
-        read_done(u, error);
+        if (error < 0)
+                failed(u, error);
+        loop_defer(u->turn);
 }
 
 static void read_trial(Uplink *u, uint64_t id)
 {
         u->suspect = id;
-        if (u->window.n == 0 &&
-            store_read(u->store, 0, id - 1, 1, READ_BYTES, on_trial_read, u, &u->read) < 0)
+        u->reading = NULL;
+        if (store_read(u->store, 0, id - 1, 1, BACKLOG_BYTES, on_trial_read, u, &u->read) < 0)
                 retry_later(u);
 }
 
-static void read_in_order(Uplink *u, size_t room)
+/* The next of the first kind that has any. NULL as well while that is not known. */
+static Backlog *next_backlog(Uplink *u)
 {
-        for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
-                if (u->cursors[i].dry)
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                if (u->backlogs[i].n > 0 || !u->backlogs[i].dry)
+                        return u->backlogs[i].n > 0 ? &u->backlogs[i] : NULL;
+        return NULL;
+}
+
+static void send_in_window(Uplink *u)
+{
+        size_t n = 0;
+        for (Backlog *b; n < TURN_RECORDS && (b = next_backlog(u)); n++) {
+                size_t limit = caution_alone(&u->caution) ? 1 : u->window_limit;
+                if (u->window.n >= limit)
+                        return;
+                int r = send_or_pass(u, backlog_first(b));
+                if (r < 0)
+                        return failed(u, r);
+                backlog_pop(b);
+        }
+        if (n == TURN_RECORDS)
+                loop_defer(u->turn);
+}
+
+static void read_ahead(Uplink *u)
+{
+        for (size_t i = 0; i < UPLINK_KINDS && !u->read; i++) {
+                Backlog *b = &u->backlogs[i];
+                if (!backlog_wants(b))
                         continue;
-                u->reading = i;
-                int r = store_read(u->store, kinds[i], u->cursors[i].after, room, READ_BYTES,
+                u->reading = b;
+                int r = store_read(u->store, kinds[i], b->after, BACKLOG_PAGE, BACKLOG_BYTES,
                                    on_read, u, &u->read);
                 if (r < 0)
-                        retry_later(u);
-                return;
+                        return retry_later(u);
         }
-        if (u->window.n == 0)
+}
+
+static bool all_sent(const Uplink *u)
+{
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                if (u->backlogs[i].n > 0 || !u->backlogs[i].dry)
+                        return false;
+        return u->window.n == 0;
+}
+
+/* A suspect goes when nothing else does. */
+static void send_trial(Uplink *u, uint64_t id)
+{
+        if (u->window.n == 0 && !u->read)
+                read_trial(u, id);
+}
+
+static void send_in_order(Uplink *u)
+{
+        if (u->read && !u->reading)
+                return;
+        send_in_window(u);
+        read_ahead(u);
+        if (all_sent(u))
                 caution_idle(&u->caution);
 }
 
-static void read_more(Uplink *u)
+static void go_on(Uplink *u)
 {
-        if (!u->stats.connected || u->read || u->retry_at != USEC_INFINITY)
+        if (!u->stats.connected || u->retry_at != USEC_INFINITY)
                 return;
         uint64_t trial = caution_trial(&u->caution, loop_now(u->loop));
-        size_t limit = caution_alone(&u->caution) ? 1 : u->window_limit;
-        size_t room = limit - MIN(limit, u->window.n);
-        /* Not for each single acknowledgement: a read costs the store's thread a wake-up. */
         if (trial != 0)
-                read_trial(u, trial);
-        else if (room >= MAX(limit / 4, 1U))
-                read_in_order(u, room);
+                send_trial(u, trial);
+        else
+                send_in_order(u);
 }
 
 static int on_turn(void *userdata)
 {
         Uplink *u = userdata;
         delete_delivered(u);
-        read_more(u);
+        go_on(u);
         return 0;
 }
 
@@ -251,6 +295,14 @@ static void check_progress(Uplink *u)
         mqtt_client_reconnect(u->client, text);
 }
 
+static void look_again(Uplink *u, uint64_t after)
+{
+        if (u->read)
+                store_op_cancel(TAKE_PTR(u->read));
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                backlog_rewind(&u->backlogs[i], after);
+}
+
 /* Holds that have run out: look at their records again. Those in flight are passed over. */
 static int on_timer(void *userdata)
 {
@@ -262,31 +314,25 @@ static int on_timer(void *userdata)
         if (u->retry_at <= loop_now(u->loop))
                 u->retry_at = USEC_INFINITY;
         if (holds_release(&u->holds, loop_now(u->loop), &lowest)) {
-                for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
-                        u->cursors[i].after = MIN(u->cursors[i].after, lowest - 1);
-                        u->cursors[i].dry = false;
-                }
-                if (u->read)
-                        store_op_cancel(TAKE_PTR(u->read));
+                look_again(u, lowest - 1);
         }
         arm_timer(u);
         return loop_defer(u->turn);
 }
 
-static void on_appended(void *userdata)
+static void on_appended(StoreRecord *record, void *userdata)
 {
         Uplink *u = userdata;
-        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
-                u->cursors[i].dry = false;
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                if (kinds[i] == record->kind)
+                        backlog_appended(&u->backlogs[i], record);
         loop_defer(u->turn);
 }
 
 static void start_over(Uplink *u)
 {
-        if (u->read)
-                store_op_cancel(TAKE_PTR(u->read));
         window_clear(&u->window);
-        memset(u->cursors, 0, sizeof(u->cursors));
+        look_again(u, 0);
 }
 
 static void on_connected(const MqttLimits *limits, void *userdata)
@@ -397,6 +443,8 @@ static int set_up(Uplink *u, const UplinkConfig *config)
         size_t window = config->client.window > 0 ? config->client.window : UPLINK_WINDOW_DEFAULT;
         list_init(&u->subscriptions);
         window_init(&u->window);
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                backlog_init(&u->backlogs[i]);
         caution_init(&u->caution, config->suspect_wait);
         u->patience = config->patience > 0 ? config->patience : PATIENCE;
         u->complaints = RATELIMIT_INIT(USEC_PER_MIN, 10);
@@ -462,6 +510,8 @@ Uplink *uplink_free(Uplink *u)
                 free(LIST_ENTRY(i, Subscription, link));
         }
         window_clear(&u->window);
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                backlog_rewind(&u->backlogs[i], 0);
         caution_done(&u->caution);
         holds_done(&u->holds);
         free(u->delivered);

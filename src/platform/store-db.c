@@ -237,7 +237,7 @@ static bool has_room(const StoreDb *db, uint64_t cost)
 }
 
 /* An id that is given (by the salvage) is kept. */
-int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
+int store_db_append(StoreDb *db, StoreRecord *record)
 {
         uint64_t cost = page_cost(db, record);
         if (!has_room(db, cost))
@@ -251,7 +251,9 @@ int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id)
         db->growth += cost;
         db->now.records++;
         db->now.bytes += strlen(record->topic) + record->payload.len;
-        *ret_id = db->last_id = (uint64_t)sqlite3_last_insert_rowid(db->sql);
+        record->id = db->last_id = (uint64_t)sqlite3_last_insert_rowid(db->sql);
+        record->device_sequence = (uint64_t)sequence;
+        record->epoch = db->epoch;
         return 0;
 }
 

@@ -28,9 +28,10 @@ int store_db_begin(StoreDb *db);
 int store_db_commit(StoreDb *db);
 void store_db_rollback(StoreDb *db);
 
-/* Within a transaction. -ENOSPC beyond the bound: the transaction is still good. After any other
+/* Within a transaction; the record has its id (where it had none), its sequence and its epoch then.
+ * -ENOSPC beyond the bound: the transaction is still good. After any other
  * error (-EDQUOT: the disk itself is full) it has to be rolled back. */
-int store_db_append(StoreDb *db, const StoreRecord *record, uint64_t *ret_id);
+int store_db_append(StoreDb *db, StoreRecord *record);
 /* Within a transaction. Ids that are not there are ignored. */
 int store_db_delete(StoreDb *db, const uint64_t *ids, size_t n);
 
@@ -52,7 +53,6 @@ void store_db_stats(StoreDb *db, StoreStats *ret);
 
 /* A copy whose texts and payload live in one block. -ENOMEM. */
 int store_record_copy(const StoreRecord *src, StoreRecord *ret);
-void store_record_done(StoreRecord *r);
 void store_records_free(StoreRecord *records, size_t n);
 /* What the record takes on disk, about. */
 size_t store_record_size(const StoreRecord *r);

@@ -108,8 +108,7 @@ static bool view_record(sqlite3_stmt *st, StoreRecord *ret)
 static int take_record(StoreDb *db, sqlite3_stmt *row)
 {
         StoreRecord rec;
-        uint64_t id;
-        return view_record(row, &rec) ? store_db_append(db, &rec, &id) : -EEXIST;
+        return view_record(row, &rec) ? store_db_append(db, &rec) : -EEXIST;
 }
 
 static bool view_value(sqlite3_stmt *st, StoreKey *ret_key, Bytes *ret_value)

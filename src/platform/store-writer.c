@@ -94,7 +94,7 @@ static int apply_op(StoreDb *db, StoreOp *op)
         StoreKey key = { .kind = (uint8_t)op->key[0], .a = op->key[1], .b = op->key[2] };
         switch (op->request) {
         case STORE_APPEND:
-                op->error = store_db_append(db, &op->record, &op->record.id);
+                op->error = store_db_append(db, &op->record);
                 return op->error < 0 ? op->error : 1;
         case STORE_PUT:
                 return store_db_put(db, &key, BYTES(op->value, op->len));

@@ -49,7 +49,6 @@ static int on_finished(int fd, unsigned events, void *userdata)
 {
         Store *s = userdata;
         List done = LIST_INIT(done);
-        bool appended = false;
         eventfd_t count;
         if (eventfd_read(fd, &count) < 0 && errno != EAGAIN)
                 return -errno;
@@ -58,15 +57,12 @@ static int on_finished(int fd, unsigned events, void *userdata)
                 StoreOp *op = LIST_ENTRY(i, StoreOp, link);
                 list_remove(i);
                 s->waiting_bytes -= store_op_size(op);
-                if (op->request == STORE_APPEND) {
-                        s->waiting--;
-                        appended = appended || op->error == 0;
-                }
+                s->waiting -= op->request == STORE_APPEND;
                 call_back(op);
+                if (op->request == STORE_APPEND && op->error == 0 && s->watch)
+                        s->watch(&op->record, s->watch_userdata);
                 store_op_free(op);
         }
-        if (appended && s->watch)
-                s->watch(s->watch_userdata);
         return 0;
 }
 

@@ -32,6 +32,16 @@ typedef struct StoreRecord {
         Bytes payload;
 } StoreRecord;
 
+/* Frees what a record that the store gave out consists of. */
+void store_record_done(StoreRecord *r);
+/* The record is the caller's now, to be given to store_record_done(). */
+static inline StoreRecord store_record_take(StoreRecord *r)
+{
+        StoreRecord taken = *r;
+        *r = (StoreRecord){ 0 };
+        return taken;
+}
+
 typedef struct StoreStats {
         uint64_t records, bytes;             /* waiting; bytes of payload and topic */
         uint64_t kept, kept_bytes;           /* values on disk; bytes as for store_kept_max() */
@@ -48,8 +58,8 @@ typedef struct StoreOp StoreOp;
 
 /* 0 durable; -ENOSPC the bound or the disk is full; -EIO and others: not stored. */
 typedef void (*StoreDone)(int error, uint64_t id, void *userdata);
-/* `records` hold during the call. */
-typedef void (*StoreReadDone)(int error, const StoreRecord *records, size_t n, void *userdata);
+/* `records` hold during the call, apart from those that are taken out by store_record_take(). */
+typedef void (*StoreReadDone)(int error, StoreRecord *records, size_t n, void *userdata);
 
 /* The smallest bound: below it the write-ahead log alone would not fit. */
 #define STORE_BYTES_MIN ((uint64_t)8 << 20)
@@ -80,8 +90,9 @@ int store_append(Store *s, const StoreRecord *record, StoreDone done, void *user
                  StoreOp **ret);
 /* `done` will not be called; a record is stored all the same. Not after `done` was called. */
 void store_op_cancel(StoreOp *op);
-/* Called on the loop after records have become durable, once for however many; NULL: nobody. */
-typedef void (*StoreWatch)(void *userdata);
+/* Called on the loop with each record that has become durable, after its `done`, in the order of
+ * their ids. It holds during the call, unless it is taken out. NULL: nobody. */
+typedef void (*StoreWatch)(StoreRecord *record, void *userdata);
 void store_watch(Store *s, StoreWatch watch, void *userdata);
 
 /* Up to `n` records of `kind` (0: all) with ids above `after`, in order, at most `max_bytes` of

@@ -84,7 +84,7 @@ void append(Fixture *f, const StoreRecord *r, Result *result)
         assert_int_equal(store_append(f->store, r, on_done, result, NULL), 0);
 }
 
-void on_read(int error, const StoreRecord *records, size_t n, void *userdata)
+void on_read(int error, StoreRecord *records, size_t n, void *userdata)
 {
         Answer *a = userdata;
         a->calls++;

@@ -48,7 +48,7 @@ typedef struct Answer {
 } Answer;
 
 /* Of StoreReadDone; `userdata` is an Answer. */
-void on_read(int error, const StoreRecord *records, size_t n, void *userdata);
+void on_read(int error, StoreRecord *records, size_t n, void *userdata);
 /* At most READ_MAX records as store_read() gives them; holds until the next call. */
 Answer *read_all(Fixture *f, uint8_t kind, uint64_t after, size_t max_bytes);
 

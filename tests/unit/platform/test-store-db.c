@@ -20,8 +20,8 @@ static void begin_with(StoreDb *db, const char *const *devices, uint64_t *ret_id
         assert_int_equal(store_db_begin(db), 0);
         for (size_t i = 0; devices[i]; i++) {
                 StoreRecord r = record(devices[i], BYTES_LITERAL("12345678"));
-                assert_int_equal(store_db_append(db, &r, ret_ids), 0);
-                ret_ids++;
+                assert_int_equal(store_db_append(db, &r), 0);
+                *ret_ids++ = r.id;
         }
 }
 
@@ -64,14 +64,14 @@ static void test_many_devices(void **state)
         StoreDb *db = open_db(f);
         const size_t many = 10000;
         for (uint64_t round = 1; round <= 2; round++) {
-                uint64_t first = 0, id;
+                uint64_t first = 0;
                 assert_int_equal(store_db_begin(db), 0);
                 for (size_t i = 0; i < many; i++) {
                         char device[16];
                         snprintf(device, sizeof(device), "d%zu", i);
                         StoreRecord r = record(device, BYTES_LITERAL("x"));
-                        assert_int_equal(store_db_append(db, &r, &id), 0);
-                        first = i == 0 ? id : first;
+                        assert_int_equal(store_db_append(db, &r), 0);
+                        first = i == 0 ? r.id : first;
                 }
                 assert_int_equal(store_db_commit(db), 0);
                 StoreRecord *records;

@@ -242,7 +242,7 @@ static void ask_for_group(Store *store, uint64_t number)
                 _exit(1);
 }
 
-static void on_first(void *userdata)
+static void on_first(StoreRecord *r, void *userdata)
 {
         if (write(*(int *)userdata, "x", 1) != 1)
                 _exit(1);
