@@ -40,6 +40,11 @@ void log_set_max_level(int level)
         max_level = level;
 }
 
+bool log_enabled(int level)
+{
+        return level <= max_level;
+}
+
 int log_level_from_string(const char *s)
 {
         for (int i = LOG_ERR; i <= LOG_DEBUG; i++)
@@ -89,7 +94,7 @@ static void emit(int level, const LogField *fields, const char *message)
 
 void log_message(int level, const LogField *fields, const char *format, ...)
 {
-        if (level > max_level)
+        if (!log_enabled(level))
                 return;
         int saved = errno;
         char message[LOG_MESSAGE_MAX];
@@ -103,7 +108,7 @@ void log_message(int level, const LogField *fields, const char *format, ...)
 
 int log_message_errno(int level, int error, const LogField *fields, const char *format, ...)
 {
-        if (level > max_level)
+        if (!log_enabled(level))
                 return error;
         int saved = errno;
         char message[LOG_MESSAGE_MAX], text[128];

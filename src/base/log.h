@@ -21,6 +21,7 @@ typedef void (*LogSink)(int level, const LogField *fields, const char *message, 
 void log_set_sink(LogSink sink, void *userdata);
 /* Messages above this syslog level are dropped. Default LOG_INFO. */
 void log_set_max_level(int level);
+bool log_enabled(int level);
 /* "debug", "info", "notice", "warning", "err": -EINVAL otherwise. */
 int log_level_from_string(const char *s);
 

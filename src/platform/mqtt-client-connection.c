@@ -108,6 +108,14 @@ static MqttEnd end_of(const MqttClientConnection *c)
         return c->silent ? MQTT_END_DOUBT : MQTT_END_LINK;
 }
 
+/* The library writes a line for each packet, whoever reads it; what is needed of them all is why a
+ * handshake failed. */
+static void stop_log(struct mosquitto *m)
+{
+        if (!log_enabled(LOG_DEBUG))
+                mosquitto_log_callback_set(m, NULL);
+}
+
 /* Callbacks of the library only take notes: they may run on a fiber, inside its calls. */
 static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                        const mosquitto_property *properties)
@@ -133,6 +141,7 @@ static void on_connect(struct mosquitto *m, void *userdata, int code, int flags,
                 return;
         }
         c->up = c->report_up = true;
+        stop_log(m);
 }
 
 static void on_disconnect(struct mosquitto *m, void *userdata, int code,
@@ -196,11 +205,12 @@ static void on_log(struct mosquitto *m, void *userdata, int level, const char *t
         MqttClientConnection *c = userdata;
         const char *last = strrchr(text, ':');
         unsigned long code = 0; /* "OpenSSL Error[0]: error:80000068:system library::..." */
-        sscanf(text, "OpenSSL Error[%*d]: error:%lx", &code);
-        if (level == MOSQ_LOG_ERR && !c->tls.reason[0] && code != 0 && !ERR_SYSTEM_ERROR(code) &&
-            last)
-                snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", last + 1);
         log_debug("libmosquitto: %s", text);
+        if (level != MOSQ_LOG_ERR || c->tls.reason[0])
+                return;
+        sscanf(text, "OpenSSL Error[%*d]: error:%lx", &code);
+        if (code != 0 && !ERR_SYSTEM_ERROR(code) && last)
+                snprintf(c->tls.reason, sizeof(c->tls.reason), "TLS failed: %s", last + 1);
 }
 
 /* NULL: there is none (any more). */
