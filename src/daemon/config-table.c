@@ -115,7 +115,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
                   "Messages go to PREFIX/GATEWAY/DEVICE/TOPIC." },
                 { "KeepAlive", &config_seconds, S(upstream.keep_alive), 5 * USEC_PER_SEC, KEEP_ALIVE_MAX,
                   "1min", "How long the connection may be silent." },
-                { "Window", &config_number, S(upstream.window), 1, 65535, "100",
+                { "Window", &config_number, S(upstream.window), 1, 65535, "500",
                   "Messages on their way at once that are not yet acknowledged." },
         } },
         [SECTION_STORE] = { "Store", false, "Messages that wait for the upstream.", {

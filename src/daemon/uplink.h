@@ -14,7 +14,7 @@
 #include "platform/mqtt-client.h"
 #include "platform/store.h"
 
-#define UPLINK_WINDOW_DEFAULT 100
+#define UPLINK_WINDOW_DEFAULT 500
 
 typedef struct UplinkConfig {
         MqttClientConfig client;  /* `window`: 0 is UPLINK_WINDOW_DEFAULT */

@@ -158,7 +158,7 @@ static void defaults(void **state)
         assert_string_equal(s->devices_ca, "/ca.pem");
         assert_null(s->upstream.host);
         assert_string_equal(s->upstream.topic_prefix, "sallyport");
-        assert_int_equal(s->upstream.window, 100);
+        assert_int_equal(s->upstream.window, 500);
         assert_int_equal(s->store_maximum_size, 1u << 30);
         assert_true(s->nonce_lifetime == 2 * USEC_PER_MIN);
         assert_false(s->egress_masquerade);
