@@ -6,6 +6,7 @@
 /* What a value costs on disk beside its own bytes: its key, and its place in a page. */
 #define VALUE_OVERHEAD 256
 #define VALUE_PAGE     4096
+#define VALUE_CELL     60
 
 static void put(MqttServer *s, uint8_t kind, uint64_t a, uint64_t b, Bytes value)
 {
@@ -112,12 +113,12 @@ void mqtt_journal_remove_subscription(const MqttSession *s, const MqttSubscripti
 /* As the store counts it (platform/store.h): only what is small fills a page that it shares. */
 static uint64_t value_cost(uint64_t len)
 {
-        uint64_t in_page = VALUE_PAGE / (len + 16);
+        uint64_t in_page = VALUE_PAGE / (len + VALUE_CELL);
         if (in_page > 3)
                 return VALUE_OVERHEAD + len;
         if (in_page > 0)
                 return VALUE_OVERHEAD + VALUE_PAGE / in_page;
-        return VALUE_OVERHEAD + (len + VALUE_PAGE - 1) / VALUE_PAGE * VALUE_PAGE;
+        return VALUE_OVERHEAD + ((len + VALUE_CELL) / (VALUE_PAGE - 4) + 1) * VALUE_PAGE;
 }
 
 uint64_t mqtt_journal_message_cost(const MqttMessage *m)

@@ -117,17 +117,19 @@ typedef struct StoreKey {
 /* What a value takes beside its own bytes, about: its key, and what trees of pages leave empty. */
 #define STORE_VALUE_OVERHEAD 256
 #define STORE_VALUE_PAGE     4096
+/* Of a page, what SQLite needs for a value that is in it. */
+#define STORE_VALUE_CELL 60
 
 /* All that a value of `len` bytes takes. Only what is small fills a page that it shares: the others
- * have an even part of it, or whole ones. */
+ * have an even part of it, or whole ones (each of those links to the next). */
 static inline uint64_t store_value_cost(uint64_t len)
 {
-        uint64_t in_page = STORE_VALUE_PAGE / (len + 16);
+        uint64_t in_page = STORE_VALUE_PAGE / (len + STORE_VALUE_CELL);
         if (in_page > 3)
                 return STORE_VALUE_OVERHEAD + len;
         if (in_page > 0)
                 return STORE_VALUE_OVERHEAD + STORE_VALUE_PAGE / in_page;
-        uint64_t pages = (len + STORE_VALUE_PAGE - 1) / STORE_VALUE_PAGE;
+        uint64_t pages = (len + STORE_VALUE_CELL) / (STORE_VALUE_PAGE - 4) + 1;
         return STORE_VALUE_OVERHEAD + pages * STORE_VALUE_PAGE;
 }
 

@@ -46,7 +46,7 @@ static void shared(void **state)
                 "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/y' ",
                 "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/z' "
         };
-        char large[901] = { 0 };
+        char large[801] = { 0 };
         memset(large, 'x', sizeof(large) - 1);
         world.config.kept_bytes = 2048;
         crash();

@@ -125,8 +125,8 @@ static void test_damaged_pages(void **state)
         size_t n = count_numbers(f);
         assert_in_range(n, 8000, 9999);
         assert_int_equal(stats_of(f).kept, n + 1);
-        assert_int_equal(stats_of(f).kept_bytes, n * (VALUE_LEN + STORE_VALUE_OVERHEAD) +
-                                                         strlen("session") + STORE_VALUE_OVERHEAD);
+        assert_int_equal(stats_of(f).kept_bytes,
+                         n * store_value_cost(VALUE_LEN) + store_value_cost(strlen("session")));
 }
 
 /* Where the order of the keys is lost, all values are there yet. */

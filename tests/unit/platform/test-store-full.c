@@ -124,6 +124,16 @@ static void test_reserve_one_and_a_half(void **state)
 {
         reserve(*state, 6200);
 }
+/* A little less than these, where what SQLite needs for itself in a page decides. */
+static void test_reserve_edges(void **state)
+{
+        static const size_t sizes[] = { 1000, 1340, 2025, 4050, 8150 };
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                teardown(state);
+                setup(state);
+                reserve(*state, sizes[i]);
+        }
+}
 static void test_reserve_large(void **state)
 {
         reserve(*state, 100000);
@@ -263,19 +273,13 @@ static void test_deletions_make_room(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_group_refused),
-                TEST(test_append_refused_at_once),
-                TEST(test_turn_ends_group),
-                TEST(test_reserve_tiny),
-                TEST(test_reserve_small),
-                TEST(test_reserve_quarter),
-                TEST(test_reserve_third),
-                TEST(test_reserve_half),
-                TEST(test_reserve_one_and_a_half),
-                TEST(test_reserve_large),
-                TEST(test_disk_full),
-                TEST(test_disk_full_next),
-                TEST(test_disk_full_bounded),
+                TEST(test_group_refused),          TEST(test_append_refused_at_once),
+                TEST(test_turn_ends_group),        TEST(test_reserve_tiny),
+                TEST(test_reserve_small),          TEST(test_reserve_quarter),
+                TEST(test_reserve_third),          TEST(test_reserve_half),
+                TEST(test_reserve_one_and_a_half), TEST(test_reserve_edges),
+                TEST(test_reserve_large),          TEST(test_disk_full),
+                TEST(test_disk_full_next),         TEST(test_disk_full_bounded),
                 TEST(test_deletions_make_room),
         };
         return cmocka_run_group_tests_name("store-full", tests, NULL, NULL);

@@ -61,7 +61,7 @@ static void test_refusals(void **state)
         assert_int_equal(store_put(f->store, &good, BYTES(large, most + 1)), -EMSGSIZE);
         assert_int_equal(store_put(f->store, &good, BYTES(large, most)), 0);
         assert_int_equal(barrier(f), 0);
-        assert_int_equal(stats_of(f).kept_bytes, most + STORE_VALUE_OVERHEAD);
+        assert_int_equal(stats_of(f).kept_bytes, store_value_cost(most));
         assert_int_equal(store_kept_max(f->store), MAX_BYTES / 4);
 }
 
