@@ -15,6 +15,12 @@
 #include "base/time.h"
 #include "base/util.h"
 
+/* OpenSSL 3.0 has only these names, which 3.4 deprecates. */
+#if OPENSSL_VERSION_NUMBER < 0x30300000L
+#define SSL_SESSION_get_time_ex SSL_SESSION_get_time
+#define SSL_SESSION_set_time_ex SSL_SESSION_set_time
+#endif
+
 #define OSSL_CLEANUP(type, func)                                                                   \
         static inline void func##p(type **p)                                                       \
         {                                                                                          \

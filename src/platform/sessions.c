@@ -20,7 +20,8 @@ typedef struct Entry {
         List node, sibling;
         Peer *peer;
         const SSL_CIPHER *cipher;
-        long made, timeout; /* seconds, of OpenSSL's clock */
+        time_t made;  /* seconds, of OpenSSL's clock */
+        long timeout; /* seconds */
         uint8_t id[SSL_MAX_SSL_SESSION_ID_LENGTH], context[CONTEXT_MAX], secret[SECRET_MAX];
         uint8_t id_len, context_len, secret_len;
         size_t data_len;
@@ -136,7 +137,7 @@ static bool fill(Entry *e, const SSL_SESSION *session)
         const uint8_t *id = SSL_SESSION_get_id(session, &id_len);
         const uint8_t *context = SSL_SESSION_get0_id_context(session, &context_len);
         e->cipher = SSL_SESSION_get0_cipher(session);
-        e->made = SSL_SESSION_get_time(session);
+        e->made = SSL_SESSION_get_time_ex(session);
         e->timeout = SSL_SESSION_get_timeout(session);
         e->secret_len = (uint8_t)SSL_SESSION_get_master_key(session, e->secret, SECRET_MAX);
         return e->cipher && e->secret_len > 0 && id_len > 0 &&
@@ -203,7 +204,7 @@ SSL_SESSION *sessions_get(const Sessions *s, Bytes id)
             SSL_SESSION_set1_master_key(session, e->secret, e->secret_len) != 1 ||
             SSL_SESSION_set1_ticket_appdata(session, e->data, e->data_len) != 1)
                 return NULL;
-        SSL_SESSION_set_time(session, e->made);
+        SSL_SESSION_set_time_ex(session, e->made);
         SSL_SESSION_set_timeout(session, e->timeout);
         return TAKE_PTR(session);
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "platform/ossl.h"
 
 #define ID_SIZE SSL_MAX_SSL_SESSION_ID_LENGTH
 
@@ -43,7 +44,7 @@ static int put_of(Sessions *s, uint8_t owner, uint8_t number, int version, const
         SSL_SESSION_set_cipher(x, cipher());
         SSL_SESSION_set1_master_key(x, secret, sizeof(secret));
         SSL_SESSION_set1_ticket_appdata(x, data, strlen(data));
-        SSL_SESSION_set_time(x, 1000);
+        SSL_SESSION_set_time_ex(x, 1000);
         SSL_SESSION_set_timeout(x, 77);
         int r = sessions_put(s, x, peer);
         SSL_SESSION_free(x);
@@ -82,7 +83,7 @@ static void comes_back(void **state)
         assert_int_equal(len, 4);
         assert_ptr_equal(SSL_SESSION_get0_cipher(x), cipher());
         assert_int_equal(SSL_SESSION_get_protocol_version(x), TLS1_3_VERSION);
-        assert_int_equal(SSL_SESSION_get_time(x), 1000);
+        assert_int_equal(SSL_SESSION_get_time_ex(x), 1000);
         assert_int_equal(SSL_SESSION_get_timeout(x), 77);
         assert_int_equal(SSL_SESSION_get0_ticket_appdata(x, &data, &data_len), 1);
         assert_int_equal(data_len, 3);
