@@ -37,13 +37,18 @@ void backlog_pop(Backlog *b)
         free(w);
 }
 
+void backlog_done(Backlog *b)
+{
+        while (b->n > 0)
+                backlog_pop(b);
+}
+
 void backlog_rewind(Backlog *b, uint64_t after)
 {
         const StoreRecord *first = backlog_first(b);
         b->after = MIN(first ? first->id - 1 : b->after, after);
         b->dry = false;
-        while (b->n > 0)
-                backlog_pop(b);
+        backlog_done(b);
 }
 
 bool backlog_wants(const Backlog *b)

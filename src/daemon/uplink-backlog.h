@@ -10,8 +10,8 @@
 
 /* Read at once. */
 #define BACKLOG_PAGE 256
-/* With all that they take, beyond which records stay in the store; one read may exceed it by as
- * much. */
+/* With all that they take, beyond which records stay in the store; a page that was read may exceed
+ * it by as much. */
 #define BACKLOG_BYTES ((size_t)1 << 20)
 
 typedef struct Backlog {
@@ -22,6 +22,7 @@ typedef struct Backlog {
 } Backlog;
 
 void backlog_init(Backlog *b);
+void backlog_done(Backlog *b);
 /* Forgets what is in memory; what is not yet gone, and all above `after`, is looked at again. */
 void backlog_rewind(Backlog *b, uint64_t after);
 /* Whether the next page should be read. */

@@ -10,6 +10,7 @@
 #include "daemon/uplink.h"
 
 #define UPLINK_KINDS 3
+#define REWIND_NONE  UINT64_MAX
 
 typedef struct UplinkTrial UplinkTrial;
 
@@ -35,6 +36,8 @@ struct Uplink {
         Holds holds;
         Caution caution;
         Backlog backlogs[UPLINK_KINDS]; /* in the order of precedence */
+        uint64_t rewind; /* to look again at all above, when nothing is on its way; REWIND_NONE */
+        uint64_t epoch;  /* of the store */
         StoreOp *read;
         Backlog *reading;             /* what `read` is for; NULL: for a trial */
         uint64_t suspect;             /* id, then, of a single record that goes alone */

@@ -27,10 +27,26 @@ void window_clear(Window *w)
                 free(LIST_ENTRY(i, InFlight, link));
         }
         w->n = 0;
+        w->bytes = 0;
         w->highest = 0;
 }
 
-int window_add(Window *w, int mid, uint64_t id, const char *device)
+static void put(Window *w, InFlight *f)
+{
+        list_append(&w->entries, &f->link);
+        w->n++;
+        w->bytes += f->bytes;
+        w->highest = MAX(w->highest, f->id);
+}
+
+static void take_out(Window *w, InFlight *f)
+{
+        list_remove(&f->link);
+        w->n--;
+        w->bytes -= f->bytes;
+}
+
+int window_add(Window *w, int mid, uint64_t id, size_t bytes, const char *device)
 {
         size_t len = strlen(device) + 1;
         InFlight *f = calloc(1, sizeof(*f) + len);
@@ -38,10 +54,9 @@ int window_add(Window *w, int mid, uint64_t id, const char *device)
                 return -ENOMEM;
         f->mid = mid;
         f->id = id;
+        f->bytes = bytes;
         memcpy(f->device, device, len);
-        list_append(&w->entries, &f->link);
-        w->n++;
-        w->highest = MAX(w->highest, id);
+        put(w, f);
         return 0;
 }
 
@@ -52,14 +67,13 @@ InFlight *window_take(Window *w, int mid)
                 InFlight *f = LIST_ENTRY(i, InFlight, link);
                 if (f->mid != mid)
                         continue;
-                list_remove(i);
-                w->n--;
+                take_out(w, f);
                 return f;
         }
         return NULL;
 }
 
-bool window_has(const Window *w, uint64_t id)
+static bool has(const Window *w, uint64_t id)
 {
         if (id > w->highest)
                 return false;
@@ -73,12 +87,10 @@ void window_move(Window *to, Window *from)
 {
         LIST_FOREACH_SAFE (i, &from->entries) {
                 InFlight *f = LIST_ENTRY(i, InFlight, link);
-                if (window_has(to, f->id))
+                if (has(to, f->id))
                         continue;
-                list_remove(i);
-                list_append(&to->entries, i);
-                to->n++;
-                to->highest = MAX(to->highest, f->id);
+                take_out(from, f);
+                put(to, f);
         }
         window_clear(from);
 }
@@ -89,8 +101,7 @@ void window_forget(Window *w, uint64_t id)
                 InFlight *f = LIST_ENTRY(i, InFlight, link);
                 if (f->id != id)
                         continue;
-                list_remove(i);
-                w->n--;
+                take_out(w, f);
                 free(f);
                 return;
         }

@@ -11,22 +11,22 @@ typedef struct InFlight {
         List link;
         int mid;
         uint64_t id;
+        size_t bytes;  /* of payload */
         char device[]; /* "" for the gateway itself */
 } InFlight;
 
 typedef struct Window {
         List entries; /* in the order they were sent in */
-        size_t n;
+        size_t n, bytes;
         uint64_t highest; /* id */
 } Window;
 
 void window_init(Window *w);
 void window_clear(Window *w);
 /* -ENOMEM */
-int window_add(Window *w, int mid, uint64_t id, const char *device);
+int window_add(Window *w, int mid, uint64_t id, size_t bytes, const char *device);
 /* The entry is the caller's to free; NULL when there is none. */
 InFlight *window_take(Window *w, int mid);
-bool window_has(const Window *w, uint64_t id);
 /* All of `from` that `to` has not yet; `from` is empty then. */
 void window_move(Window *to, Window *from);
 /* Takes out and frees the entry with this id, if there is one. */

@@ -12,6 +12,8 @@
 
 /* Sent in one turn of the loop. */
 #define TURN_RECORDS 100
+/* Payload that is on its way at once, though one record always is: libmosquitto keeps it, too. */
+#define WINDOW_BYTES ((size_t)4 << 20)
 #define RETRY_READ   USEC_PER_SEC
 /* Without any acknowledgement while records are on their way: long enough for the largest record
  * over the slowest link. */
@@ -139,7 +141,7 @@ static int send_record(Uplink *u, const StoreRecord *r)
                 return error;
         u->stats.sent++;
         caution_sent(&u->caution);
-        error = window_add(&u->window, mid, r->id, r->device);
+        error = window_add(&u->window, mid, r->id, r->payload.len, r->device);
         if (u->window.n == 1) {
                 u->progress_at = loop_now(u->loop);
                 arm_timer(u);
@@ -147,10 +149,10 @@ static int send_record(Uplink *u, const StoreRecord *r)
         return error;
 }
 
-/* As send_record(). Some wait, and some are on their way already where a backlog was rewound. */
+/* As send_record(), but for those that have to wait. */
 static int send_or_pass(Uplink *u, const StoreRecord *r)
 {
-        if (window_has(&u->window, r->id) || caution_keeps(&u->caution, r->id))
+        if (caution_keeps(&u->caution, r->id))
                 return 0;
         if (!holds_keep(&u->holds, r->device, r->id))
                 return send_record(u, r);
@@ -176,27 +178,39 @@ static void on_read(int error, StoreRecord *records, size_t n, void *userdata)
         if (error == 0)
                 error = backlog_read(u->reading, records, n);
         if (error < 0)
-                failed(u, error);
+                return failed(u, error);
         loop_defer(u->turn);
+}
+
+/* No copy of what is on its way may be in memory: it would be sent again after its answer. */
+static void look_again(Uplink *u, uint64_t after)
+{
+        if (u->read)
+                store_op_cancel(TAKE_PTR(u->read));
+        for (size_t i = 0; i < UPLINK_KINDS; i++)
+                backlog_rewind(&u->backlogs[i], after);
 }
 
 static void on_trial_read(int error, StoreRecord *records, size_t n, void *userdata)
 {
         Uplink *u = userdata;
         u->read = NULL;
+        look_again(u, UINT64_MAX);
         if (error == 0 && n == 1 && records[0].id == u->suspect)
                 error = send_record(u, &records[0]);
         else if (error == 0)
                 caution_passed(&u->caution, u->suspect);
         if (error < 0)
-                failed(u, error);
+                return failed(u, error);
         loop_defer(u->turn);
 }
 
-static void read_trial(Uplink *u, uint64_t id)
+/* A suspect goes when nothing else does. */
+static void send_trial(Uplink *u, uint64_t id)
 {
+        if (u->window.n > 0 || u->read)
+                return;
         u->suspect = id;
-        u->reading = NULL;
         if (store_read(u->store, 0, id - 1, 1, BACKLOG_BYTES, on_trial_read, u, &u->read) < 0)
                 retry_later(u);
 }
@@ -210,12 +224,17 @@ static Backlog *next_backlog(Uplink *u)
         return NULL;
 }
 
+static bool window_full(const Uplink *u)
+{
+        size_t limit = caution_alone(&u->caution) ? 1 : u->window_limit;
+        return u->window.n >= limit || u->window.bytes >= WINDOW_BYTES;
+}
+
 static void send_in_window(Uplink *u)
 {
         size_t n = 0;
         for (Backlog *b; n < TURN_RECORDS && (b = next_backlog(u)); n++) {
-                size_t limit = caution_alone(&u->caution) ? 1 : u->window_limit;
-                if (u->window.n >= limit)
+                if (window_full(u))
                         return;
                 int r = send_or_pass(u, backlog_first(b));
                 if (r < 0)
@@ -248,27 +267,33 @@ static bool all_sent(const Uplink *u)
         return u->window.n == 0;
 }
 
-/* A suspect goes when nothing else does. */
-static void send_trial(Uplink *u, uint64_t id)
-{
-        if (u->window.n == 0 && !u->read)
-                read_trial(u, id);
-}
-
 static void send_in_order(Uplink *u)
 {
-        if (u->read && !u->reading)
-                return;
         send_in_window(u);
         read_ahead(u);
         if (all_sent(u))
                 caution_idle(&u->caution);
 }
 
+/* A store that was replaced has given other sequences to what it could save. */
+static void follow_store(Uplink *u)
+{
+        uint64_t epoch = store_epoch(u->store);
+        if (epoch != u->epoch)
+                look_again(u, UINT64_MAX);
+        u->epoch = epoch;
+}
+
 static void go_on(Uplink *u)
 {
         if (!u->stats.connected || u->retry_at != USEC_INFINITY)
                 return;
+        follow_store(u);
+        if (u->rewind != REWIND_NONE && u->window.n > 0)
+                return;
+        if (u->rewind != REWIND_NONE)
+                look_again(u, u->rewind);
+        u->rewind = REWIND_NONE;
         uint64_t trial = caution_trial(&u->caution, loop_now(u->loop));
         if (trial != 0)
                 send_trial(u, trial);
@@ -295,15 +320,7 @@ static void check_progress(Uplink *u)
         mqtt_client_reconnect(u->client, text);
 }
 
-static void look_again(Uplink *u, uint64_t after)
-{
-        if (u->read)
-                store_op_cancel(TAKE_PTR(u->read));
-        for (size_t i = 0; i < UPLINK_KINDS; i++)
-                backlog_rewind(&u->backlogs[i], after);
-}
-
-/* Holds that have run out: look at their records again. Those in flight are passed over. */
+/* Holds that have run out: look at their records again, once nothing is on its way. */
 static int on_timer(void *userdata)
 {
         Uplink *u = userdata;
@@ -313,9 +330,8 @@ static int on_timer(void *userdata)
                 caution_trial(&u->caution, loop_now(u->loop));
         if (u->retry_at <= loop_now(u->loop))
                 u->retry_at = USEC_INFINITY;
-        if (holds_release(&u->holds, loop_now(u->loop), &lowest)) {
-                look_again(u, lowest - 1);
-        }
+        if (holds_release(&u->holds, loop_now(u->loop), &lowest))
+                u->rewind = MIN(u->rewind, lowest - 1);
         arm_timer(u);
         return loop_defer(u->turn);
 }
@@ -333,6 +349,7 @@ static void start_over(Uplink *u)
 {
         window_clear(&u->window);
         look_again(u, 0);
+        u->rewind = REWIND_NONE;
 }
 
 static void on_connected(const MqttLimits *limits, void *userdata)
@@ -450,6 +467,8 @@ static int set_up(Uplink *u, const UplinkConfig *config)
         u->complaints = RATELIMIT_INIT(USEC_PER_MIN, 10);
         u->stats.since = now_realtime();
         u->retry_at = USEC_INFINITY;
+        u->rewind = REWIND_NONE;
+        u->epoch = store_epoch(u->store);
         u->window_size = u->window_limit = window;
         u->delivered = calloc(window, sizeof(*u->delivered));
         if (!u->delivered || holds_init(&u->holds) < 0)
@@ -511,7 +530,7 @@ Uplink *uplink_free(Uplink *u)
         }
         window_clear(&u->window);
         for (size_t i = 0; i < UPLINK_KINDS; i++)
-                backlog_rewind(&u->backlogs[i], 0);
+                backlog_done(&u->backlogs[i]);
         caution_done(&u->caution);
         holds_done(&u->holds);
         free(u->delivered);

@@ -121,6 +121,7 @@ int store_db_replace(StoreDb **db)
 {
         _cleanup_(store_db_freep) StoreDb *old = TAKE_PTR(*db);
         _cleanup_free_ char *aside = NULL;
+        uint64_t last_id = old->last_id;
         store_db_rollback(old);
         store_sql_close(old);
         int r = store_set_aside(old, &aside);
@@ -129,6 +130,8 @@ int store_db_replace(StoreDb **db)
         r = store_sql_open(old);
         if (r < 0)
                 return r;
+        /* Whoever asks for ids, or is about to delete some, has those of the old file. */
+        old->last_id = MAX(old->last_id, MIN(last_id, (uint64_t)STORE_ID_MAX));
         store_salvage(old, aside);
         *db = TAKE_PTR(old);
         return 0;
@@ -251,7 +254,8 @@ int store_db_append(StoreDb *db, StoreRecord *record)
         db->growth += cost;
         db->now.records++;
         db->now.bytes += strlen(record->topic) + record->payload.len;
-        record->id = db->last_id = (uint64_t)sqlite3_last_insert_rowid(db->sql);
+        record->id = (uint64_t)sqlite3_last_insert_rowid(db->sql);
+        db->last_id = MAX(db->last_id, record->id);
         record->device_sequence = (uint64_t)sequence;
         record->epoch = db->epoch;
         return 0;
@@ -345,7 +349,7 @@ int store_db_read(StoreDb *db, uint8_t kind, uint64_t after, size_t n, size_t ma
         while ((r = store_sql_step(db, which)) > 0) {
                 StoreRecord view;
                 r = row_view(db, db->statements[which], &view);
-                bytes += view.payload.len;
+                bytes += r == 0 ? store_record_size(&view) : 0;
                 if (r < 0 || (got > 0 && bytes > max_bytes))
                         break;
                 r = store_record_copy(&view, &records[got]);

@@ -28,7 +28,7 @@ struct StoreOp {
         int error;
         bool begins; /* a group: the requests up to the next that does belong to it */
 
-        StoreRecord record; /* append: the record, then its id */
+        StoreRecord record; /* append: the record, then with what the store gives */
 
         uint8_t kind; /* read: what is asked for */
         uint64_t after;

@@ -125,6 +125,8 @@ int store_sequences_write(StoreSequences *s)
                 int r = store_sql_run(s->db, SQL_SEQUENCE_WRITE);
                 if (r < 0)
                         return r;
+                if (sqlite3_changes(s->db->sql) != 1)
+                        return -EUCLEAN;
         }
         return 0;
 }

@@ -96,8 +96,8 @@ typedef void (*StoreWatch)(StoreRecord *record, void *userdata);
 void store_watch(Store *s, StoreWatch watch, void *userdata);
 
 /* Up to `n` records of `kind` (0: all) with ids above `after`, in order, at most `max_bytes` of
- * payload (but at least one record). Sees what is on disk: not what is still to be written, nor
- * what was to be deleted before. `ret` may be NULL. */
+ * payload and texts (but at least one record). Sees what is on disk: not what is still to be
+ * written, nor what was to be deleted before. `ret` may be NULL. */
 int store_read(Store *s, uint8_t kind, uint64_t after, size_t n, size_t max_bytes,
                StoreReadDone done, void *userdata, StoreOp **ret);
 /* Forgets records; batched, durable some time later (a crash may bring them back). */

@@ -28,7 +28,7 @@ static int teardown(void **state)
 static void send(uint64_t id)
 {
         caution_sent(&caution);
-        assert_int_equal(window_add(&window, (int)id, id, "d1"), 0);
+        assert_int_equal(window_add(&window, (int)id, id, 1, "d1"), 0);
 }
 
 static void take(uint64_t id)

@@ -45,6 +45,11 @@ static void delivery(void **state)
         /* What comes in now leaves at once. */
         append(f, STORE_REPORT, "d2", "later", BYTES_LITERAL("x"));
         PUMP_UNTIL(f, stats_of(f).delivered == s.delivered + 1);
+        snprintf(expected, sizeof(expected),
+                 "site/a/gw/d2/later|78|text/plain|device:d2 posture:affirming "
+                 "received-at:2026-01-01T00:00:00.042Z sequence:2 epoch:%llu|1\n",
+                 (unsigned long long)store_epoch(f->store));
+        file_wait(output, expected);
         process_end(sub);
 }
 
@@ -92,26 +97,14 @@ static void broker_killed(void **state)
         assert_true(again <= ROUNDS * WINDOW);
 }
 
-static void write_acl(const char *text)
-{
-        char path[128];
-        snprintf(path, sizeof(path), "%s/acl", broker.directory);
-        FILE *file = fopen(path, "we");
-        fputs(text, file);
-        fclose(file);
-}
-
 /* What the broker refuses to one device stays, in order, and holds up nobody else. */
 static void refused_by_acl(void **state)
 {
         Fixture *f = *state;
-        char extra[160];
         unsigned counts[50] = { 0 };
-        snprintf(extra, sizeof(extra), "acl_file %s/acl", broker.directory);
-        write_acl("user gw-1\ntopic write site/a/gw/d1/#\n");
         append_range(f, "d2", 0, 50);
         append_range(f, "d1", 0, 50);
-        broker_start(&broker, extra);
+        broker_start_with_acl("user gw-1\ntopic write site/a/gw/d1/#\n");
         start(f);
         PUMP_UNTIL(f, stats_of(f).delivered == 50);
         UplinkStats s = stats_of(f);
@@ -123,8 +116,7 @@ static void refused_by_acl(void **state)
 
         broker_kill(&broker);
         remove(broker.log);
-        write_acl("user gw-1\ntopic write site/#\n");
-        broker_start(&broker, extra);
+        broker_start_with_acl("user gw-1\ntopic write site/#\n");
         PUMP_UNTIL(f, waiting(f) == 0);
         count_arrivals("d2", counts, 50);
         for (unsigned i = 0; i < 50; i++)
@@ -137,14 +129,11 @@ static void refused_by_acl(void **state)
 static void refused_out_of_order(void **state)
 {
         Fixture *f = *state;
-        char extra[160];
         unsigned counts[50] = { 0 };
-        snprintf(extra, sizeof(extra), "acl_file %s/acl", broker.directory);
-        write_acl("user gw-1\ntopic write site/a/gw/d1/#\n");
         append_range(f, "d1", 0, 200);
         append_range(f, "d2", 0, 50);
         append(f, STORE_REPORT, "d2", "report", BYTES_LITERAL("x"));
-        broker_start(&broker, extra);
+        broker_start_with_acl("user gw-1\ntopic write site/a/gw/d1/#\n");
         start(f);
         PUMP_UNTIL(f, stats_of(f).delivered == 200);
         assert_int_equal(stats_of(f).refused, 1);

@@ -19,13 +19,37 @@ int group_teardown(void **state)
         return 0;
 }
 
+void reopen_store(Fixture *f)
+{
+        store_free(f->store);
+        assert_int_equal(store_open(f->loop, f->directory, (uint64_t)64 << 20, &f->store), 0);
+}
+
+void write_acl(const char *text)
+{
+        char path[128];
+        snprintf(path, sizeof(path), "%s/acl", broker.directory);
+        FILE *file = fopen(path, "we");
+        assert_non_null(file);
+        fputs(text, file);
+        fclose(file);
+}
+
+void broker_start_with_acl(const char *text)
+{
+        char extra[160];
+        snprintf(extra, sizeof(extra), "acl_file %s/acl", broker.directory);
+        write_acl(text);
+        broker_start(&broker, extra);
+}
+
 int setup(void **state)
 {
         Fixture *f = calloc(1, sizeof(*f));
         strcpy(f->directory, "/tmp/test-uplink.XXXXXX");
         assert_non_null(mkdtemp(f->directory));
         assert_int_equal(loop_new(&f->loop), 0);
-        assert_int_equal(store_open(f->loop, f->directory, (uint64_t)64 << 20, &f->store), 0);
+        reopen_store(f);
         f->credential = broker_credential(&broker, false);
         f->config = (UplinkConfig){
                 .client = {

@@ -33,6 +33,11 @@ int teardown(void **state);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 void start(Fixture *f);
+/* Closes the store and opens it, before start(). */
+void reopen_store(Fixture *f);
+/* The broker's access list, which it reads when it starts, and again at SIGHUP. */
+void write_acl(const char *text);
+void broker_start_with_acl(const char *text);
 /* One turn of the loop, which waits for at most 50 ms. */
 void turn(Fixture *f);
 UplinkStats stats_of(Fixture *f);

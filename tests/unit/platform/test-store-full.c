@@ -76,6 +76,47 @@ static void test_turn_ends_group(void **state)
         assert_int_equal(stats_of(f).kept, 1);
 }
 
+typedef struct Watched {
+        const Result *result;
+        size_t n;
+} Watched;
+
+static void on_watched(StoreRecord *r, void *userdata)
+{
+        Watched *w = userdata;
+        assert_int_equal(r->id, w->result->last_id);
+        assert_string_equal(r->device, "a");
+        assert_int_equal(r->device_sequence, ++w->n);
+        assert_true(r->epoch != 0);
+        if (w->n % 2 == 0)
+                return;
+        StoreRecord taken = store_record_take(r);
+        assert_null(r->device);
+        store_record_done(&taken);
+}
+
+/* Who watches sees what is stored, after whoever stored it, and nothing else. */
+static void test_watch(void **state)
+{
+        Fixture *f = *state;
+        Result result = { 0 };
+        Watched watched = { .result = &result };
+        static uint8_t payload[20000];
+        StoreRecord r = record("a", BYTES(payload, sizeof(payload)));
+        open_store(f, STORE_BYTES_MIN);
+        store_watch(f->store, on_watched, &watched);
+        for (size_t i = 1; i <= 1000; i++) {
+                append(f, &r, &result);
+                if (i % 10 == 0)
+                        pump(f, &result.calls, i);
+        }
+        assert_true(result.full > 0);
+        assert_true(result.stored > 0);
+        assert_int_equal(result.stored + result.full, 1000);
+        assert_int_equal(watched.n, result.stored);
+        store_watch(f->store, NULL, NULL);
+}
+
 /* Records take all that they get; the room that was promised to values is there all the same. */
 static void reserve(Fixture *f, size_t size)
 {
@@ -273,14 +314,14 @@ static void test_deletions_make_room(void **state)
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_group_refused),          TEST(test_append_refused_at_once),
-                TEST(test_turn_ends_group),        TEST(test_reserve_tiny),
-                TEST(test_reserve_small),          TEST(test_reserve_quarter),
-                TEST(test_reserve_third),          TEST(test_reserve_half),
-                TEST(test_reserve_one_and_a_half), TEST(test_reserve_edges),
-                TEST(test_reserve_large),          TEST(test_disk_full),
-                TEST(test_disk_full_next),         TEST(test_disk_full_bounded),
-                TEST(test_deletions_make_room),
+                TEST(test_group_refused),     TEST(test_append_refused_at_once),
+                TEST(test_turn_ends_group),   TEST(test_watch),
+                TEST(test_reserve_tiny),      TEST(test_reserve_small),
+                TEST(test_reserve_quarter),   TEST(test_reserve_third),
+                TEST(test_reserve_half),      TEST(test_reserve_one_and_a_half),
+                TEST(test_reserve_edges),     TEST(test_reserve_large),
+                TEST(test_disk_full),         TEST(test_disk_full_next),
+                TEST(test_disk_full_bounded), TEST(test_deletions_make_room),
         };
         return cmocka_run_group_tests_name("store-full", tests, NULL, NULL);
 }
