@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/log.h"
 #include "platform/store-sql.h"
@@ -13,6 +14,9 @@
 #define ROW_OVERHEAD 64
 /* Stay back for what changes without growing: sequences, free lists. */
 #define SPARE_PAGES 16
+/* Transactions that a disk which is about to be full has yet room for: without it nothing could be
+ * deleted. Values leave one. */
+#define RECORDS_LEAVE 2
 
 size_t store_record_size(const StoreRecord *r)
 {
@@ -137,6 +141,33 @@ int store_db_replace(StoreDb **db)
         return 0;
 }
 
+static uint64_t file_size(const char *path, const char *suffix)
+{
+        char name[4096];
+        struct stat st;
+        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix) >= sizeof(name))
+                return 0;
+        return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* Where it is not known, the disk itself says when it is full. */
+static void measure_disk(StoreDb *db, uint64_t pages)
+{
+        struct statvfs st;
+        uint64_t size = file_size(db->path, ""), all = pages * db->page_size;
+        db->disk = UINT64_MAX;
+        if (statvfs(db->directory, &st) < 0)
+                return;
+        /* The next checkpoint brings the log's pages into the main file. */
+        uint64_t room = (uint64_t)st.f_bavail * st.f_frsize, owed = all - MIN(all, size);
+        db->disk = room - MIN(room, owed);
+}
+
+bool store_disk_has(const StoreDb *db, uint64_t cost, unsigned spare)
+{
+        return 2 * (db->growth + cost) + spare * store_db_batch_bytes(db) <= db->disk;
+}
+
 /* Free pages inside the file are room as well: it never shrinks. */
 static int count_pages(StoreDb *db)
 {
@@ -151,6 +182,7 @@ static int count_pages(StoreDb *db)
                         return r < 0 ? r : -EIO;
         }
         db->pages = value[0] - MIN(value[1], value[0]);
+        measure_disk(db, value[0]);
         return 0;
 }
 
@@ -243,7 +275,7 @@ static bool has_room(const StoreDb *db, uint64_t cost)
 int store_db_append(StoreDb *db, StoreRecord *record)
 {
         uint64_t cost = page_cost(db, record);
-        if (!has_room(db, cost))
+        if (!has_room(db, cost) || !store_disk_has(db, cost, RECORDS_LEAVE))
                 return -ENOSPC;
         int64_t device, sequence;
         int r = store_sequences_next(db->sequences, record->device, &device, &sequence);
@@ -366,15 +398,6 @@ int store_db_read(StoreDb *db, uint8_t kind, uint64_t after, size_t n, size_t ma
         *ret = records;
         *ret_n = got;
         return 0;
-}
-
-static uint64_t file_size(const char *path, const char *suffix)
-{
-        char name[4096];
-        struct stat st;
-        if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix) >= sizeof(name))
-                return 0;
-        return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
 void store_db_stats(StoreDb *db, StoreStats *ret)

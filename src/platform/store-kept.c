@@ -6,6 +6,9 @@
 
 #include "platform/store-sql.h"
 
+/* Transactions that a disk which is about to be full has yet room for, as for records. */
+#define VALUES_LEAVE 1
+
 static sqlite3_stmt *bind_key(StoreDb *db, StoreStatement which, const StoreKey *key)
 {
         sqlite3_stmt *st = db->statements[which];
@@ -32,6 +35,9 @@ int store_db_put(StoreDb *db, const StoreKey *key, Bytes value)
         int found = find_size(db, SQL_KEPT_SIZE, key, &old);
         if (found < 0)
                 return found;
+        uint64_t before = found ? store_value_cost(old) : 0, after = store_value_cost(value.len);
+        if (after > before && !store_disk_has(db, after - before, VALUES_LEAVE))
+                return -EDQUOT;
         sqlite3_stmt *st = bind_key(db, SQL_KEPT_PUT, key);
         /* A NULL pointer would bind NULL where an empty value is meant. */
         sqlite3_bind_blob64(st, 4, value.len > 0 ? (const void *)value.data : "", value.len,
@@ -40,7 +46,6 @@ int store_db_put(StoreDb *db, const StoreKey *key, Bytes value)
         sqlite3_clear_bindings(st);
         if (r < 0)
                 return r == -ENOSPC ? -EDQUOT : r;
-        uint64_t before = found ? store_value_cost(old) : 0, after = store_value_cost(value.len);
         /* As much as it takes off the reserve. */
         db->growth += after - MIN(before, after);
         db->now.kept += !found;

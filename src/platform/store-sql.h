@@ -55,12 +55,17 @@ struct StoreDb {
         uint64_t page_size, max_pages;
         uint64_t pages;  /* in use when the transaction began */
         uint64_t growth; /* bytes that the transaction may add, estimated */
+        uint64_t disk;   /* bytes that the file system had for it then, beside what it owes */
         uint64_t epoch;
         uint64_t last_id;  /* the last that was given, or 0 */
         StoreCounts now;   /* with the open transaction */
         StoreCounts saved; /* what a rollback goes back to */
         usec_t oldest;
 };
+
+/* Whether the file system has room for `cost` more bytes, in the log and then in the main file, and
+ * for `spare` transactions of any kind after that. */
+bool store_disk_has(const StoreDb *db, uint64_t cost, unsigned spare);
 
 /* Opens the connection, checks identity and integrity, makes the tables when new: 0, -EUCLEAN
  * for a damaged file, others. Logged, apart from -EUCLEAN. */

@@ -281,16 +281,60 @@ int store_writer_each(StoreWriter *w, uint8_t kind, StoreEach each, void *userda
         return store_db_each(w->db, kind, each, userdata);
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+        const uint64_t *x = a, *y = b;
+        return (*x > *y) - (*x < *y);
+}
+
+/* Of a page, what does not wait for its deletion. */
+static size_t keep_others(const StoreWriter *w, StoreRecord *records, size_t n)
+{
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++) {
+                StoreRecord r = store_record_take(&records[i]);
+                if (bsearch(&r.id, w->deletes, w->n_deletes, sizeof(r.id), compare_ids))
+                        store_record_done(&r);
+                else
+                        records[kept++] = r;
+        }
+        return kept;
+}
+
+static int read_page(StoreWriter *w, StoreOp *op, uint64_t after)
+{
+        if (!w->db)
+                return -EIO;
+        int r = store_db_read(w->db, op->kind, after, op->n, op->max_bytes, &op->records,
+                              &op->n_records);
+        return r < 0 ? after_failure(w, r) : 0;
+}
+
+/* The deletions could not be written: the next page that has others. */
+static int read_others(StoreWriter *w, StoreOp *op)
+{
+        int r;
+        qsort(w->deletes, w->n_deletes, sizeof(*w->deletes), compare_ids);
+        for (uint64_t after = op->after; (r = read_page(w, op, after)) == 0;) {
+                if (op->n_records == 0)
+                        break;
+                after = op->records[op->n_records - 1].id;
+                op->n_records = keep_others(w, op->records, op->n_records);
+                if (op->n_records > 0)
+                        break;
+                free(op->records);
+                op->records = NULL;
+        }
+        return r;
+}
+
 void store_writer_read(StoreWriter *w, StoreOp *op)
 {
         /* Only a reader that starts over could see what waits for its deletion. */
-        if (w->n_deletes > 0 && op->after < w->delete_highest)
+        bool again = w->n_deletes > 0 && op->after < w->delete_highest;
+        if (again)
                 store_writer_flush(w);
-        op->error = !w->db ? -EIO
-                           : store_db_read(w->db, op->kind, op->after, op->n, op->max_bytes,
-                                           &op->records, &op->n_records);
-        if (op->error < 0)
-                op->error = after_failure(w, op->error);
+        op->error = again && w->n_deletes > 0 ? read_others(w, op) : read_page(w, op, op->after);
 }
 
 usec_t store_writer_due(const StoreWriter *w)

@@ -4,7 +4,10 @@
 
 #include "store-bench.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "platform/store-db.h"
 
@@ -54,6 +57,63 @@ static void test_sequences(void **state)
         begin_with(db, (const char *[]){ "new", "b", "a", NULL }, ids);
         assert_int_equal(store_db_commit(db), 0);
         assert_sequences(db, ids[0] - 1, (const uint64_t[]){ 3, 3, 4 }, 3);
+        store_db_free(db);
+}
+
+/* No file may grow beyond `size`: what writes it has an error, as on a disk that fails. */
+static void limit_files(rlim_t size)
+{
+        struct rlimit limit;
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+        limit.rlim_cur = size;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static rlim_t log_size(const Fixture *f)
+{
+        char path[128];
+        struct stat st;
+        snprintf(path, sizeof(path), "%s/store.db-wal", f->directory);
+        assert_int_equal(stat(path, &st), 0);
+        return (rlim_t)st.st_size;
+}
+
+/* Transactions fail wherever the disk does: each is there as a whole or not at all. */
+static void test_failures(void **state)
+{
+        Fixture *f = *state;
+        StoreDb *db = open_db(f);
+        uint64_t sequences[3000], n = 0, last = 0, failed = 0;
+        signal(SIGXFSZ, SIG_IGN);
+        for (rlim_t i = 0; i < 60; i++) {
+                uint64_t next = last;
+                rlim_t size = log_size(f) + i * 37 % 60 * 10007;
+                int r = store_db_begin(db);
+                limit_files(size);
+                for (size_t k = 0; k < 50 && r == 0; k++) {
+                        static uint8_t payload[3000];
+                        StoreRecord rec = record("a", BYTES(payload, sizeof(payload)));
+                        r = store_db_append(db, &rec);
+                        if (r == 0)
+                                assert_int_equal(rec.device_sequence, ++next);
+                }
+                if (r == 0)
+                        r = store_db_commit(db);
+                limit_files(RLIM_INFINITY);
+                if (r < 0) {
+                        store_db_rollback(db);
+                        failed++;
+                        continue;
+                }
+                while (last < next)
+                        sequences[n++] = ++last;
+        }
+        assert_in_range(failed, 10, 50);
+        assert_in_range(n, 50, ELEMENTSOF(sequences));
+        assert_sequences(db, 0, sequences, n);
+        store_db_free(db);
+        db = open_db(f);
+        assert_sequences(db, 0, sequences, n);
         store_db_free(db);
 }
 
@@ -126,6 +186,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 TEST(test_sequences),
+                TEST(test_failures),
                 TEST(test_many_devices),
                 TEST(test_deletions),
         };

@@ -182,7 +182,7 @@ static void test_reserve_large(void **state)
 
 static void set_up_disk(Fixture *f)
 {
-        if (geteuid() != 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=4m") < 0)
+        if (geteuid() != 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=16m") < 0)
                 skip();
         open_store(f, MAX_BYTES);
 }
@@ -311,17 +311,99 @@ static void test_deletions_make_room(void **state)
         assert_int_equal(stats_of(f).kept, 30);
 }
 
+/* Deletes what fill_up() has put there, as the uplink does it, and waits for it. */
+static void delete_all(Fixture *f)
+{
+        uint64_t ids[500], last = stats_of(f).last_id;
+        for (uint64_t id = 1; id <= last;) {
+                size_t n = 0;
+                for (; n < ELEMENTSOF(ids) && id <= last; n++)
+                        ids[n] = id++;
+                assert_int_equal(store_delete(f->store, ids, n), 0);
+        }
+        turn_for(f, 2500 * USEC_PER_MSEC);
+}
+
+/* A file system that is smaller than the bound: the store stops before it is full, so that there is
+ * room for what makes room. */
+static void test_small_disk(void **state)
+{
+        Fixture *f = *state;
+        Result result = { 0 };
+        StoreRecord r = record("a", BYTES_LITERAL("x"));
+        set_up_disk(f);
+        for (size_t round = 0; round < 3; round++) {
+                fill_up(f, 3000);
+                fill_up(f, 1);
+                assert_in_range(stats_of(f).records, 1000, 6000);
+                put_zeros(f, key_of(1, round, 0), 100000);
+                assert_int_equal(barrier(f), 0);
+                delete_all(f);
+                assert_int_equal(stats_of(f).records, 0);
+                reopen(f);
+                assert_int_equal(stats_of(f).records, 0);
+        }
+        append(f, &r, &result);
+        pump(f, &result.calls, 1);
+        assert_int_equal(result.stored, 1);
+        assert_int_equal(stats_of(f).kept, 3);
+        f->store = store_free(f->store);
+        assert_int_equal(umount(f->directory), 0);
+}
+
+/* Where something else took all room, deletions wait in memory; what waits for its deletion is not
+ * read again. */
+static void test_deleted_on_full_disk(void **state)
+{
+        Fixture *f = *state;
+        Result result = { 0 };
+        StoreRecord r = record("a", BYTES_LITERAL("x"));
+        uint64_t odd[500];
+        set_up_disk(f);
+        for (size_t i = 0; i < 1000; i++)
+                append(f, &r, &result);
+        pump(f, &result.calls, 1000);
+        occupy(f, true);
+        put_zeros(f, key_of(2, 1, 0), 200000);
+        assert_int_equal(barrier(f), -ENOSPC);
+        for (size_t i = 0; i < ELEMENTSOF(odd); i++)
+                odd[i] = 999 - 2 * i;
+        assert_int_equal(store_delete(f->store, odd, ELEMENTSOF(odd)), 0);
+        turn_for(f, 1500 * USEC_PER_MSEC);
+        assert_int_equal(stats_of(f).records, 1000);
+        const Answer *a = read_all(f, 0, 0, SIZE_MAX);
+        assert_int_equal(a->n, 500);
+        for (size_t i = 0; i < a->n; i++)
+                assert_int_equal(a->ids[i], 2 * i + 2);
+        occupy(f, false);
+        turn_for(f, 2500 * USEC_PER_MSEC);
+        assert_int_equal(stats_of(f).records, 500);
+        assert_int_equal(read_all(f, 0, 0, SIZE_MAX)->n, 500);
+        f->store = store_free(f->store);
+        assert_int_equal(umount(f->directory), 0);
+}
+
 int main(int argc, char **argv)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_group_refused),     TEST(test_append_refused_at_once),
-                TEST(test_turn_ends_group),   TEST(test_watch),
-                TEST(test_reserve_tiny),      TEST(test_reserve_small),
-                TEST(test_reserve_quarter),   TEST(test_reserve_third),
-                TEST(test_reserve_half),      TEST(test_reserve_one_and_a_half),
-                TEST(test_reserve_edges),     TEST(test_reserve_large),
-                TEST(test_disk_full),         TEST(test_disk_full_next),
-                TEST(test_disk_full_bounded), TEST(test_deletions_make_room),
+                TEST(test_group_refused),
+                TEST(test_append_refused_at_once),
+                TEST(test_turn_ends_group),
+                TEST(test_watch),
+                TEST(test_reserve_tiny),
+                TEST(test_reserve_small),
+                TEST(test_reserve_quarter),
+                TEST(test_reserve_third),
+                TEST(test_reserve_half),
+                TEST(test_reserve_one_and_a_half),
+                TEST(test_reserve_edges),
+                TEST(test_reserve_large),
+                TEST(test_disk_full),
+                TEST(test_disk_full_next),
+                TEST(test_disk_full_bounded),
+                TEST(test_small_disk),
+                TEST(test_deleted_on_full_disk),
+                TEST(test_deletions_make_room),
         };
         return cmocka_run_group_tests_name("store-full", tests, NULL, NULL);
 }

@@ -227,7 +227,7 @@ static void test_disk_full(void **state)
 {
         Fixture *f = *state;
         Result result = { 0 };
-        if (geteuid() != 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=3m") < 0)
+        if (geteuid() != 0 || mount("tmpfs", f->directory, "tmpfs", 0, "size=12m") < 0)
                 skip();
         open_store(f, MAX_BYTES);
         static uint8_t payload[10000];
