@@ -271,6 +271,7 @@ int mqtt_delivery_add(MqttDelivery *d, MqttMessage *m, const MqttCopy *copy, use
         e->qos = copy->qos;
         e->retain = copy->retain;
         e->left_out = copy->left_out;
+        e->share = copy->share;
         if (copy->n_ids > 0)
                 memcpy(e->ids, copy->ids, copy->n_ids * sizeof(e->ids[0]));
         if (d->n_waiting >= MQTT_QUEUE_MAX || !has_room(d, e, keep, now)) {
@@ -303,6 +304,7 @@ int mqtt_delivery_restore(MqttDelivery *d, MqttMessage *m, const MqttQueued *ent
         e->stage = entry->stage;
         e->retain = entry->retain;
         e->left_out = entry->left_out;
+        e->share = entry->share;
         e->dup = e->order <= d->last_sent;
         if (e->n_ids > 0)
                 memcpy(e->ids, ids, e->n_ids * sizeof(e->ids[0]));

@@ -37,6 +37,7 @@ typedef struct MqttQueued {
         MqttStage stage;
         bool retain, dup;
         size_t left_out; /* of the topic, in front */
+        uint32_t share;  /* key of the shared subscription that it is for; 0: none */
         size_t n_ids;
         uint32_t ids[];
 } MqttQueued;

@@ -153,9 +153,12 @@ static void put_entry(const MqttSession *s, const MqttQueued *e)
         if (r >= 0)
                 r = buf_append_u8(&b, (uint8_t)e->stage);
         if (r >= 0)
-                r = buf_append_u8(&b, e->retain);
+                r = buf_append_u8(&b, (uint8_t)((e->retain ? MQTT_QUEUED_RETAIN : 0) |
+                                                (e->share > 0 ? MQTT_QUEUED_SHARED : 0)));
         if (r >= 0)
                 r = buf_append_u32(&b, (uint32_t)e->left_out);
+        if (r >= 0 && e->share > 0)
+                r = buf_append_u32(&b, e->share);
         for (size_t i = 0; i < e->n_ids && r >= 0; i++)
                 r = buf_append_u32(&b, e->ids[i]);
         put_built(s->server, MQTT_KIND_QUEUED, s->id, e->order, &b, r);

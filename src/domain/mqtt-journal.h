@@ -18,6 +18,10 @@ typedef enum MqttKind {
         _MQTT_KIND_MAX,
 } MqttKind;
 
+/* In the flags of an entry of a queue. */
+#define MQTT_QUEUED_RETAIN 1U
+#define MQTT_QUEUED_SHARED 2U /* the key of the subscription follows */
+
 void mqtt_journal_session(const MqttSession *s);
 void mqtt_journal_subscription(const MqttSession *s, const MqttSubscriptionEntry *e);
 void mqtt_journal_remove_subscription(const MqttSession *s, const MqttSubscriptionEntry *e);

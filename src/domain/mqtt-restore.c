@@ -203,8 +203,10 @@ static int restore_queued(Restore *restore, const MqttKey *key, Reader *r)
         uint32_t ids[MQTT_SUBSCRIPTIONS_MAX];
         e.qos = reader_u8(r);
         uint8_t stage = reader_u8(r);
-        e.retain = reader_u8(r);
+        uint8_t flags = reader_u8(r);
+        e.retain = flags & MQTT_QUEUED_RETAIN;
         e.left_out = reader_u32(r);
+        e.share = flags & MQTT_QUEUED_SHARED ? reader_u32(r) : 0;
         read_subscription_ids(r, &e, ids);
         MqttMessage *m = hashmap_get(restore->messages, BYTES(&id, sizeof(id)));
         if (!reader_done(r) || !queued_valid(&e, stage) || (m && !left_out_valid(&e, m)))

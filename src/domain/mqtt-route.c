@@ -32,14 +32,16 @@ static bool is_listening(const MqttSubscriptionEntry *e)
         return s->delivery.outlet && server->port->may_receive(s->device->name, server->userdata);
 }
 
-/* Section 4.8.2: to one of them, in turn; to one that is away, or may not receive now, only when
- * there is no other. */
-static bool route_share(MqttShare *share, MqttMessage *m, bool listening, usec_t now)
+/* Section 4.8.2: to one of them but `except`, in turn; to one that is away, or may not receive now,
+ * only when there is no other. */
+static bool route_to(MqttShare *share, MqttMessage *m, const MqttSession *except, bool listening,
+                     usec_t now)
 {
         MqttCopy copy;
         LIST_FOREACH (i, &share->entries) {
                 MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
-                if (is_listening(e) != listening || !mqtt_subscription_matches(e, m->topic))
+                if (e->session == except || is_listening(e) != listening ||
+                    !mqtt_subscription_matches(e, m->topic))
                         continue;
                 mqtt_subscription_copy(e, m, &copy);
                 if (!mqtt_session_deliver(e->session, m, &copy, now))
@@ -52,13 +54,18 @@ static bool route_share(MqttShare *share, MqttMessage *m, bool listening, usec_t
         return false;
 }
 
+static bool route_share(MqttShare *share, MqttMessage *m, const MqttSession *except, usec_t now)
+{
+        return route_to(share, m, except, true, now) || route_to(share, m, except, false, now);
+}
+
 static size_t route_shares(const MqttRoot *root, MqttMessage *m, usec_t now)
 {
         size_t n = 0;
         LIST_FOREACH (i, &root->shares) {
                 MqttShare *share = LIST_ENTRY(i, MqttShare, node);
                 if (topic_matches(bytes_from_str(share->filter), m->topic))
-                        n += route_share(share, m, true, now) || route_share(share, m, false, now);
+                        n += route_share(share, m, NULL, now);
         }
         return n;
 }
@@ -82,6 +89,39 @@ size_t mqtt_server_route(MqttServer *s, MqttPending *p, const MqttSession *origi
                 n += route_root(s, &s->topics.wild, m, origin, now);
         s->routed = NULL;
         return n;
+}
+
+/* Section 4.8.2: QoS 1 whatever came of it, QoS 2 unless its delivery has begun [MQTT-4.8.2-5]. */
+static MqttShare *share_of(const MqttSession *from, const MqttQueued *e, bool begun)
+{
+        if (e->share == 0 || e->message->lost || e->qos == 0 || (e->qos == 2 && begun))
+                return NULL;
+        LIST_FOREACH (i, &from->subscriptions.entries) {
+                const MqttSubscriptionEntry *s = LIST_ENTRY(i, MqttSubscriptionEntry, node);
+                if (s->key == e->share)
+                        return s->share;
+        }
+        return NULL;
+}
+
+static void hand_on(MqttServer *s, MqttSession *from, const List *queue, MqttPending **p,
+                    usec_t now)
+{
+        LIST_FOREACH (i, queue) {
+                MqttQueued *e = LIST_ENTRY(i, MqttQueued, node);
+                MqttShare *share = share_of(from, e, queue == &from->delivery.sent || e->dup);
+                if (!share || (!*p && mqtt_pending_new(s, p) < 0))
+                        continue;
+                route_share(share, e->message, from, now);
+        }
+}
+
+MqttPending *mqtt_server_hand_on(MqttServer *s, MqttSession *from, usec_t now)
+{
+        MqttPending *p = NULL;
+        hand_on(s, from, &from->delivery.sent, &p, now);
+        hand_on(s, from, &from->delivery.waiting, &p, now);
+        return p;
 }
 
 int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now)

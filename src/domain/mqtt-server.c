@@ -190,7 +190,7 @@ void mqtt_server_review(MqttServer *s)
                 if (s->port->limits(session->device->name, s->userdata))
                         review_session(s, session);
                 else
-                        mqtt_session_forget(session);
+                        mqtt_session_forget(session, s->now);
         }
         s->port->begin(s->userdata);
         mqtt_retained_sweep(s, s->now);

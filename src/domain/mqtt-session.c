@@ -101,13 +101,18 @@ static void forget_kept(MqttSession *s)
         s->server->forgotten = s->server->last_pending + 1;
 }
 
-void mqtt_session_forget(MqttSession *s)
+void mqtt_session_forget(MqttSession *s, usec_t now)
 {
+        MqttServer *server = s->server;
+        uint64_t changes = server->n_changes;
+        MqttPending *handed_on = mqtt_server_hand_on(server, s, now);
         if (s->will)
                 mqtt_journal_remove_will(s);
         if (s->kept)
                 forget_kept(s);
         mqtt_session_free(s);
+        if (handed_on)
+                mqtt_pending_commit(handed_on, changes);
 }
 
 void mqtt_session_end(MqttSession *s, usec_t now)
@@ -116,7 +121,7 @@ void mqtt_session_end(MqttSession *s, usec_t now)
         if (s->will) /* section 3.1.3.2.2: its delay ends with the session */
                 mqtt_server_publish_will(s->server, s, now);
         server->port->begin(server->userdata); /* not with the will: that may be refused */
-        mqtt_session_forget(s);
+        mqtt_session_forget(s, now);
 }
 
 void mqtt_session_connect(MqttSession *s, MqttConnection *c)

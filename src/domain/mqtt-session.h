@@ -55,7 +55,7 @@ DEFINE_CLEANUP(MqttSession, mqtt_session_free)
 void mqtt_session_end(MqttSession *s, usec_t now);
 
 /* The same without its will: there is no such device any more. */
-void mqtt_session_forget(MqttSession *s);
+void mqtt_session_forget(MqttSession *s, usec_t now);
 
 /* `c` becomes its connection. Deliveries begin with mqtt_delivery_connect(). */
 void mqtt_session_connect(MqttSession *s, MqttConnection *c);

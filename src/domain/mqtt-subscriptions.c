@@ -86,6 +86,7 @@ void mqtt_subscription_copy(const MqttSubscriptionEntry *e, const MqttMessage *m
         ret->retain = false;
         ret->n_ids = 0;
         ret->left_out = e->left_out;
+        ret->share = e->share ? e->key : 0;
         take_part(e, m, ret);
 }
 

@@ -54,6 +54,7 @@ typedef struct MqttCopy {
         uint8_t qos;
         bool retain;
         size_t left_out;
+        uint32_t share; /* key of the shared subscription; 0: by others */
         uint32_t ids[MQTT_SUBSCRIPTIONS_MAX];
         size_t n_ids;
 } MqttCopy;

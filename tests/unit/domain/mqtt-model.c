@@ -127,9 +127,10 @@ static ModelChange holds(const ModelSubscription *s, uint64_t from, uint64_t unt
         return all;
 }
 
-/* The same of all subscriptions of a client that bring this message in this form. */
-static ModelChange expected(const Model *m, unsigned client, const ModelMessage *message,
-                            unsigned form)
+/* The same of all subscriptions of a client that bring this message in this form, until it was
+ * taken or `until`. */
+static ModelChange expected_until(const Model *m, unsigned client, const ModelMessage *message,
+                                  unsigned form, uint64_t until)
 {
         ModelChange all = { 0 };
         for (unsigned i = 0; i < MODEL_FILTERS; i++) {
@@ -137,8 +138,7 @@ static ModelChange expected(const Model *m, unsigned client, const ModelMessage 
                 bool own = message->publisher == client && m->sessions[client].no_local & 1u << i;
                 if (f->form != form || !(f->topics & 1u << message->topic) || own)
                         continue;
-                ModelChange c =
-                        holds(&m->sessions[client].subscriptions[i], message->from, message->until);
+                ModelChange c = holds(&m->sessions[client].subscriptions[i], message->from, until);
                 all.may |= c.may;
                 if (c.may && c.qos_max > all.qos_max)
                         all.qos_max = c.qos_max;
@@ -147,6 +147,14 @@ static ModelChange expected(const Model *m, unsigned client, const ModelMessage 
                 all.sure |= c.sure;
         }
         return all;
+}
+
+/* What was for a group goes to whoever is in it when another's session ends. */
+static ModelChange expected(const Model *m, unsigned client, const ModelMessage *message,
+                            unsigned form)
+{
+        return expected_until(m, client, message, form,
+                              message->topic == 2 ? UINT64_MAX : message->until);
 }
 
 static unsigned n_asked(const Model *m, unsigned client, unsigned topic, unsigned form)
@@ -387,7 +395,8 @@ static void check_shared(Model *m, unsigned number)
         bool any = false;
         for (unsigned i = 0; i < MODEL_CLIENTS; i++) {
                 const ModelSession *s = &m->sessions[i];
-                ModelChange e = expected(m, i, message, model_filters[i][4].form);
+                ModelChange e =
+                        expected_until(m, i, message, model_filters[i][4].form, message->until);
                 if (message->from <= s->connected || (e.may && !e.sure) ||
                     (e.sure && e.qos_min == 0))
                         return;

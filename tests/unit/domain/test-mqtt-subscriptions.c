@@ -203,12 +203,76 @@ static void shared_with_some_away(void **state)
         assert_int_equal(command("dev1/p", "1", 1), 1);
         assert_int_equal(command("dev1/p", "2", 1), 1);
         assert_out(&b, "32 07 0001'p' 0001 00 '1' 32 07 0001'p' 0002 00 '2'");
+        exchange(&b, "40 02 0001 40 02 0002", "");
         client_close(&b);
         assert_int_equal(command("dev1/p", "-", 0), 0);
         assert_int_equal(command("dev1/p", "3", 1), 1);
         settle();
         client_connect(&a, RESUME5, PRESENT5 "32 07 0001'p' 0001 00 '3'");
         client_close(&a);
+}
+
+/* What a member had when its session ends goes to another: QoS 2 only where its delivery has not
+ * begun [MQTT-4.8.2-5], and nothing that was not for the group. */
+static void handed_on(void **state)
+{
+        static const char narrow[] = "10 14 0004'MQTT'05 02 003c 03 21 0001 0004'dev1' ";
+        static const char subscribe[] = "82 10 0001 00 000a'$share/g/p' 02 ";
+        Client a, b;
+        client_connect(&a, narrow, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 02");
+        client_connect(&b, OTHER5, CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 02");
+        exchange(&a, "82 07 0001 00 0001'q' 01", "90 04 0001 00 01");
+        for (unsigned i = 0; i < 4; i++)
+                command("dev1/p", (const char *[]){ "1", "2", "3", "4" }[i], i < 2 ? 1 : 2);
+        command("dev1/q", "5", 1);
+        assert_out(&a, "32 07 0001'p' 0001 00 '1'");
+        assert_out(&b, "32 07 0001'p' 0001 00 '2' 34 07 0001'p' 0002 00 '4'");
+        exchange(&b, "40 02 0001 50 02 0002", "62 02 0002");
+        exchange(&b, "70 02 0002", "");
+        client_close(&a);
+        assert_out(&b, "32 07 0001'p' 0003 00 '1' 34 07 0001'p' 0004 00 '3'");
+        exchange(&b, "40 02 0003 50 02 0004", "62 02 0004");
+        exchange(&b, "70 02 0004", "");
+        client_connect(&a, CONNECT5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 02");
+        command("dev1/p", "6", 2);
+        command("dev1/p", "7", 2);
+        assert_out(&a, "34 07 0001'p' 0001 00 '7'");
+        assert_out(&b, "34 07 0001'p' 0005 00 '6'");
+        client_close(&a);
+        assert_out(&b, "");
+        client_leave(&b);
+        assert_nothing_kept();
+}
+
+/* From disk to disk, in one step. */
+static void handed_on_while_away(void **state)
+{
+        static const char other[] = "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/x' ";
+        static const char subscribe[] = "82 10 0001 00 000a'$share/g/p' 01 ";
+        Client a, b;
+        client_connect(&a, RESUME5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        client_connect(&b, other, CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        client_close(&b);
+        command("dev1/p", "1", 1);
+        command("dev1/p", "2", 1);
+        settle();
+        assert_out(&a, "32 07 0001'p' 0001 00 '1' 32 07 0001'p' 0002 00 '2'");
+        exchange(&a, "40 02 0001", "");
+        client_close(&a);
+        command("dev1/p", "3", 1); /* to the first that is away: not to the last that got one */
+        settle();
+        crash();
+        client_connect(&a, CONNECT5, CONNACK5); /* begins anew: what was before ends */
+        crash();
+        client_connect(&b, other, PRESENT5 "32 07 0001'p' 0001 00 '3' 32 07 0001'p' 0002 00 '2'");
+        exchange(&b, "40 02 0001 40 02 0002", "");
+        client_leave_for_good(&b);
+        assert_nothing_kept();
 }
 
 /* Nor does a device that may not receive now, and whose queue would keep them. */
@@ -225,6 +289,7 @@ static void shared_with_some_closed(void **state)
         assert_int_equal(command("all/x", "1", 1), 1);
         assert_int_equal(command("all/x", "2", 1), 1);
         assert_out(&b, "32 0b 0005'all/x' 0001 00 '1' 32 0b 0005'all/x' 0002 00 '2'");
+        exchange(&b, "40 02 0001 40 02 0002", "");
         client_close(&b);
         assert_int_equal(command("all/x", "3", 1), 1);
         world.closed = NULL;
@@ -247,6 +312,8 @@ int main(void)
                 TEST(shares_apart),
                 TEST(shared_with_some_away),
                 TEST(shared_with_some_closed),
+                TEST(handed_on),
+                TEST(handed_on_while_away),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
