@@ -84,6 +84,24 @@ void mqtt_delivery_discard(MqttDelivery *d)
                 finish_waiting(d, entry_of(i));
 }
 
+static bool given(MqttDelivery *d, MqttQueued *e, bool begun, MqttGive give, void *userdata)
+{
+        account(d, e, false);
+        bool gone = give(e, begun, userdata);
+        account(d, e, true);
+        return gone;
+}
+
+void mqtt_delivery_give(MqttDelivery *d, MqttGive give, void *userdata)
+{
+        LIST_FOREACH_SAFE (i, &d->sent)
+                if (given(d, entry_of(i), true, give, userdata))
+                        finish_sent(d, entry_of(i));
+        LIST_FOREACH_SAFE (i, &d->waiting)
+                if (given(d, entry_of(i), entry_of(i)->dup, give, userdata))
+                        finish_waiting(d, entry_of(i));
+}
+
 void mqtt_delivery_connect(MqttDelivery *d, MqttOutlet *outlet)
 {
         d->outlet = outlet;

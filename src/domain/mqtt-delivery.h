@@ -62,6 +62,10 @@ void mqtt_delivery_init(MqttDelivery *d, MqttSession *session);
 void mqtt_delivery_done(MqttDelivery *d);
 /* Takes all of it off the disk too. */
 void mqtt_delivery_discard(MqttDelivery *d);
+/* Asks `give` of each entry, which sees its room as free, and takes off those that it gave to
+ * somebody else. `begun`: the client may have it. */
+typedef bool (*MqttGive)(const MqttQueued *e, bool begun, void *userdata);
+void mqtt_delivery_give(MqttDelivery *d, MqttGive give, void *userdata);
 
 /* What was sent and not acknowledged is sent again. */
 void mqtt_delivery_connect(MqttDelivery *d, MqttOutlet *outlet);

@@ -207,6 +207,8 @@ static int restore_queued(Restore *restore, const MqttKey *key, Reader *r)
         e.retain = flags & MQTT_QUEUED_RETAIN;
         e.left_out = reader_u32(r);
         e.share = flags & MQTT_QUEUED_SHARED ? reader_u32(r) : 0;
+        if (flags > (MQTT_QUEUED_RETAIN | MQTT_QUEUED_SHARED))
+                reader_fail(r);
         read_subscription_ids(r, &e, ids);
         MqttMessage *m = hashmap_get(restore->messages, BYTES(&id, sizeof(id)));
         if (!reader_done(r) || !queued_valid(&e, stage) || (m && !left_out_valid(&e, m)))

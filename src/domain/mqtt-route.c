@@ -32,19 +32,20 @@ static bool is_listening(const MqttSubscriptionEntry *e)
         return s->delivery.outlet && server->port->may_receive(s->device->name, server->userdata);
 }
 
-/* Section 4.8.2: to one of them but `except`, in turn; to one that is away, or may not receive now,
- * only when there is no other. */
-static bool route_to(MqttShare *share, MqttMessage *m, const MqttSession *except, bool listening,
+/* Section 4.8.2: to one of them, in turn; to one that is away, or may not receive now, only when
+ * there is no other. `from`: who had it before; who has no room for all that comes at once then is
+ * passed over. */
+static bool route_to(MqttShare *share, MqttMessage *m, const MqttSession *from, bool listening,
                      usec_t now)
 {
         MqttCopy copy;
         LIST_FOREACH (i, &share->entries) {
                 MqttSubscriptionEntry *e = LIST_ENTRY(i, MqttSubscriptionEntry, in_index);
-                if (e->session == except || is_listening(e) != listening ||
+                if (e->session == from || is_listening(e) != listening ||
                     !mqtt_subscription_matches(e, m->topic))
                         continue;
                 mqtt_subscription_copy(e, m, &copy);
-                if (!mqtt_session_deliver(e->session, m, &copy, now))
+                if (!(from ? mqtt_session_offer : mqtt_session_deliver)(e->session, m, &copy, now))
                         continue;
                 list_remove(&e->in_index);
                 list_append(&share->entries, &e->in_index);
@@ -54,9 +55,9 @@ static bool route_to(MqttShare *share, MqttMessage *m, const MqttSession *except
         return false;
 }
 
-static bool route_share(MqttShare *share, MqttMessage *m, const MqttSession *except, usec_t now)
+static bool route_share(MqttShare *share, MqttMessage *m, const MqttSession *from, usec_t now)
 {
-        return route_to(share, m, except, true, now) || route_to(share, m, except, false, now);
+        return route_to(share, m, from, true, now) || route_to(share, m, from, false, now);
 }
 
 static size_t route_shares(const MqttRoot *root, MqttMessage *m, usec_t now)
@@ -104,24 +105,26 @@ static MqttShare *share_of(const MqttSession *from, const MqttQueued *e, bool be
         return NULL;
 }
 
-static void hand_on(MqttServer *s, MqttSession *from, const List *queue, MqttPending **p,
-                    usec_t now)
+typedef struct HandOn {
+        MqttSession *from;
+        MqttPending *pending; /* NULL: nothing yet */
+        usec_t now;
+} HandOn;
+
+static bool hand_on(const MqttQueued *e, bool begun, void *userdata)
 {
-        LIST_FOREACH (i, queue) {
-                MqttQueued *e = LIST_ENTRY(i, MqttQueued, node);
-                MqttShare *share = share_of(from, e, queue == &from->delivery.sent || e->dup);
-                if (!share || (!*p && mqtt_pending_new(s, p) < 0))
-                        continue;
-                route_share(share, e->message, from, now);
-        }
+        HandOn *h = userdata;
+        MqttShare *share = share_of(h->from, e, begun);
+        if (!share || (!h->pending && mqtt_pending_new(h->from->server, &h->pending) < 0))
+                return false;
+        return route_share(share, e->message, h->from, h->now);
 }
 
-MqttPending *mqtt_server_hand_on(MqttServer *s, MqttSession *from, usec_t now)
+MqttPending *mqtt_server_hand_on(MqttSession *from, usec_t now)
 {
-        MqttPending *p = NULL;
-        hand_on(s, from, &from->delivery.sent, &p, now);
-        hand_on(s, from, &from->delivery.waiting, &p, now);
-        return p;
+        HandOn h = { .from = from, .now = now };
+        mqtt_delivery_give(&from->delivery, hand_on, &h);
+        return h.pending;
 }
 
 int mqtt_server_publish(MqttServer *s, MqttMessage *m, usec_t now)

@@ -73,7 +73,7 @@ void mqtt_pending_commit(MqttPending *p, uint64_t changes);
 size_t mqtt_server_route(MqttServer *s, MqttPending *p, const MqttSession *origin, usec_t now);
 /* Gives what `from`, which ends, had as a member of a group to others of it. What is put is to be
  * committed together with the end of `from`; NULL: there is nothing. */
-MqttPending *mqtt_server_hand_on(MqttServer *s, MqttSession *from, usec_t now);
+MqttPending *mqtt_server_hand_on(MqttSession *from, usec_t now);
 /* Whether the policy of now lets the device at `absolute`, under that very name. */
 bool mqtt_server_allows(const MqttServer *s, MqttAccess access, const char *device,
                         const char *absolute);

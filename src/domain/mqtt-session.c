@@ -105,7 +105,7 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
 {
         MqttServer *server = s->server;
         uint64_t changes = server->n_changes;
-        MqttPending *handed_on = mqtt_server_hand_on(server, s, now);
+        MqttPending *handed_on = mqtt_server_hand_on(s, now);
         if (s->will)
                 mqtt_journal_remove_will(s);
         if (s->kept)
@@ -199,6 +199,12 @@ static bool is_for_nobody(const MqttSession *s, const MqttMessage *m, uint8_t qo
                 return !s->kept || qos == 0 || m->attestation;
         return qos == 0 && !m->attestation &&
                !server->port->may_receive(s->device->name, server->userdata);
+}
+
+bool mqtt_session_offer(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now)
+{
+        return !is_for_nobody(s, m, copy->qos) &&
+               mqtt_delivery_add(&s->delivery, m, copy, now) >= 0;
 }
 
 bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now)

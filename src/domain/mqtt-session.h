@@ -67,6 +67,8 @@ void mqtt_session_set_will(MqttSession *s, MqttWill *will);
 
 /* To its queue, and out if it is connected. True when it was taken. */
 bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now);
+/* The same, and nothing comes of it where there is no room. */
+bool mqtt_session_offer(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now);
 /* Its part of a message that goes to its subscriptions which are not shared. */
 bool mqtt_session_route(MqttSession *s, MqttMessage *m, bool own, usec_t now);
 void mqtt_session_flush(MqttSession *s, usec_t now);

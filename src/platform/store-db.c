@@ -14,9 +14,6 @@
 #define ROW_OVERHEAD 64
 /* Stay back for what changes without growing: sequences, free lists. */
 #define SPARE_PAGES 16
-/* Transactions that a disk which is about to be full has yet room for: without it nothing could be
- * deleted. Values leave one. */
-#define RECORDS_LEAVE 2
 
 size_t store_record_size(const StoreRecord *r)
 {
@@ -275,7 +272,7 @@ static bool has_room(const StoreDb *db, uint64_t cost)
 int store_db_append(StoreDb *db, StoreRecord *record)
 {
         uint64_t cost = page_cost(db, record);
-        if (!has_room(db, cost) || !store_disk_has(db, cost, RECORDS_LEAVE))
+        if (!has_room(db, cost) || !store_disk_has(db, cost, STORE_RECORDS_LEAVE))
                 return -ENOSPC;
         int64_t device, sequence;
         int r = store_sequences_next(db->sequences, record->device, &device, &sequence);

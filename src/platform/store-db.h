@@ -29,8 +29,8 @@ int store_db_commit(StoreDb *db);
 void store_db_rollback(StoreDb *db);
 
 /* Within a transaction; the record has its id (where it had none), its sequence and its epoch then.
- * -ENOSPC beyond the bound: the transaction is still good. After any other
- * error (-EDQUOT: the disk itself is full) it has to be rolled back. */
+ * -ENOSPC beyond the bound, or where too little of the disk would be left: the transaction is still
+ * good. After any other error (-EDQUOT: the disk itself is full) it has to be rolled back. */
 int store_db_append(StoreDb *db, StoreRecord *record);
 /* Within a transaction. Ids that are not there are ignored. */
 int store_db_delete(StoreDb *db, const uint64_t *ids, size_t n);

@@ -6,9 +6,6 @@
 
 #include "platform/store-sql.h"
 
-/* Transactions that a disk which is about to be full has yet room for, as for records. */
-#define VALUES_LEAVE 1
-
 static sqlite3_stmt *bind_key(StoreDb *db, StoreStatement which, const StoreKey *key)
 {
         sqlite3_stmt *st = db->statements[which];
@@ -36,7 +33,7 @@ int store_db_put(StoreDb *db, const StoreKey *key, Bytes value)
         if (found < 0)
                 return found;
         uint64_t before = found ? store_value_cost(old) : 0, after = store_value_cost(value.len);
-        if (after > before && !store_disk_has(db, after - before, VALUES_LEAVE))
+        if (after > before && !store_disk_has(db, after - before, STORE_VALUES_LEAVE))
                 return -EDQUOT;
         sqlite3_stmt *st = bind_key(db, SQL_KEPT_PUT, key);
         /* A NULL pointer would bind NULL where an empty value is meant. */

@@ -12,6 +12,10 @@
 #define STORE_VERSION        2
 /* Ids are given from 1 on: no store ever comes this far. */
 #define STORE_ID_MAX (INT64_MAX / 2)
+/* Transactions that a disk which is about to be full has yet room for: without it nothing could be
+ * deleted. */
+#define STORE_RECORDS_LEAVE 2
+#define STORE_VALUES_LEAVE  1
 /* Of a larger file only the values are checked at start, which are all read then: other damage
  * shows when it is read. */
 #define STORE_CHECK_MAX ((uint64_t)64 << 20)

@@ -18,6 +18,7 @@ struct StoreWriter {
         uint64_t *deletes;
         size_t n_deletes, deletes_size, deletes_per_batch;
         uint64_t delete_highest;
+        bool deletes_sorted;
         StoreHeld *held;
         List released; /* were held and are done with */
         usec_t due;
@@ -268,6 +269,7 @@ void store_writer_delete(StoreWriter *w, const StoreOp *op)
                 w->due = now_boottime() + WRITE_DELAY;
         if (w->n_deletes == 0)
                 w->delete_highest = 0;
+        w->deletes_sorted = false;
         for (size_t i = 0; i < op->n_ids; i++) {
                 w->deletes[w->n_deletes++] = op->ids[i];
                 w->delete_highest = MAX(w->delete_highest, op->ids[i]);
@@ -314,7 +316,9 @@ static int read_page(StoreWriter *w, StoreOp *op, uint64_t after)
 static int read_others(StoreWriter *w, StoreOp *op)
 {
         int r;
-        qsort(w->deletes, w->n_deletes, sizeof(*w->deletes), compare_ids);
+        if (!w->deletes_sorted)
+                qsort(w->deletes, w->n_deletes, sizeof(*w->deletes), compare_ids);
+        w->deletes_sorted = true;
         for (uint64_t after = op->after; (r = read_page(w, op, after)) == 0;) {
                 if (op->n_records == 0)
                         break;

@@ -247,6 +247,33 @@ static void handed_on(void **state)
         assert_nothing_kept();
 }
 
+/* However full the device's room is; and who has none is not ended for it. */
+static void handed_on_in_bulk(void **state)
+{
+        static const char subscribe[] = "82 14 0001 00 000e'$share/g/all/x' 01 ";
+        char payload[901] = { 0 };
+        Client a, b;
+        memset(payload, 'x', sizeof(payload) - 1);
+        world.subscribe = "all/#";
+        client_connect(&a, BEGIN5, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        for (unsigned i = 0; i < 12; i++) /* of 16384 bytes: a copy would find no room */
+                assert_int_equal(command("all/x", payload, 1), 1);
+        client_connect(&b, OTHER5, CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        client_leave_for_good(&a);
+        assert_int_equal(view("dev1/x").unacknowledged + view("dev1/x").waiting, 12);
+        /* To another device, which has room for some of them. */
+        client_connect_as(&a, "dev2", DEV2, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        world.limits.queue_bytes = 4096;
+        client_close(&b);
+        assert_false(mqtt_connection_has_ended(a.connection));
+        assert_in_range(view("dev2").unacknowledged + view("dev2").waiting, 2, 11);
+        world.limits.queue_bytes = 16384;
+        client_close(&a);
+}
+
 /* From disk to disk, in one step. */
 static void handed_on_while_away(void **state)
 {
@@ -313,6 +340,7 @@ int main(void)
                 TEST(shared_with_some_away),
                 TEST(shared_with_some_closed),
                 TEST(handed_on),
+                TEST(handed_on_in_bulk),
                 TEST(handed_on_while_away),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
