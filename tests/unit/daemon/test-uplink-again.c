@@ -103,6 +103,7 @@ static void backlog_while_more_comes(void **state)
         f->config.client.window = 500;
         broker_start(&broker, "max_inflight_messages 1000");
         start(f);
+        PUMP_UNTIL(f, stats_of(f).in_flight > 0);
         for (unsigned i = many / 2; i < many; i += 50)
                 append_range(f, "d1", i, i + 50);
         PUMP_UNTIL(f, waiting(f) == 0);
