@@ -74,6 +74,18 @@ static void overflow(const char *device, const char *client_id, void *userdata)
                     client_id, device);
 }
 
+static void will_lost(const char *device, const char *topic, const char *why, void *userdata)
+{
+        const IngressMqtt *in = userdata;
+        DeviceState *d = find_device(in, device);
+        if (!d || !gateway_may_log(in->gateway, d))
+                return;
+        log_message(LOG_WARNING,
+                    LOG_FIELDS({ "DEVICE", device }, { "TOPIC", topic }, { "REASON", "will-lost" },
+                               { "TRANSPORT", "mqtt" }),
+                    "The will of %s for \"%s\" is not published: %s", device, topic, why);
+}
+
 /* ---- store ---- */
 
 /* What is on disk is right: the next start takes that up. */
@@ -223,6 +235,7 @@ const MqttServerPort ingress_mqtt_port = {
         .limits = limits,
         .charge = charge,
         .overflow = overflow,
+        .will_lost = will_lost,
         .failed = failed,
         .begin = begin,
         .put = put,

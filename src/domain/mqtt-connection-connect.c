@@ -36,18 +36,13 @@ static MqttReason check_identity(const MqttConnection *c, const MqttConnect *p, 
 
 static int will_new(const MqttConnect *p, const MqttTopic *topic, MqttWill **ret)
 {
-        _cleanup_(mqtt_will_freep) MqttWill *w = calloc(1, sizeof(*w));
-        if (!w)
-                return -ENOMEM;
-        w->delay = p->will_properties.will_delay;
-        w->due = USEC_INFINITY;
+        _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         int r = mqtt_message_new(bytes_from_str(topic->policy.absolute), p->will_payload,
-                                 p->will_qos, &p->will_properties, 0, &w->message);
+                                 p->will_qos, &p->will_properties, 0, &m);
         if (r < 0)
                 return r;
-        w->message->retain = p->will_retain;
-        *ret = TAKE_PTR(w);
-        return 0;
+        m->retain = p->will_retain;
+        return mqtt_will_new(m, p->will_properties.will_delay, USEC_INFINITY, ret);
 }
 
 /* A will that could never be published is refused now. */
@@ -122,7 +117,7 @@ static MqttReason find_session(MqttConnection *c, const MqttConnect *p, bool *re
                 s = NULL;
         }
         if (s && s->will && s->will->due <= now) /* before the clock's next tick */
-                mqtt_server_publish_will(c->server, s, now);
+                mqtt_wills_publish(s, now);
         *ret_present = s;
         c->session = s;
         int r = s ? 0 : new_session(c, p->client_id);

@@ -176,6 +176,7 @@ static void take(MqttConnection *c, const MqttPublish *p, const MqttTopic *topic
                 refuse(c, p, MQTT_QUOTA_EXCEEDED, "the device retains too much");
                 return;
         }
+        mqtt_wills_retry_device(s, c->session->device, now); /* they came before */
         s->port->begin(s->userdata);
         MqttPending *a = answer_new(c, p);
         if (!a)

@@ -400,12 +400,13 @@ static int send_entry(MqttDelivery *d, MqttQueued *e, usec_t now)
         return 0;
 }
 
-/* What is on disk with the session goes out when it is there. With QoS 2 the message has to be
- * taken too: its publisher may have to send it again, as another one. */
+/* What is on disk with the session goes out when it is there. With QoS 2, and where it is held, the
+ * message has to be taken too: it may have to be published again, as another one. */
 static bool is_durable(const MqttServer *s, const MqttQueued *e)
 {
         const MqttMessage *m = e->message;
-        return m->lost || (e->written <= s->durable && (e->qos < 2 || m->written <= s->durable));
+        bool early = e->qos < 2 && !m->held;
+        return m->lost || (e->written <= s->durable && (early || m->written <= s->durable));
 }
 
 /* Whether it has to wait, and with it all behind it. */

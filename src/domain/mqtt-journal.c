@@ -236,23 +236,23 @@ void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r)
         forget(s, MQTT_KIND_RETAINED, r->id, 0);
 }
 
-void mqtt_journal_will(const MqttSession *s)
+void mqtt_journal_will(MqttServer *s, const char *device, const char *client_id, uint64_t id,
+                       const MqttWill *w)
 {
-        const MqttWill *w = s->will;
         Buf b = BUF_INIT(MQTT_PACKET_MAX);
-        int r = put_text(&b, bytes_from_str(s->device->name));
+        int r = put_text(&b, bytes_from_str(device));
         if (r >= 0)
-                r = put_text(&b, bytes_from_str(s->client_id));
+                r = put_text(&b, bytes_from_str(client_id));
         if (r >= 0)
                 r = buf_append_u32(&b, w->delay);
         if (r >= 0)
-                r = put_moment(&b, s->server, w->due, s->server->now);
+                r = put_moment(&b, s, w->due, s->now);
         if (r >= 0)
-                r = put_message(&b, s->server, w->message, true);
-        put_built(s->server, MQTT_KIND_WILL, s->id, 0, &b, r);
+                r = put_message(&b, s, w->message, true);
+        put_built(s, MQTT_KIND_WILL, id, 0, &b, r);
 }
 
-void mqtt_journal_remove_will(const MqttSession *s)
+void mqtt_journal_remove_will(MqttServer *s, uint64_t id)
 {
-        forget(s->server, MQTT_KIND_WILL, s->id, 0);
+        forget(s, MQTT_KIND_WILL, id, 0);
 }

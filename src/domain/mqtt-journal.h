@@ -14,7 +14,7 @@ typedef enum MqttKind {
         MQTT_KIND_QUEUED,       /* session, order */
         MQTT_KIND_RECEIVED,     /* session, packet identifier */
         MQTT_KIND_RETAINED,     /* retained */
-        MQTT_KIND_WILL,         /* session */
+        MQTT_KIND_WILL,         /* session; or a number of that kind */
         _MQTT_KIND_MAX,
 } MqttKind;
 
@@ -38,8 +38,9 @@ void mqtt_journal_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_remove_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_retained(MqttServer *s, const MqttRetained *r, const MqttMessage *m);
 void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r);
-void mqtt_journal_will(const MqttSession *s);
-void mqtt_journal_remove_will(const MqttSession *s);
+void mqtt_journal_will(MqttServer *s, const char *device, const char *client_id, uint64_t id,
+                       const MqttWill *w);
+void mqtt_journal_remove_will(MqttServer *s, uint64_t id);
 /* Its own value: the others are removed by whom they belong to. */
 void mqtt_journal_remove_session(const MqttSession *s);
 

@@ -13,6 +13,7 @@ typedef struct MqttMessage {
         bool retain;      /* as the publisher set it */
         bool attestation; /* goes to a device whatever its posture is; never kept on disk */
         bool lost;        /* the publisher heard that it was not taken: nobody gets it */
+        bool held;        /* nobody gets it before it is taken: it may be published again */
         uint64_t written; /* it is taken when this MqttPending is durable; 0: it is */
         uint64_t id;      /* of its copy on disk, 0: there is none */
         unsigned n_kept;  /* entries of queues on disk that name the copy */

@@ -104,15 +104,6 @@ static MqttReason settle_received(MqttServer *s, const MqttPending *p, MqttReaso
         return reason;
 }
 
-/* With the message failed that its will is gone; it would come again after a restart. */
-static void settle_will(MqttServer *s, uint64_t id)
-{
-        const MqttKey key = { MQTT_KIND_WILL, id, 0 };
-        const MqttSession *session = mqtt_server_session(s, id);
-        if (!session || !session->will)
-                mqtt_journal_remove(s, &key);
-}
-
 void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
 {
         MqttServer *s = p->server;
@@ -123,8 +114,8 @@ void mqtt_server_settle(MqttPending *p, MqttReason reason, const char *text)
                 s->durable = MAX(s->durable, p->number);
         if (p->message)
                 settle_message(s, p, reason < MQTT_UNSPECIFIED_ERROR);
-        if (p->will > 0 && reason >= MQTT_UNSPECIFIED_ERROR)
-                settle_will(s, p->will);
+        if (p->will)
+                mqtt_wills_settle(s, TAKE_PTR(p->will), reason < MQTT_UNSPECIFIED_ERROR);
         p->settled = true;
         bool on_disk = p->on_disk;
         if (p->connection)

@@ -248,39 +248,34 @@ static int restore_retained(Restore *restore, const MqttKey *key, Reader *r)
         return mqtt_retained_restore(restore->server, device, key->a, m);
 }
 
-static int read_will(Restore *restore, Reader *r, MqttWill *w)
-{
-        w->delay = reader_u32(r);
-        w->due = read_moment(r, restore);
-        return read_message(r, restore, true, &w->message);
-}
-
 /* The will of a session that was connected, or whose delay had begun. The session itself may have
- * ended with the connection: then it is there again for the moment that its will takes. */
+ * ended with the connection, or earlier: then it is due. */
 static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
 {
         _cleanup_free_ char *device = read_string(r), *client_id = read_string(r);
-        _cleanup_(mqtt_will_freep) MqttWill *w = calloc(1, sizeof(*w));
-        if (!w)
-                return -ENOMEM;
-        restore->server->last_session = MAX(restore->server->last_session, key->a);
-        int e = device && client_id ? read_will(restore, r, w) : -EBADMSG;
+        _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
+        _cleanup_(mqtt_will_freep) MqttWill *w = NULL;
+        MqttServer *server = restore->server;
+        MqttSession *s = mqtt_server_session(server, key->a);
+        server->last_session = MAX(server->last_session, key->a);
+        uint32_t delay = reader_u32(r);
+        usec_t due = read_moment(r, restore);
+        int e = device && client_id ? read_message(r, restore, true, &m) : -EBADMSG;
         if (e < 0)
                 return e;
-        if (!is_known(restore->server, device))
+        if (!is_known(server, device))
                 return -ENOENT;
-        MqttSession *s = mqtt_server_session(restore->server, key->a);
-        Bytes id = bytes_from_str(client_id);
+        if (due == USEC_INFINITY)
+                due = usec_add(restore->now, delay * USEC_PER_SEC);
+        e = mqtt_will_new(m, delay, due, &w);
+        if (e < 0)
+                return e;
         if (!s) {
-                if (mqtt_server_find(restore->server, device, id)) /* which came later */
-                        return -EEXIST;
-                e = mqtt_session_new(restore->server, device, id, key->a, &s);
-                if (e < 0)
-                        return e;
-                s->ends = restore->now;
+                e = mqtt_wills_restore(server, device, client_id, key->a, w);
+                if (e >= 0)
+                        TAKE_PTR(w);
+                return e;
         }
-        if (w->due == USEC_INFINITY)
-                w->due = usec_add(restore->now, w->delay * USEC_PER_SEC);
         s->will = TAKE_PTR(w);
         return 0;
 }
@@ -338,7 +333,7 @@ static void note_ended(MqttSession *s)
         s->delivery.last_sent = s->delivery.last_order;
         mqtt_journal_session(s);
         if (s->will)
-                mqtt_journal_will(s);
+                mqtt_journal_will(s->server, s->device->name, s->client_id, s->id, s->will);
 }
 
 static void note_ended_connections(MqttServer *s)

@@ -18,6 +18,7 @@ struct MqttServer {
         List all_sessions;
         Hashmap *retained; /* topic: MqttRetained */
         List all_retained;
+        List wills; /* MqttWill: whose time has come */
         MqttTopics topics;
         List pending;        /* MqttPending */
         List unflushed;      /* MqttSession */
@@ -44,7 +45,7 @@ struct MqttPending {
         MqttServerDevice *retainer; /* gave it to mqtt_retained_set(); NULL: nobody */
         uint64_t number;            /* ascending */
         uint64_t session;           /* that received a QoS 2 message under `packet_id`; 0: none */
-        uint64_t will;              /* the session whose will `message` was; 0: none */
+        MqttWill *will;             /* `message` is that; NULL: none */
         uint16_t packet_id;
         uint8_t answer; /* MqttType; 0: none */
         bool on_disk;   /* settled in the order of `number` with all others of this kind */
@@ -77,7 +78,5 @@ MqttPending *mqtt_server_hand_on(MqttSession *from, usec_t now);
 /* Whether the policy of now lets the device at `absolute`, under that very name. */
 bool mqtt_server_allows(const MqttServer *s, MqttAccess access, const char *device,
                         const char *absolute);
-/* Publishes the session's will and forgets it. */
-void mqtt_server_publish_will(MqttServer *s, MqttSession *session, usec_t now);
 /* The part of a topic below the device, or all of it when it is not the device's. */
 const char *mqtt_topic_below(const char *device, const char *topic);

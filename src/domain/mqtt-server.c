@@ -24,6 +24,7 @@ int mqtt_server_new(const MqttServerConfig *config, const MqttServerPort *port, 
         list_init(&s->unflushed);
         list_init(&s->all_sessions);
         list_init(&s->all_retained);
+        list_init(&s->wills);
         s->devices = hashmap_new();
         s->sessions = hashmap_new();
         s->retained = hashmap_new();
@@ -45,6 +46,7 @@ MqttServer *mqtt_server_free(MqttServer *s)
         }
         LIST_FOREACH_SAFE (i, &s->all_sessions)
                 mqtt_session_free(LIST_ENTRY(i, MqttSession, all));
+        mqtt_wills_done(s);
         if (s->topics.roots)
                 mqtt_retained_done(s);
         mqtt_topics_done(&s->topics);
@@ -71,6 +73,7 @@ int mqtt_server_device(MqttServer *s, const char *name, MqttServerDevice **ret)
         if (!d)
                 return -ENOMEM;
         list_init(&d->sessions);
+        list_init(&d->wills);
         d->name = strdup(name);
         int r = d->name ? hashmap_put(s->devices, bytes_from_str(d->name), d) : -ENOMEM;
         if (r < 0) {
@@ -84,7 +87,7 @@ int mqtt_server_device(MqttServer *s, const char *name, MqttServerDevice **ret)
 
 void mqtt_server_release_device(MqttServer *s, MqttServerDevice *d)
 {
-        if (!list_empty(&d->sessions) || d->n_retained > 0)
+        if (!list_empty(&d->sessions) || !list_empty(&d->wills) || d->n_retained > 0)
                 return;
         hashmap_remove(s->devices, bytes_from_str(d->name));
         free(d->name);
@@ -116,13 +119,14 @@ static void tick_session(MqttServer *s, MqttSession *session, usec_t now)
         if (session->ends <= now)
                 mqtt_session_end(session, now);
         else if (session->will && session->will->due <= now)
-                mqtt_server_publish_will(s, session, now);
+                mqtt_wills_publish(session, now);
 }
 
 void mqtt_server_tick(MqttServer *s, usec_t now, usec_t realtime)
 {
         s->realtime_offset = realtime - now;
         s->now = now;
+        mqtt_wills_retry(s, now);
         LIST_FOREACH_SAFE (i, &s->all_sessions)
                 tick_session(s, LIST_ENTRY(i, MqttSession, all), now);
         if (now < usec_add(s->swept, SWEEP_INTERVAL))
@@ -193,6 +197,7 @@ void mqtt_server_review(MqttServer *s)
                         mqtt_session_forget(session, s->now);
         }
         s->port->begin(s->userdata);
+        mqtt_wills_review(s);
         mqtt_retained_sweep(s, s->now);
 }
 

@@ -87,6 +87,8 @@ typedef struct MqttServerPort {
         usec_t (*charge)(const char *device, size_t len, usec_t now, void *userdata);
         /* A message for a client found no room, and the client is not to blame for it. */
         void (*overflow)(const char *device, const char *client_id, void *userdata);
+        /* A will is not published, and will not be; `topic` is absolute. */
+        void (*will_lost)(const char *device, const char *topic, const char *why, void *userdata);
 
         /* State cannot be kept for want of memory: the process has to end, so that it comes back
          * with what is on disk. */

@@ -10,15 +10,6 @@
 #include "domain/mqtt-server-internal.h"
 #include "proto/topic.h"
 
-MqttWill *mqtt_will_free(MqttWill *w)
-{
-        if (!w)
-                return NULL;
-        mqtt_message_unref(w->message);
-        free(w);
-        return NULL;
-}
-
 static int enter(MqttServer *server, const char *device, MqttSession *s)
 {
         int r = mqtt_server_device(server, device, &s->device);
@@ -107,7 +98,7 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
         uint64_t changes = server->n_changes;
         MqttPending *handed_on = mqtt_server_hand_on(s, now);
         if (s->will)
-                mqtt_journal_remove_will(s);
+                mqtt_journal_remove_will(server, s->id);
         if (s->kept)
                 forget_kept(s);
         mqtt_session_free(s);
@@ -118,8 +109,8 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
 void mqtt_session_end(MqttSession *s, usec_t now)
 {
         const MqttServer *server = s->server;
-        if (s->will) /* section 3.1.3.2.2: its delay ends with the session */
-                mqtt_server_publish_will(s->server, s, now);
+        if (s->will)
+                mqtt_wills_publish(s, now);
         server->port->begin(server->userdata); /* not with the will: that may be refused */
         mqtt_session_forget(s, now);
 }
@@ -132,15 +123,20 @@ void mqtt_session_connect(MqttSession *s, MqttConnection *c)
                 mqtt_journal_session(s);
 }
 
+static void journal_will(const MqttSession *s)
+{
+        mqtt_journal_will(s->server, s->device->name, s->client_id, s->id, s->will);
+}
+
 void mqtt_session_set_will(MqttSession *s, MqttWill *will)
 {
         bool had = s->will;
         mqtt_will_free(s->will);
         s->will = will;
         if (will)
-                mqtt_journal_will(s);
+                journal_will(s);
         else if (had)
-                mqtt_journal_remove_will(s);
+                mqtt_journal_remove_will(s->server, s->id);
 }
 
 /* Section 3.1.3.2.2: with its delay, or with the session if that ends before. */
@@ -148,9 +144,9 @@ static void schedule_will(MqttSession *s, usec_t now)
 {
         s->will->due = usec_add(now, s->will->delay * USEC_PER_SEC);
         if (s->will->due <= now)
-                mqtt_server_publish_will(s->server, s, now);
+                mqtt_wills_publish(s, now);
         else
-                mqtt_journal_will(s);
+                journal_will(s);
 }
 
 void mqtt_session_disconnect(MqttSession *s, bool goodbye, usec_t now)

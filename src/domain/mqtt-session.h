@@ -7,24 +7,18 @@
 #include "domain/mqtt-delivery.h"
 #include "domain/mqtt-packet-ids.h"
 #include "domain/mqtt-server.h"
+#include "domain/mqtt-wills.h"
 
 #define MQTT_EXPIRY_NEVER UINT32_MAX
 
 /* The sessions of one device, and what it uses up. */
-typedef struct MqttServerDevice {
+struct MqttServerDevice {
         char *name;
         List sessions;
+        List wills; /* whose time has come */
         size_t n_sessions, n_retained;
         uint64_t queued_bytes, retained_bytes;
-} MqttServerDevice;
-
-typedef struct MqttWill {
-        MqttMessage *message; /* its expiry is a span until it is published */
-        uint32_t delay;       /* seconds */
-        usec_t due;           /* once the connection has closed; else infinity */
-} MqttWill;
-MqttWill *mqtt_will_free(MqttWill *w);
-DEFINE_CLEANUP(MqttWill, mqtt_will_free)
+};
 
 struct MqttSession {
         MqttServer *server;

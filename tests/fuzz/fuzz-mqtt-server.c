@@ -50,6 +50,10 @@ static void overflow(const char *device, const char *client_id, void *userdata)
 {
 }
 
+static void will_lost(const char *device, const char *topic, const char *why, void *userdata)
+{
+}
+
 static void failed(int error, void *userdata)
 {
         abort();
@@ -100,6 +104,7 @@ static const MqttServerPort port = {
         .limits = rights_limits,
         .charge = charge,
         .overflow = overflow,
+        .will_lost = will_lost,
         .failed = failed,
         .begin = begin,
         .put = put,

@@ -37,6 +37,14 @@ static void check_session(const MqttSession *s, const ClassLimits *limits, uint6
         require(s->kept || s->expiry == 0);
 }
 
+static size_t n_waiting_wills(const MqttServerDevice *d)
+{
+        size_t n = 0;
+        LIST_FOREACH (i, &d->wills)
+                n += !LIST_ENTRY(i, MqttWill, node)->submitted;
+        return n;
+}
+
 /* One message of any size may wait for each session, whatever waits for the others. */
 static void check_device(const MqttServerDevice *d, const ClassLimits *limits, uint64_t *kept)
 {
@@ -55,7 +63,8 @@ static void check_device(const MqttServerDevice *d, const ClassLimits *limits, u
         require(n == d->n_sessions && n <= limits->sessions);
         require(bytes == d->queued_bytes && bytes <= limits->queue_bytes + first);
         require(d->retained_bytes <= limits->retained_bytes);
-        require(n > 0 || d->n_retained > 0);
+        require(n_waiting_wills(d) <= limits->sessions);
+        require(n > 0 || d->n_retained > 0 || !list_empty(&d->wills));
 }
 
 static uint64_t retained_bytes(const MqttServer *s)

@@ -16,8 +16,8 @@ import renewal_steps
 from hostile_coap import Firmware, dtls
 from hostile_mqtt import OK
 from lab import check, wait_until
-from peers import (PLANT, POST, Reasons, begin, codes, connect, end, gateway_tls, message,
-                   packets, publish, raw, told)
+from peers import (PLANT, POST, Reasons, begin, codes, connect, end, gateway_tls, message, packets,
+                   publish, raw, text, told, varint)
 from reload import DROP_IN, changed, configured
 from steps import GATEWAY, INTERNET, PROBE, UPSTREAM, coap, device, mqtt
 
@@ -240,8 +240,20 @@ def fill(lab, name, mark):
     return acks.count("PUBACK 0x00"), acks.count("PUBACK 0x97")
 
 
+def die_with_a_will(lab, name, mark):
+    """In a store that has no room for it: 20 messages of 20 kB take what is left."""
+    flags, topic = 0x2e, f"will/{mark}"  # clean start, a will with QoS 1, retained
+    will = varint(0) + text(topic) + text("w" * 60000)
+    sent = [publish(f"rest/{mark}", b"x" * 20000, number=i) for i in range(1, 21)]
+    a = raw(lab, name, gateway_tls({"cert": name, "wait": 6, "send": [
+        (connect(name, flags=flags, more=will) + b"".join(sent)).hex()]}))[0]
+    acks = told(a["heard"])[1:]
+    check(acks[-1] == "PUBACK 0x97", f"{name} hears {acks}")
+    return f"{UPSTREAM}/{name}/{topic}"
+
+
 def store(lab):
-    """[Store] MaximumSize=: what is over it is refused, and what was taken arrives"""
+    """[Store] MaximumSize=: what is over it is refused, what was taken arrives, and a will too"""
     mark = f"{os.getpid()}-{time.monotonic_ns()}"
     with started(lab, "[Store]\nMaximumSize=12M\n"):
         lab.service("stop", "broker")
@@ -249,6 +261,9 @@ def store(lab):
         try:
             # By two devices: what one may send in a second is less.
             taken = [fill(lab, name, mark) for name in ("dev1", "dev3")]
+            will = die_with_a_will(lab, "dev3", mark)
+            lab.service("kill", "daemon")
+            lab.service("start", "daemon")
         finally:
             lab.service("start", "broker")
             lab.service("start", "tap")
@@ -260,6 +275,7 @@ def store(lab):
             topic = f"{UPSTREAM}/{name}/fill/{mark}"
             check(wait_until(lambda t=topic, n=count: sum(x == t for x, _, _ in lab.arrived()) >= n,
                              40), f"what {name} was told to be taken does not arrive")
+        check(wait_until(lambda: any(x == will for x, _, _ in lab.arrived()), 20), "the will is lost")
 
 
 # --- what a reload changes --------------------------------------------------------------------------------

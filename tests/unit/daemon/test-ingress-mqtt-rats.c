@@ -159,6 +159,10 @@ static void overflow(const char *device, const char *client_id, void *userdata)
 {
 }
 
+static void will_lost(const char *device, const char *topic, const char *why, void *userdata)
+{
+}
+
 static void failed(int error, void *userdata)
 {
         fail();
@@ -208,6 +212,7 @@ static const MqttServerPort server_port = {
         .limits = limits,
         .charge = charge,
         .overflow = overflow,
+        .will_lost = will_lost,
         .failed = failed,
         .begin = begin,
         .put = put,

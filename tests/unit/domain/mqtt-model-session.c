@@ -84,7 +84,7 @@ static void revive_wills(Model *m)
 
 void model_check_wills(Model *m)
 {
-        for (unsigned i = 0; i < m->n_messages && !m->failed; i++) {
+        for (unsigned i = 0; i < m->n_messages; i++) {
                 const ModelMessage *will = &m->messages[i];
                 if (!will->will || will->must_from > m->world.realtime || will->n_records > 0)
                         continue;

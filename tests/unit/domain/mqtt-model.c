@@ -299,9 +299,7 @@ static void on_copy(Model *m, unsigned client, unsigned number, unsigned form,
                 check_order(m, s, number, form);
         copy->n += !a->repeated;
         message->n_shared += message->topic == 2 && !a->repeated;
-        /* A copy with QoS 0 does not wait for the disk to have taken the message. */
-        if (a->repeated || message->qos == 1 || a->qos != message->qos ||
-            (message->will && a->qos == 0))
+        if (a->repeated || message->qos == 1 || a->qos != message->qos)
                 return;
         model_require(m, ++copy->n_exact == 1, "delivered more than once");
         model_require(m, ++message->n_exact == 1 || message->topic != 2,

@@ -80,6 +80,11 @@ static void overflow(const char *device, const char *client_id, void *userdata)
         ((MqttWorld *)userdata)->n_overflows++;
 }
 
+static void will_lost(const char *device, const char *topic, const char *why, void *userdata)
+{
+        ((MqttWorld *)userdata)->n_wills_lost++;
+}
+
 /* ---- store ---- */
 
 static void failed(int error, void *userdata)
@@ -113,6 +118,8 @@ static MqttReason submit(MqttPending *p, const MqttSubmission *m, const char **r
         MqttWorld *w = userdata;
         char text[256];
         *ret_text = "refused";
+        if (!limits(m->device, w))
+                return MQTT_NOT_AUTHORIZED;
         if (w->refuse != MQTT_SUCCESS)
                 return w->refuse;
         snprintf(text, sizeof(text), "%s:%.100s=%.*s", m->device, m->topic,
@@ -144,6 +151,7 @@ static const MqttServerPort server_port = {
         .limits = limits,
         .charge = charge,
         .overflow = overflow,
+        .will_lost = will_lost,
         .failed = failed,
         .begin = begin,
         .put = put,

@@ -25,7 +25,7 @@ typedef struct MqttWorld {
         const char *gone;                /* a device that is no more; "*": all of them */
         MqttReason refuse;               /* what is submitted; MQTT_SUCCESS: nothing */
         usec_t wait;                     /* the allowance is used up */
-        size_t n_overflows, n_failed, n_attested, n_submitted;
+        size_t n_overflows, n_wills_lost, n_failed, n_attested, n_submitted;
         char content_type[16]; /* of the last one that was submitted */
         char attested[64];     /* the last one: "rats:challenge=payload" */
 } MqttWorld;

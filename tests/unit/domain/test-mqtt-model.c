@@ -201,7 +201,7 @@ static void pass_some(void)
         if (!run.time_passes)
                 return;
         pass(chance(10) == 0 ? 70 : 1 + chance(8));
-        if (chance(2))
+        if (chance(2) || run.model.world.refuse != MQTT_SUCCESS)
                 return;
         settle_all();
         look();

@@ -23,7 +23,9 @@ static void published(void **state)
         exchange(&listener, "82 06 0001 0001'w' 00", "90 03 0001 00");
         client_connect(&c, WILL3, CONNACK3);
         mqtt_connection_end(c.connection, MQTT_KEEP_ALIVE_TIMEOUT, "test");
-        client_close(&c); /* [MQTT-3.1.2-8] */
+        client_close(&c);          /* [MQTT-3.1.2-8] */
+        assert_out(&listener, ""); /* it may yet have to be published again */
+        settle();
         assert_out(&listener, "30 04 0001'w' 'p'");
         client_connect(&c, WILL3, CONNACK3);
         feed(&c, "e0 00"); /* [MQTT-3.14.4-3] */
@@ -31,8 +33,8 @@ static void published(void **state)
         client_connect(&c, WILL5, CONNACK5);
         feed(&c, "e0 01 04"); /* section 3.14.2.1: with its will */
         client_close(&c);
-        assert_out(&listener, "30 04 0001'w' 'p'");
         settle();
+        assert_out(&listener, "30 04 0001'w' 'p'");
         assert_records("dev1:w=p,dev1:w=p");
         client_close(&listener);
 }
@@ -206,6 +208,7 @@ static void properties(void **state)
         client_connect(&listener, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
         exchange(&listener, "82 07 0001 00 0001'w' 00", "90 04 0001 00 00");
         mqtt_world_pass(&world, 10);
+        settle();
         assert_string_equal(world.content_type, "t");
         assert_out(&listener, "30 0e 0001'w' 09 02 0000001e 03 0001't' 'p'");
         client_close(&listener);
@@ -248,46 +251,149 @@ static void device_is_gone(void **state)
         assert_records("");
 }
 
-static void refused(void **state)
+#define LISTENER "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' "
+
+static void listen_to_wills(Client *listener)
+{
+        client_connect(listener, LISTENER, CONNACK5);
+        exchange(listener, "82 07 0001 00 0001'w' 00", "90 04 0001 00 00");
+}
+
+/* Nobody else would try again: it waits for room, over a restart too, and comes once. */
+static void no_room(void **state)
+{
+        for (unsigned restart = 0; restart <= 1; restart++) {
+                Client c, listener;
+                client_connect(&c, WILL5, CONNACK5);
+                world.refuse = MQTT_QUOTA_EXCEEDED;
+                client_close(&c);
+                mqtt_world_pass(&world, 60);
+                settle();
+                assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 1);
+                if (restart)
+                        crash();
+                listen_to_wills(&listener);
+                mqtt_world_pass(&world, 1);
+                settle();
+                assert_out(&listener, "");
+                world.refuse = MQTT_SUCCESS;
+                mqtt_world_pass(&world, 1);
+                settle();
+                assert_out(&listener, "30 05 0001'w' 00 'p'");
+                assert_records(restart ? "dev1:w=p,dev1:w=p" : "dev1:w=p");
+                client_close(&listener);
+                assert_nothing_kept();
+        }
+}
+
+/* The disk takes neither the message nor, in one group with it, that the will is gone. */
+static void failed(void **state)
 {
         Client c, listener;
-        client_connect(&listener, "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' ", CONNACK5);
-        exchange(&listener, "82 07 0001 00 0001'w' 01", "90 04 0001 00 01");
+        client_connect(&c, WILL5, CONNACK5);
+        listen_to_wills(&listener);
+        client_close(&c);
+        for (unsigned i = 0; i < 3; i++) {
+                settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
+                settle();
+                assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 1);
+                assert_out(&listener, ""); /* who takes QoS 0 would get it each time */
+                mqtt_world_pass(&world, 1);
+        }
+        settle();
+        assert_out(&listener, "30 05 0001'w' 00 'p'");
+        assert_records("dev1:w=p");
+        client_close(&listener);
+        assert_nothing_kept();
+}
+
+/* Its session goes on meanwhile, and has another one. */
+static void with_another_behind(void **state)
+{
+        Client c;
+        client_connect(&c, AT_ONCE, CONNACK5);
+        client_close(&c);
+        client_open(&c);
+        feed(&c, AT_ONCE);
+        settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        settle();
+        assert_out(&c, PRESENT5);
+        assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 2);
+        crash();
+        mqtt_world_pass(&world, 1);
+        world.refuse = MQTT_SUCCESS;
+        mqtt_world_pass(&world, 1);
+        settle();
+        assert_records("dev1:w=p,dev1:w=p");
+        mqtt_world_pass(&world, 100);
+        assert_nothing_kept();
+}
+
+/* What the device says when it is back comes after it. */
+static void before_what_follows(void **state)
+{
+        Client c;
+        client_connect(&c, AT_ONCE, CONNACK5);
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        client_close(&c);
+        client_connect(&c, RESUME5, PRESENT5);
+        world.refuse = MQTT_SUCCESS;
+        exchange(&c, "32 07 0001'w' 0001 00'b'", "40 02 0001");
+        assert_records("dev1:w=p,dev1:w=b");
+        client_leave_for_good(&c);
+        assert_nothing_kept();
+}
+
+/* Of a device that comes and goes meanwhile there are no more than it may have sessions. */
+static void bounded(void **state)
+{
+        Client c;
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        for (unsigned i = 0; i < 20; i++) {
+                client_connect(&c, WILL5, CONNACK5);
+                client_close(&c);
+        }
+        settle();
+        assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), world.limits.sessions);
+        assert_int_equal(world.n_wills_lost, 20 - world.limits.sessions);
+        world.gone = "dev1";
+        mqtt_server_review(world.server);
+        assert_nothing_kept();
+        assert_int_equal(world.n_wills_lost, 20);
+}
+
+/* Section 3.1.3.2.4: its expiry goes on while it waits. */
+static void expires(void **state)
+{
+        Client c;
+        client_connect(&c,
+                       "10 1d 0004'MQTT'05 06 003c 00 0004'dev1' 05 02 0000001e 0001'w'0001'p' ",
+                       CONNACK5);
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        client_close(&c);
+        mqtt_world_pass(&world, 29);
+        assert_int_equal(world.n_wills_lost, 0);
+        mqtt_world_pass(&world, 1);
+        assert_int_equal(world.n_wills_lost, 1);
+        assert_nothing_kept();
+}
+
+/* Section 3.8.3.1: its client by its name, whatever became of the session. */
+static void not_to_itself(void **state)
+{
+        Client c;
         client_connect(&c, WILL5, CONNACK5);
         world.refuse = MQTT_QUOTA_EXCEEDED;
         client_close(&c);
+        client_connect(&c, BEGIN5, CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'w' 05", "90 04 0001 00 01");
         world.refuse = MQTT_SUCCESS;
-        settle();
-        assert_out(&listener, "");
-        client_close(&listener);
-        assert_nothing_kept();
-        crash();
         mqtt_world_pass(&world, 1);
         settle();
-        assert_records("");
-}
-
-/* The disk takes neither the message nor, in one group with it, that the will is gone: that is told
- * to it again, unless there is another will by then. */
-static void failed(void **state)
-{
-        for (unsigned again = 0; again <= 1; again++) {
-                Client c;
-                client_connect(&c, AT_ONCE, CONNACK5);
-                client_close(&c);
-                client_open(&c);
-                feed(&c, again ? AT_ONCE : RESUME5);
-                settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
-                settle();
-                assert_out(&c, PRESENT5);
-                assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), again);
-                crash();
-                mqtt_world_pass(&world, 1);
-                settle();
-                assert_records(again ? "dev1:w=p" : "");
-                mqtt_world_pass(&world, 100);
-                assert_nothing_kept();
-        }
+        assert_records("dev1:w=p");
+        assert_out(&c, "");
+        client_leave_for_good(&c);
 }
 
 int main(void)
@@ -303,8 +409,13 @@ int main(void)
                 TEST(properties),
                 TEST(no_longer_allowed),
                 TEST(device_is_gone),
-                TEST(refused),
+                TEST(no_room),
                 TEST(failed),
+                TEST(with_another_behind),
+                TEST(before_what_follows),
+                TEST(bounded),
+                TEST(expires),
+                TEST(not_to_itself),
                 TEST(by_posture),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

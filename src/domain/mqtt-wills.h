@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+
+/* Wills (MQTT 5.0 section 3.1.2.5). One whose time has come is published like any message; where it
+ * finds no room, or the disk does not take it, it waits and is tried again: whose it was is gone
+ * and cannot. */
+
+#include "domain/mqtt-message.h"
+#include "domain/mqtt-server.h"
+
+typedef struct MqttServerDevice MqttServerDevice;
+
+typedef struct MqttWill {
+        List node, all;       /* the device's, the server's: once its time has come */
+        MqttMessage *message; /* its expiry is a span */
+        uint32_t delay;       /* seconds */
+        usec_t due;           /* once the connection has closed; else infinity */
+
+        /* Once its time has come. */
+        MqttServerDevice *device;
+        char *client_id;
+        uint64_t session; /* whose will it was; 0: of none that is there */
+        uint64_t id;      /* on disk: the session's, or one of its own */
+        bool submitted;   /* as part of an MqttPending */
+} MqttWill;
+
+/* -ENOMEM. Takes a reference to `m`. */
+int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, MqttWill **ret);
+MqttWill *mqtt_will_free(MqttWill *w);
+DEFINE_CLEANUP(MqttWill, mqtt_will_free)
+
+/* Its time has come: takes it from the session, which may end now. */
+void mqtt_wills_publish(MqttSession *session, usec_t now);
+/* One that was found on disk without its session is due; takes it when it succeeds. 0 or -ENOMEM.
+ */
+int mqtt_wills_restore(MqttServer *s, const char *device, const char *client_id, uint64_t id,
+                       MqttWill *w);
+/* Tries those that wait: of all devices, or of one, which is there. */
+void mqtt_wills_retry(MqttServer *s, usec_t now);
+void mqtt_wills_retry_device(MqttServer *s, const MqttServerDevice *d, usec_t now);
+/* Those that are denied now are gone. */
+void mqtt_wills_review(MqttServer *s);
+/* What became of its message: `w` is gone, or waits again. */
+void mqtt_wills_settle(MqttServer *s, MqttWill *w, bool durable);
+/* Frees those that wait; they stay on disk. */
+void mqtt_wills_done(MqttServer *s);
