@@ -32,7 +32,8 @@ static void put_built(MqttServer *s, uint8_t kind, uint64_t a, uint64_t b, Buf *
         buf_done(value);
 }
 
-/* The boot, a moment of its CLOCK_BOOTTIME, the same of CLOCK_REALTIME, and how far away it is. */
+/* The boot, a moment of its CLOCK_BOOTTIME, the same of CLOCK_REALTIME, how far away it is, and the
+ * server's age now. */
 static int put_moment(Buf *b, const MqttServer *s, usec_t moment, usec_t now)
 {
         int r = buf_append_u64(b, s->config.boot);
@@ -43,7 +44,7 @@ static int put_moment(Buf *b, const MqttServer *s, usec_t moment, usec_t now)
                                    moment == USEC_INFINITY ? moment : moment + s->realtime_offset);
         if (r >= 0)
                 r = buf_append_u64(b, moment == USEC_INFINITY || moment < now ? 0 : moment - now);
-        return r;
+        return r < 0 ? r : buf_append_u64(b, mqtt_server_age(s));
 }
 
 static int put_text(Buf *b, Bytes text)
@@ -81,6 +82,13 @@ void mqtt_journal_session(const MqttSession *s)
         if (r >= 0)
                 r = put_moment(&b, s->server, s->ends, s->server->now);
         put_built(s->server, MQTT_KIND_SESSION, s->id, 0, &b, r);
+}
+
+void mqtt_journal_age(MqttServer *s)
+{
+        Buf b = BUF_INIT(sizeof(uint64_t));
+        int r = buf_append_u64(&b, mqtt_server_age(s));
+        put_built(s, MQTT_KIND_AGE, 1, 0, &b, r);
 }
 
 void mqtt_journal_remove_session(const MqttSession *s)

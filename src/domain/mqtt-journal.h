@@ -2,8 +2,10 @@
 #pragma once
 
 /* The server's state as values under keys: what has to be on disk for sessions, retained messages
- * and wills to survive. Times are kept as CLOCK_BOOTTIME, which holds within this boot whatever
- * the clock does, and as CLOCK_REALTIME with what was left, for the next boot. */
+ * and wills to survive. Times are kept as CLOCK_BOOTTIME, which holds within this boot whatever the
+ * clock does, and for the next boot as CLOCK_REALTIME. That may be wrong then (there is no battery,
+ * no network yet): what was left at the server's age is kept too, and the age is put every ten
+ * minutes, so that what it was running for counts in any case. */
 
 #include "domain/mqtt-retained.h"
 
@@ -15,6 +17,7 @@ typedef enum MqttKind {
         MQTT_KIND_RECEIVED,     /* session, packet identifier */
         MQTT_KIND_RETAINED,     /* retained */
         MQTT_KIND_WILL,         /* session; or a number of that kind */
+        MQTT_KIND_AGE,          /* 1 */
         _MQTT_KIND_MAX,
 } MqttKind;
 
@@ -41,6 +44,8 @@ void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r);
 void mqtt_journal_will(MqttServer *s, const char *device, const char *client_id, uint64_t id,
                        const MqttWill *w);
 void mqtt_journal_remove_will(MqttServer *s, uint64_t id);
+/* Of the server. */
+void mqtt_journal_age(MqttServer *s);
 /* Its own value: the others are removed by whom they belong to. */
 void mqtt_journal_remove_session(const MqttSession *s);
 

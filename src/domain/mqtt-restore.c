@@ -16,6 +16,8 @@
 typedef struct Restore {
         MqttServer *server;
         usec_t now, realtime;
+        usec_t age;                               /* as it was noted */
+        usec_t youngest;                          /* at least: what is there was put then */
         Hashmap *messages;                        /* id: MqttMessage, until the queues hold them */
         uint64_t queue;                           /* the session whose queue is read */
         uint8_t packet_ids[(UINT16_MAX + 1) / 8]; /* in it; a bit each */
@@ -37,19 +39,26 @@ static char *read_string(Reader *r)
         return reader_ok(r) ? bytes_to_str(b) : NULL;
 }
 
-/* See mqtt-journal.h: another boot has only the wall clock, which may be wrong. What was left at
- * the time of writing is the most that can be left now. */
-static usec_t read_moment(Reader *r, const Restore *restore)
+static usec_t until(usec_t moment, usec_t now)
+{
+        return moment > now ? moment - now : 0;
+}
+
+/* See mqtt-journal.h. Another boot has only the wall clock, which may be wrong: what was left is
+ * the most that can be left now, less what the server has run since. */
+static usec_t read_moment(Reader *r, Restore *restore)
 {
         uint64_t boot = reader_u64(r);
         usec_t boottime = reader_u64(r), realtime = reader_u64(r), left = reader_u64(r);
+        usec_t age = reader_u64(r);
+        restore->youngest = MAX(restore->youngest, MIN(age, NUMBER_MAX));
         if (boottime == USEC_INFINITY || boot == restore->server->config.boot)
                 return boottime;
-        usec_t until = realtime > restore->realtime ? realtime - restore->realtime : 0;
-        return usec_add(restore->now, MIN(until, left));
+        left = until(left, until(restore->age, age));
+        return usec_add(restore->now, MIN(until(realtime, restore->realtime), left));
 }
 
-static int read_message(Reader *r, const Restore *restore, bool span, MqttMessage **ret)
+static int read_message(Reader *r, Restore *restore, bool span, MqttMessage **ret)
 {
         uint8_t qos = reader_u8(r), retain = reader_u8(r);
         usec_t expires = span ? reader_u64(r) : read_moment(r, restore);
@@ -280,6 +289,15 @@ static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
         return 0;
 }
 
+static int restore_age(Restore *restore, const MqttKey *key, Reader *r)
+{
+        usec_t age = reader_u64(r);
+        if (!reader_done(r) || age > NUMBER_MAX)
+                return -EBADMSG;
+        restore->age = restore->youngest = age;
+        return 0;
+}
+
 static bool key_valid(const MqttKey *key)
 {
         static const uint64_t highest[_MQTT_KIND_MAX] = {
@@ -303,6 +321,7 @@ static int on_value(const MqttKey *key, Bytes value, void *userdata)
                 [MQTT_KIND_RECEIVED] = restore_received,
                 [MQTT_KIND_RETAINED] = restore_retained,
                 [MQTT_KIND_WILL] = restore_will,
+                [MQTT_KIND_AGE] = restore_age,
         };
         Restore *restore = userdata;
         Reader r = reader_new(value);
@@ -359,15 +378,16 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
                         usec_t realtime, size_t *ret_dropped)
 {
         Restore restore = { .server = s, .now = now, .realtime = realtime };
-        int r = 0;
-        s->now = now;
+        s->now = s->started = s->age_noted = now;
         s->realtime_offset = realtime - now;
         restore.messages = hashmap_new();
         if (!restore.messages)
                 return -ENOMEM;
+        int r = read(MQTT_KIND_AGE, on_value, &restore, userdata);
         /* In the order in which one belongs to another. */
-        for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX && r >= 0; kind++)
+        for (uint8_t kind = MQTT_KIND_SESSION; kind < MQTT_KIND_AGE && r >= 0; kind++)
                 r = read(kind, on_value, &restore, userdata);
+        s->age_at_start = restore.youngest;
         int released = release_messages(&restore);
         remove_dropped(&restore);
         note_ended_connections(s);

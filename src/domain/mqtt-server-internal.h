@@ -33,7 +33,16 @@ struct MqttServer {
         usec_t now;             /* of the last call */
         usec_t realtime_offset; /* CLOCK_REALTIME minus CLOCK_BOOTTIME, modulo 2^64 */
         usec_t swept;           /* when expired retained messages were looked for */
+
+        /* Its age is the time for which it has run, over all starts: see mqtt-journal.h. */
+        usec_t started, age_at_start;
+        usec_t age_noted; /* when it was put on disk */
 };
+
+static inline usec_t mqtt_server_age(const MqttServer *s)
+{
+        return usec_add(s->age_at_start, s->now - s->started);
+}
 
 /* Something that waits for the disk, and the answer that goes out then. */
 struct MqttPending {

@@ -6,10 +6,12 @@
 
 #include "base/str.h"
 #include "domain/mqtt-connection-internal.h"
+#include "domain/mqtt-journal.h"
 #include "domain/mqtt-retained.h"
 #include "domain/mqtt-server-internal.h"
 
 #define SWEEP_INTERVAL USEC_PER_MIN
+#define AGE_INTERVAL   (10 * USEC_PER_MIN)
 
 int mqtt_server_new(const MqttServerConfig *config, const MqttServerPort *port, void *userdata,
                     MqttServer **ret)
@@ -122,6 +124,23 @@ static void tick_session(MqttServer *s, MqttSession *session, usec_t now)
                 mqtt_wills_publish(session, now);
 }
 
+static bool keeps_anything(const MqttServer *s)
+{
+        LIST_FOREACH (i, &s->all_sessions)
+                if (LIST_ENTRY(i, MqttSession, all)->kept)
+                        return true;
+        return !list_empty(&s->all_retained) || !list_empty(&s->wills);
+}
+
+static void note_age(MqttServer *s, usec_t now)
+{
+        if (now < usec_add(s->age_noted, AGE_INTERVAL))
+                return;
+        s->age_noted = now;
+        if (keeps_anything(s))
+                mqtt_journal_age(s);
+}
+
 void mqtt_server_tick(MqttServer *s, usec_t now, usec_t realtime)
 {
         s->realtime_offset = realtime - now;
@@ -134,6 +153,7 @@ void mqtt_server_tick(MqttServer *s, usec_t now, usec_t realtime)
         s->swept = now;
         s->port->begin(s->userdata);
         mqtt_retained_sweep(s, now);
+        note_age(s, now);
 }
 
 void mqtt_server_device_changed(MqttServer *s, const char *device, usec_t now)

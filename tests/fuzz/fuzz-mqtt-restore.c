@@ -145,6 +145,8 @@ static void leave(Value *ret)
         leave_subscriber(&a);
         leave_wills(&b, &c);
         leave_messages(&b, &a);
+        mqtt_journal_age(world.server);
+        mqtt_disk_settle_all(&world.disk);
         mqtt_world_crash(&world);
         for (uint8_t kind = MQTT_KIND_SESSION; kind < _MQTT_KIND_MAX; kind++) {
                 require(mqtt_disk_n_values(&world.disk, kind) > 0);

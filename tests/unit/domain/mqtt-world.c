@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
-#include "domain/mqtt-server-internal.h"
+#include "domain/mqtt-journal.h"
 #include "proto/topic.h"
 
 /* ---- policy ---- */
@@ -232,7 +232,8 @@ bool mqtt_world_is_empty(MqttWorld *w)
         mqtt_server_stats(w->server, &stats);
         return stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0 &&
                hashmap_size(w->server->devices) == 0 && list_empty(&w->server->pending) &&
-               hashmap_size(w->server->topics.roots) == 0 && mqtt_disk_n_values(&w->disk, 0) == 0;
+               hashmap_size(w->server->topics.roots) == 0 &&
+               mqtt_disk_n_values(&w->disk, 0) == mqtt_disk_n_values(&w->disk, MQTT_KIND_AGE);
 }
 
 bool mqtt_world_forget_all(MqttWorld *w)

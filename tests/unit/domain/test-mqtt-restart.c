@@ -37,6 +37,56 @@ static void will_delay(void **state)
         assert_records("dev1:w=p");
 }
 
+static void boot_for(unsigned minutes)
+{
+        for (unsigned i = 0; i < minutes; i++) {
+                mqtt_world_pass(&world, 60);
+                settle();
+        }
+}
+
+/* There is no battery: each boot takes it for the same day. What the server ran for counts. */
+static void clock_that_begins_anew(void **state)
+{
+        Client c;
+        const usec_t day = world.realtime;
+        client_connect(&c, "10 18 0004'MQTT'05 02 003c 05 11 00000e10 0006'dev1/x' ", CONNACK5);
+        exchange(&c, "33 0c 0001'r' 0001 05 02 00000e10 '1'", "40 02 0001");
+        client_close(&c);
+        for (unsigned boot = 0; boot < 3; boot++) { /* of 25 minutes */
+                settle();
+                world.realtime = day;
+                reboot(0);
+                assert_int_equal(stats().sessions, 1);
+                assert_int_equal(stats().retained, 1);
+                boot_for(25);
+        }
+        assert_nothing_kept();
+}
+
+/* It was put at an age that was never noted itself: what comes after it counts from there. */
+static void younger_than_noted(void **state)
+{
+        Client c;
+        const usec_t day = world.realtime;
+        client_connect(&c, "10 18 0004'MQTT'05 02 003c 05 11 00000384 0006'dev1/x' ", CONNACK5);
+        for (unsigned i = 0; i < 9; i++) {
+                mqtt_world_pass(&world, 60);
+                exchange(&c, "c0 00", "d0 00");
+        }
+        client_close(&c);
+        settle();
+        world.realtime = day;
+        reboot(0);
+        boot_for(11);
+        world.realtime = day;
+        reboot(0);
+        boot_for(4);
+        assert_int_equal(stats().sessions, 1);
+        boot_for(2);
+        assert_nothing_kept();
+}
+
 /* Section 3.3.1.1: what came after the first restart was never sent. */
 static void repeated(void **state)
 {
@@ -98,6 +148,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(session_expiry),
                 TEST(will_delay),
+                TEST(clock_that_begins_anew),
+                TEST(younger_than_noted),
                 TEST(repeated),
                 TEST(will_of_an_earlier_session),
                 TEST(end_of_an_earlier_session),

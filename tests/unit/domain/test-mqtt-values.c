@@ -113,7 +113,7 @@ static void wrong_in_queue(void **state)
 /* A content type becomes something else, of a retained message too. */
 static void wrong_properties(void **state)
 {
-        const size_t at = 2 + 4 * 8 + 4 + strlen("dev1/a") + 4, owner = 4 + strlen("dev1");
+        const size_t at = 2 + 5 * 8 + 4 + strlen("dev1/a") + 4, owner = 4 + strlen("dev1");
         static const uint8_t wrong[] = { 0, 0x02, 0x0b, 0x23, 0x24, 0xff };
         for (size_t i = 0; i < sizeof(wrong); i++) {
                 fill();
