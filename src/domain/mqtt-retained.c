@@ -228,7 +228,7 @@ void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscr
         }
 }
 
-void mqtt_retained_sweep(MqttServer *s, usec_t now)
+bool mqtt_retained_sweep(MqttServer *s, usec_t now, size_t most)
 {
         LIST_FOREACH_SAFE (i, &s->all_retained) {
                 MqttRetained *r = LIST_ENTRY(i, MqttRetained, all);
@@ -236,9 +236,12 @@ void mqtt_retained_sweep(MqttServer *s, usec_t now)
                                              !s->port->limits(r->owner->name, s->userdata));
                 if (!stale)
                         continue;
+                if (most-- == 0)
+                        return false;
                 mqtt_journal_remove_retained(s, r);
                 forget(s, r);
         }
+        return true;
 }
 
 void mqtt_retained_done(MqttServer *s)

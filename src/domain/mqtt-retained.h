@@ -32,7 +32,8 @@ int mqtt_retained_restore(MqttServer *s, const char *device, uint64_t id, MqttMe
 /* To a session that just subscribed, up to the first that finds no room. */
 void mqtt_retained_deliver(MqttServer *s, MqttSession *session, const MqttSubscriptionEntry *e,
                            usec_t now);
-/* Those that have expired, and those of devices that are no more. */
-void mqtt_retained_sweep(MqttServer *s, usec_t now);
+/* Forgets those that have expired, and those of devices that are no more; `most` of them. False:
+ * there may be others. */
+bool mqtt_retained_sweep(MqttServer *s, usec_t now, size_t most);
 /* Frees all; they stay on disk. */
 void mqtt_retained_done(MqttServer *s);

@@ -13,6 +13,10 @@
 #define SWEEP_INTERVAL USEC_PER_MIN
 #define AGE_INTERVAL   (10 * USEC_PER_MIN)
 
+/* What ends at one moment may be all there is, when the gateway was away: it is taken in pieces of
+ * so many changes. None of it can be had meanwhile. */
+#define CHANGES_TICK 2048
+
 int mqtt_server_new(const MqttServerConfig *config, const MqttServerPort *port, void *userdata,
                     MqttServer **ret)
 {
@@ -124,6 +128,16 @@ static void tick_session(MqttServer *s, MqttSession *session, usec_t now)
                 mqtt_wills_publish(session, now);
 }
 
+static void tick_sessions(MqttServer *s, usec_t now)
+{
+        uint64_t until = s->n_changes + CHANGES_TICK;
+        LIST_FOREACH_SAFE (i, &s->all_sessions) {
+                if (s->n_changes >= until)
+                        return;
+                tick_session(s, LIST_ENTRY(i, MqttSession, all), now);
+        }
+}
+
 static bool keeps_anything(const MqttServer *s)
 {
         LIST_FOREACH (i, &s->all_sessions)
@@ -146,13 +160,12 @@ void mqtt_server_tick(MqttServer *s, usec_t now, usec_t realtime)
         s->realtime_offset = realtime - now;
         s->now = now;
         mqtt_wills_retry(s, now);
-        LIST_FOREACH_SAFE (i, &s->all_sessions)
-                tick_session(s, LIST_ENTRY(i, MqttSession, all), now);
+        tick_sessions(s, now);
         if (now < usec_add(s->swept, SWEEP_INTERVAL))
                 return;
-        s->swept = now;
         s->port->begin(s->userdata);
-        mqtt_retained_sweep(s, now);
+        if (mqtt_retained_sweep(s, now, CHANGES_TICK))
+                s->swept = now;
         note_age(s, now);
 }
 
@@ -218,7 +231,7 @@ void mqtt_server_review(MqttServer *s)
         }
         s->port->begin(s->userdata);
         mqtt_wills_review(s);
-        mqtt_retained_sweep(s, s->now);
+        mqtt_retained_sweep(s, s->now, SIZE_MAX);
 }
 
 static void view(const MqttSession *session, MqttSessionView *ret)

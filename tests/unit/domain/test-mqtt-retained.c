@@ -355,6 +355,24 @@ static void asked_for_again_and_again(void **state)
         client_close(&c);
 }
 
+/* All at once, after a long absence: not in one turn of the loop. */
+static void many_expire(void **state)
+{
+        char publish[64];
+        Client c;
+        world.limits.retained_bytes = 8 << 20;
+        client_connect(&c, CONNECT5, CONNACK5);
+        for (unsigned i = 0; i < 3000; i++) {
+                snprintf(publish, sizeof(publish), "31 0d 0004'%04u' 05 02 0000000a '1'", i);
+                exchange(&c, publish, "");
+        }
+        client_leave(&c);
+        mqtt_world_pass(&world, 60);
+        assert_in_range(stats().retained, 1, 2999);
+        mqtt_world_pass(&world, 1);
+        assert_nothing_kept();
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -372,6 +390,7 @@ int main(void)
                 TEST(of_another_owner_failed),
                 TEST(from_a_will),
                 TEST(asked_for_again_and_again),
+                TEST(many_expire),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,36 @@ static void present_or_new(void **state)
         assert_nothing_kept();
 }
 
+/* A session for 100 s with 1,000 messages that wait. */
+static void leave_full(unsigned i)
+{
+        char connect[80];
+        Client c;
+        snprintf(connect, sizeof(connect),
+                 "10 18 0004'MQTT'05 02 003c 05 11 00000064 0006'dev1/%u' ", i);
+        client_connect(&c, connect, CONNACK5);
+        exchange(&c, "82 07 0001 00 0001'a' 01", "90 04 0001 00 01");
+        client_close(&c);
+}
+
+/* All at once, after a long absence: not in one turn of the loop, and nobody gets one meanwhile. */
+static void many_expire(void **state)
+{
+        static const char fourth[] = "10 18 0004'MQTT'05 00 003c 05 11 00000064 0006'dev1/3' ";
+        Client c;
+        world.limits.queue_bytes = 8 << 20;
+        for (unsigned i = 0; i < 4; i++)
+                leave_full(i);
+        for (unsigned i = 0; i < 1000; i++)
+                assert_int_equal(command("dev1/a", "1", 1), 4);
+        settle();
+        mqtt_world_pass(&world, 100);
+        assert_int_equal(stats().sessions, 1);
+        client_connect(&c, fourth, CONNACK5);
+        client_leave_for_good(&c);
+        assert_nothing_kept();
+}
+
 static void expires(void **state)
 {
         Client c;
@@ -262,6 +292,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 TEST(present_or_new),
                 TEST(expires),
+                TEST(many_expire),
                 TEST(expired_unnoticed),
                 TEST(expires_over_a_restart),
                 TEST(kept_no_longer),
