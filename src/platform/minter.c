@@ -32,15 +32,16 @@ struct Minter {
         bool gone;                  /* freed meanwhile: the fiber does it at its end */
 };
 
-/* Within the validity of the issuer. When that is over, or has not begun by a clock that is wrong,
- * the leaf lasts as long as any: devices that look at no dates are served on. */
+/* From the beginning of the issuer's validity, since this clock may be fast, and not beyond its
+ * end. When that is over, or has not begun by a clock that is wrong, the leaf lasts as long as any:
+ * devices that look at no dates are served on. */
 static bool set_validity(const Minter *m, X509 *x, X509 *issuer, usec_t now)
 {
         usec_t begin = ossl_time(X509_get0_notBefore(issuer));
         usec_t end = ossl_time(X509_get0_notAfter(issuer));
         usec_t from = now > BACKDATE ? now - BACKDATE : 0, to = usec_add(now, m->lifetime);
         if (now >= begin && now < end) {
-                from = MAX(from, begin);
+                from = begin;
                 to = MIN(to, end);
         }
         return ASN1_TIME_set(X509_getm_notBefore(x), (time_t)(from / USEC_PER_SEC)) &&

@@ -310,7 +310,7 @@ void lab_enroll(Lab *lab, Identity *id, bool is_ca)
         Reason reason = { 0 };
         _cleanup_(X509_freep) X509 *x =
                 lab_certify(lab, identity_pkey(id),
-                            &(LabCertificate){ .is_ca = is_ca, .from = -60, .to = 3600 });
+                            &(LabCertificate){ .is_ca = is_ca, .from = -86000, .to = 3600 });
         const char *path = lab_path(lab, "enrolled.crt");
         lab_write_certificate(lab, path, x);
         if (identity_install_certificate(id, path, NULL, &reason) < 0)
