@@ -278,6 +278,14 @@ static int load_trust(Gateway *g)
         return r < 0 ? log_error_errno(r, "Cannot tell whom to let in: %s", reason.text) : 0;
 }
 
+/* The clock is wrong before its own certificate begins. 0: there is none. */
+static usec_t earliest(const Gateway *g)
+{
+        Reason reason = { "" };
+        IdentityCertificate c;
+        return identity_certificate(g->identity, &c, &reason) < 0 ? 0 : c.not_before;
+}
+
 static int open_doors(Gateway *g, bool minted)
 {
         const Settings *s = g->settings;
@@ -290,6 +298,7 @@ static int open_doors(Gateway *g, bool minted)
                 .session_expiry = s->mqtt.session_expiry,
                 .ignore_passwords = s->mqtt.passwords == PASSWORDS_IGNORE,
                 .store = g->store,
+                .earliest = earliest(g),
         };
         int r = ingress_mqtt_new(g, g->loop, &mqtt, &g->mqtt);
         if (r < 0)

@@ -209,6 +209,7 @@ static MqttReason submit(MqttPending *p, const MqttSubmission *m, const char **r
                 return MQTT_NOT_AUTHORIZED;
         const Submission s = {
                 .device = d,
+                .will = m->will,
                 .charged = true,
                 .topic = m->topic,
                 .payload = m->payload,

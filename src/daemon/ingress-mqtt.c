@@ -342,6 +342,7 @@ static MqttServerConfig server_config(const IngressMqttSettings *settings)
         c.keep_alive = (uint16_t)MIN(settings->keep_alive / USEC_PER_SEC, UINT16_MAX);
         c.session_expiry = (uint32_t)MIN(settings->session_expiry / USEC_PER_SEC, UINT32_MAX);
         c.ignore_passwords = settings->ignore_passwords;
+        c.earliest = settings->earliest;
         c.kept_bytes = store_kept_max(settings->store);
         boot_id_read(boot);
         memcpy(&c.boot, boot, sizeof(c.boot));

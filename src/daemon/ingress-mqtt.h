@@ -25,6 +25,7 @@ typedef struct IngressMqttSettings {
         usec_t keep_alive;     /* the longest, whole seconds */
         usec_t session_expiry; /* the longest; 0: no session outlives its connection */
         bool ignore_passwords;
+        usec_t earliest; /* CLOCK_REALTIME before this is wrong */
 } IngressMqttSettings;
 
 /* Takes up the sessions that the store has. Does not listen yet, and refuses handshakes until it

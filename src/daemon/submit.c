@@ -19,6 +19,7 @@ struct SubmitTicket {
         Gateway *gateway;
         char device[DEVICE_NAME_MAX + 1]; /* it may be gone before the disk has answered */
         size_t len;
+        bool will;
         List link;
         SubmitDone done;
         void *userdata;
@@ -89,6 +90,8 @@ static SubmitOutcome outcome_of(int error)
 static SubmitOutcome judge(Gateway *g, const Submission *s)
 {
         DeviceState *d = s->device;
+        if (s->will)
+                return SUBMIT_STORED;
         if (!(d->device->class->telemetry & 1U << device_state_effective(d)))
                 return SUBMIT_DENIED;
         if (!s->charged && !quota_charge(&d->quota, s->payload.len, loop_now(g->loop)))
@@ -129,7 +132,7 @@ static void on_stored(int error, uint64_t id, void *userdata)
         SubmitOutcome outcome = outcome_of(error);
         DeviceState *d = registry_get(t->gateway->registry, t->device);
         list_remove(&t->link);
-        if (d)
+        if (d && (outcome == SUBMIT_STORED || !t->will))
                 count(t->gateway, d, outcome, t->len);
         if (t->done)
                 t->done(outcome, t->userdata);
@@ -159,7 +162,11 @@ static SubmitTicket *ticket_new(Gateway *g, const Submission *s, SubmitDone done
         if (!t)
                 return NULL;
         *t = (SubmitTicket){
-                .gateway = g, .len = s->payload.len, .done = done, .userdata = userdata
+                .gateway = g,
+                .len = s->payload.len,
+                .will = s->will,
+                .done = done,
+                .userdata = userdata,
         };
         snprintf(t->device, sizeof(t->device), "%s", s->device->device->name);
         list_init(&t->link);
@@ -173,9 +180,11 @@ SubmitOutcome gateway_submit(Gateway *g, const Submission *s, SubmitDone done, v
         SubmitOutcome outcome = t ? judge(g, s) : SUBMIT_FAILED;
         if (outcome == SUBMIT_STORED)
                 outcome = outcome_of(hand_to_store(g, s, t));
-        s->device->last_seen = loop_now(g->loop);
+        if (!s->will)
+                s->device->last_seen = loop_now(g->loop);
         if (outcome != SUBMIT_STORED) {
-                count(g, s->device, outcome, s->payload.len);
+                if (!s->will) /* it comes again */
+                        count(g, s->device, outcome, s->payload.len);
                 return outcome;
         }
         if (ret_ticket)

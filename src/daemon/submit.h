@@ -20,6 +20,7 @@ const char *submit_outcome_to_string(SubmitOutcome o);
 
 typedef struct Submission {
         DeviceState *device;
+        bool will;         /* of a client that is gone: what it may was asked before */
         bool charged;      /* to its allowance already, by gateway_charge() */
         const char *topic; /* below the device: "temperature"; or a granted one, all of it; valid
                               UTF-8, no wildcards, no NUL */

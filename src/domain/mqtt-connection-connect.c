@@ -34,7 +34,7 @@ static MqttReason check_identity(const MqttConnection *c, const MqttConnect *p, 
                        : MQTT_CLIENT_ID_NOT_VALID;
 }
 
-static int will_new(const MqttConnect *p, const MqttTopic *topic, MqttWill **ret)
+static int will_new(MqttServer *s, const MqttConnect *p, const MqttTopic *topic, MqttWill **ret)
 {
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         int r = mqtt_message_new(bytes_from_str(topic->policy.absolute), p->will_payload,
@@ -42,7 +42,7 @@ static int will_new(const MqttConnect *p, const MqttTopic *topic, MqttWill **ret
         if (r < 0)
                 return r;
         m->retain = p->will_retain;
-        return mqtt_will_new(m, p->will_properties.will_delay, USEC_INFINITY, ret);
+        return mqtt_will_new(m, p->will_properties.will_delay, USEC_INFINITY, ++s->last_will, ret);
 }
 
 /* A will that could never be published is refused now. */
@@ -59,7 +59,7 @@ static MqttReason take_will(MqttConnection *c, const MqttConnect *p, MqttWill **
         if (topic.outcome == POLICY_ATTESTATION)
                 return MQTT_NOT_AUTHORIZED;
         *text = "out of memory";
-        return will_new(p, &topic, ret) < 0 ? MQTT_UNSPECIFIED_ERROR : MQTT_SUCCESS;
+        return will_new(c->server, p, &topic, ret) < 0 ? MQTT_UNSPECIFIED_ERROR : MQTT_SUCCESS;
 }
 
 /* [MQTT-3.1.4-3]: the other connection with this client id ends. Its session stays unless it was
@@ -85,22 +85,48 @@ static Bytes assign_client_id(const MqttConnection *c, char *ret, size_t size)
         return bytes_from_str(ret);
 }
 
+static MqttSession *find_expired(const MqttServer *s, const MqttServerDevice *d)
+{
+        LIST_FOREACH (i, &d->sessions) {
+                MqttSession *session = LIST_ENTRY(i, MqttSession, node);
+                if (!session->connection && session->ends <= s->now)
+                        return session;
+        }
+        return NULL;
+}
+
+/* -ENOSPC: it has as many as it may. Those that have expired make room before the clock's tick
+ * comes to them. */
+static int device_with_room(MqttServer *s, const char *name, MqttServerDevice **ret)
+{
+        const ClassLimits *limits = s->port->limits(name, s->userdata);
+        size_t max = limits ? limits->sessions : 0;
+        for (;;) {
+                int r = mqtt_server_device(s, name, ret);
+                if (r < 0 || (*ret)->n_sessions < max)
+                        return r;
+                MqttSession *expired = find_expired(s, *ret);
+                if (!expired) {
+                        mqtt_server_release_device(s, *ret);
+                        return -ENOSPC;
+                }
+                mqtt_session_end(expired, s->now); /* and perhaps the device's entry */
+        }
+}
+
 static int new_session(MqttConnection *c, Bytes client_id)
 {
         char assigned[DEVICE_NAME_MAX + 32];
         MqttServer *s = c->server;
-        const ClassLimits *limits = s->port->limits(c->device, s->userdata);
         MqttServerDevice *d;
-        int r = mqtt_server_device(s, c->device, &d);
+        int r = device_with_room(s, c->device, &d);
         if (r < 0)
                 return r;
-        bool full = !limits || d->n_sessions >= limits->sessions;
         if (client_id.len > 0)
                 s->last_session++;
         else
                 client_id = assign_client_id(c, assigned, sizeof(assigned));
-        r = full ? -ENOSPC
-                 : mqtt_session_new(s, c->device, client_id, s->last_session, &c->session);
+        r = mqtt_session_new(s, c->device, client_id, s->last_session, &c->session);
         if (r < 0)
                 mqtt_server_release_device(s, d);
         return r;

@@ -168,6 +168,7 @@ static void take(MqttConnection *c, const MqttPublish *p, const MqttTopic *topic
         MqttServer *s = c->server;
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         const char *text = "out of memory";
+        mqtt_wills_retry_device(s, c->session->device, now); /* they came before */
         if (message_new(c, p, topic, now, &m) < 0) {
                 mqtt_connection_end(c, MQTT_UNSPECIFIED_ERROR, text);
                 return;
@@ -176,7 +177,6 @@ static void take(MqttConnection *c, const MqttPublish *p, const MqttTopic *topic
                 refuse(c, p, MQTT_QUOTA_EXCEEDED, "the device retains too much");
                 return;
         }
-        mqtt_wills_retry_device(s, c->session->device, now); /* they came before */
         s->port->begin(s->userdata);
         MqttPending *a = answer_new(c, p);
         if (!a)

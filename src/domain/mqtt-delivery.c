@@ -86,8 +86,11 @@ void mqtt_delivery_discard(MqttDelivery *d)
 
 static bool given(MqttDelivery *d, MqttQueued *e, bool begun, MqttGive give, void *userdata)
 {
+        uint64_t kept = e->order > 0 ? mqtt_journal_queued_cost(e) : 0;
         account(d, e, false);
+        d->session->server->kept_bytes -= kept;
         bool gone = give(e, begun, userdata);
+        d->session->server->kept_bytes += kept;
         account(d, e, true);
         return gone;
 }

@@ -244,20 +244,36 @@ void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r)
         forget(s, MQTT_KIND_RETAINED, r->id, 0);
 }
 
-void mqtt_journal_will(MqttServer *s, const char *device, const char *client_id, uint64_t id,
-                       const MqttWill *w)
+/* The session: 0, none any more. */
+static void put_will(MqttServer *s, const MqttWill *w, const char *device, const char *client_id,
+                     uint64_t session)
 {
         Buf b = BUF_INIT(MQTT_PACKET_MAX);
+        uint8_t flags = session > 0 ? 0 : MQTT_WILL_WAITS | (w->judged ? MQTT_WILL_JUDGED : 0);
         int r = put_text(&b, bytes_from_str(device));
         if (r >= 0)
                 r = put_text(&b, bytes_from_str(client_id));
+        if (r >= 0)
+                r = buf_append_u64(&b, session);
+        if (r >= 0)
+                r = buf_append_u8(&b, flags);
         if (r >= 0)
                 r = buf_append_u32(&b, w->delay);
         if (r >= 0)
                 r = put_moment(&b, s, w->due, s->now);
         if (r >= 0)
-                r = put_message(&b, s, w->message, true);
-        put_built(s, MQTT_KIND_WILL, id, 0, &b, r);
+                r = put_message(&b, s, w->message, session > 0);
+        put_built(s, MQTT_KIND_WILL, w->id, 0, &b, r);
+}
+
+void mqtt_journal_will(const MqttSession *s)
+{
+        put_will(s->server, s->will, s->device->name, s->client_id, s->id);
+}
+
+void mqtt_journal_waiting_will(MqttServer *s, const MqttWill *w)
+{
+        put_will(s, w, w->device->name, w->client_id, 0);
 }
 
 void mqtt_journal_remove_will(MqttServer *s, uint64_t id)

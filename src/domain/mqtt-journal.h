@@ -4,8 +4,9 @@
 /* The server's state as values under keys: what has to be on disk for sessions, retained messages
  * and wills to survive. Times are kept as CLOCK_BOOTTIME, which holds within this boot whatever the
  * clock does, and for the next boot as CLOCK_REALTIME. That may be wrong then (there is no battery,
- * no network yet): what was left at the server's age is kept too, and the age is put every ten
- * minutes, so that what it was running for counts in any case. */
+ * no network yet): what was left at the server's age is kept too, and the age is put a
+ * minute after the start and every ten minutes, so that what it was running for counts in any case.
+ */
 
 #include "domain/mqtt-retained.h"
 
@@ -16,7 +17,7 @@ typedef enum MqttKind {
         MQTT_KIND_QUEUED,       /* session, order */
         MQTT_KIND_RECEIVED,     /* session, packet identifier */
         MQTT_KIND_RETAINED,     /* retained */
-        MQTT_KIND_WILL,         /* session; or a number of that kind */
+        MQTT_KIND_WILL,         /* will */
         MQTT_KIND_AGE,          /* 1 */
         _MQTT_KIND_MAX,
 } MqttKind;
@@ -24,6 +25,10 @@ typedef enum MqttKind {
 /* In the flags of an entry of a queue. */
 #define MQTT_QUEUED_RETAIN 1U
 #define MQTT_QUEUED_SHARED 2U /* the key of the subscription follows */
+
+/* In the flags of a will. */
+#define MQTT_WILL_WAITS  1U /* its expiry is a moment */
+#define MQTT_WILL_JUDGED 2U
 
 void mqtt_journal_session(const MqttSession *s);
 void mqtt_journal_subscription(const MqttSession *s, const MqttSubscriptionEntry *e);
@@ -41,8 +46,9 @@ void mqtt_journal_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_remove_received(const MqttSession *s, uint16_t packet_id);
 void mqtt_journal_retained(MqttServer *s, const MqttRetained *r, const MqttMessage *m);
 void mqtt_journal_remove_retained(MqttServer *s, const MqttRetained *r);
-void mqtt_journal_will(MqttServer *s, const char *device, const char *client_id, uint64_t id,
-                       const MqttWill *w);
+/* The session's; and one whose time has come. */
+void mqtt_journal_will(const MqttSession *s);
+void mqtt_journal_waiting_will(MqttServer *s, const MqttWill *w);
 void mqtt_journal_remove_will(MqttServer *s, uint64_t id);
 /* Of the server. */
 void mqtt_journal_age(MqttServer *s);

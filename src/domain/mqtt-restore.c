@@ -13,6 +13,9 @@
 /* Numbers go on behind the highest one: there has to be room. */
 #define NUMBER_MAX ((uint64_t)INT64_MAX / 2)
 
+/* No gateway runs longer. */
+#define AGE_MAX (100 * 366 * 24 * USEC_PER_HOUR)
+
 typedef struct Restore {
         MqttServer *server;
         usec_t now, realtime;
@@ -51,11 +54,16 @@ static usec_t read_moment(Reader *r, Restore *restore)
         uint64_t boot = reader_u64(r);
         usec_t boottime = reader_u64(r), realtime = reader_u64(r), left = reader_u64(r);
         usec_t age = reader_u64(r);
-        restore->youngest = MAX(restore->youngest, MIN(age, NUMBER_MAX));
-        if (boottime == USEC_INFINITY || boot == restore->server->config.boot)
+        const MqttServerConfig *config = &restore->server->config;
+        if (age > AGE_MAX)
+                reader_fail(r);
+        restore->youngest = MAX(restore->youngest, MIN(age, AGE_MAX));
+        if (boottime == USEC_INFINITY || boot == config->boot)
                 return boottime;
-        left = until(left, until(restore->age, age));
-        return usec_add(restore->now, MIN(until(realtime, restore->realtime), left));
+        usec_t by_age = until(left, until(restore->age, age));
+        usec_t by_clock = until(realtime, restore->realtime);
+        return usec_add(restore->now,
+                        until(realtime, left) < config->earliest ? by_age : MIN(by_age, by_clock));
 }
 
 static int read_message(Reader *r, Restore *restore, bool span, MqttMessage **ret)
@@ -257,42 +265,72 @@ static int restore_retained(Restore *restore, const MqttKey *key, Reader *r)
         return mqtt_retained_restore(restore->server, device, key->a, m);
 }
 
-/* The will of a session that was connected, or whose delay had begun. The session itself may have
- * ended with the connection, or earlier: then it is due. */
+/* Its time has come, and with it that of its expiry. */
+static int restore_due_will(Restore *restore, const char *device, const char *client_id,
+                            MqttWill *w)
+{
+        if (!w->noted)
+                w->message->expires = usec_add(restore->now, w->message->expires);
+        w->due = MIN(w->due, restore->now);
+        return mqtt_wills_restore(restore->server, device, client_id, w);
+}
+
+/* An earlier one of the same session was on its way. */
+static int restore_session_will(Restore *restore, MqttSession *s, MqttWill *w)
+{
+        if (s->will) {
+                int r = restore_due_will(restore, s->device->name, s->client_id, s->will);
+                if (r < 0)
+                        return r;
+        }
+        if (w->due == USEC_INFINITY)
+                w->due = usec_add(restore->now, w->delay * USEC_PER_SEC);
+        s->will = w;
+        return 0;
+}
+
+/* Of a session that was connected, or whose delay had begun: that may be gone, with the connection
+ * or earlier. Or one that waited already. */
 static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
 {
         _cleanup_free_ char *device = read_string(r), *client_id = read_string(r);
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         _cleanup_(mqtt_will_freep) MqttWill *w = NULL;
         MqttServer *server = restore->server;
-        MqttSession *s = mqtt_server_session(server, key->a);
-        server->last_session = MAX(server->last_session, key->a);
+        uint64_t session = reader_u64(r);
+        uint8_t flags = reader_u8(r);
         uint32_t delay = reader_u32(r);
         usec_t due = read_moment(r, restore);
-        int e = device && client_id ? read_message(r, restore, true, &m) : -EBADMSG;
+        server->last_will = MAX(server->last_will, key->a);
+        if (flags > (MQTT_WILL_WAITS | MQTT_WILL_JUDGED) || session > NUMBER_MAX)
+                reader_fail(r);
+        int e = device && client_id ? read_message(r, restore, !(flags & MQTT_WILL_WAITS), &m)
+                                    : -EBADMSG;
         if (e < 0)
                 return e;
+        /* It may have been one that was never on disk, whose number is not to be used again. */
+        server->last_session = MAX(server->last_session, session);
         if (!is_known(server, device))
                 return -ENOENT;
-        if (due == USEC_INFINITY)
-                due = usec_add(restore->now, delay * USEC_PER_SEC);
-        e = mqtt_will_new(m, delay, due, &w);
+        e = mqtt_will_new(m, delay, due, key->a, &w);
         if (e < 0)
                 return e;
-        if (!s) {
-                e = mqtt_wills_restore(server, device, client_id, key->a, w);
-                if (e >= 0)
-                        TAKE_PTR(w);
-                return e;
-        }
-        s->will = TAKE_PTR(w);
-        return 0;
+        w->noted = flags & MQTT_WILL_WAITS;
+        w->judged = flags & MQTT_WILL_JUDGED;
+        MqttSession *s = session > 0 ? mqtt_server_session(server, session) : NULL;
+        if (s && !streq(s->device->name, device))
+                return -EBADMSG;
+        e = s ? restore_session_will(restore, s, w)
+              : restore_due_will(restore, device, client_id, w);
+        if (e >= 0)
+                TAKE_PTR(w);
+        return e;
 }
 
 static int restore_age(Restore *restore, const MqttKey *key, Reader *r)
 {
         usec_t age = reader_u64(r);
-        if (!reader_done(r) || age > NUMBER_MAX)
+        if (!reader_done(r) || age > AGE_MAX)
                 return -EBADMSG;
         restore->age = restore->youngest = age;
         return 0;
@@ -352,7 +390,7 @@ static void note_ended(MqttSession *s)
         s->delivery.last_sent = s->delivery.last_order;
         mqtt_journal_session(s);
         if (s->will)
-                mqtt_journal_will(s->server, s->device->name, s->client_id, s->id, s->will);
+                mqtt_journal_will(s);
 }
 
 static void note_ended_connections(MqttServer *s)
@@ -378,7 +416,8 @@ int mqtt_server_restore(MqttServer *s, MqttStoredRead read, void *userdata, usec
                         usec_t realtime, size_t *ret_dropped)
 {
         Restore restore = { .server = s, .now = now, .realtime = realtime };
-        s->now = s->started = s->age_noted = now;
+        s->now = s->started = now;
+        s->age_due = usec_add(now, USEC_PER_MIN); /* starts that follow one another count too */
         s->realtime_offset = realtime - now;
         restore.messages = hashmap_new();
         if (!restore.messages)

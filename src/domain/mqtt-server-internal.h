@@ -26,7 +26,7 @@ struct MqttServer {
 
         uint64_t last_pending, durable; /* MqttPending.number: the latest, the latest on disk */
         uint64_t forgotten; /* durable with this MqttPending: the end of every kept session */
-        uint64_t last_session, last_message, last_retained;
+        uint64_t last_session, last_message, last_retained, last_will;
         uint64_t n_routed;
         uint64_t n_changes; /* put or removed */
         uint64_t kept_bytes;
@@ -36,7 +36,7 @@ struct MqttServer {
 
         /* Its age is the time for which it has run, over all starts: see mqtt-journal.h. */
         usec_t started, age_at_start;
-        usec_t age_noted; /* when it was put on disk */
+        usec_t age_due; /* to be put on disk */
 };
 
 static inline usec_t mqtt_server_age(const MqttServer *s)

@@ -148,9 +148,9 @@ static bool keeps_anything(const MqttServer *s)
 
 static void note_age(MqttServer *s, usec_t now)
 {
-        if (now < usec_add(s->age_noted, AGE_INTERVAL))
+        if (now < s->age_due)
                 return;
-        s->age_noted = now;
+        s->age_due = usec_add(now, AGE_INTERVAL);
         if (keeps_anything(s))
                 mqtt_journal_age(s);
 }

@@ -34,6 +34,7 @@ typedef struct MqttServerConfig {
         uint64_t kept_bytes;          /* on disk, of all queues and retained messages */
         usec_t connect_timeout;       /* from the TLS handshake to CONNECT */
         uint64_t boot;                /* tells this boot of the host from others */
+        usec_t earliest;              /* CLOCK_REALTIME before this is wrong */
         bool ignore_passwords;        /* else a user name or password is refused */
 } MqttServerConfig;
 
@@ -60,6 +61,7 @@ typedef struct MqttSubmission {
         uint8_t qos;
         Bytes payload;
         Bytes content_type, response_topic, correlation_data; /* empty: none */
+        bool will;      /* what it may was asked before, whatever its posture is now */
         bool refusable; /* a refusal reaches the publisher and ends nothing: 5.0, not QoS 0 */
 } MqttSubmission;
 

@@ -98,7 +98,7 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
         uint64_t changes = server->n_changes;
         MqttPending *handed_on = mqtt_server_hand_on(s, now);
         if (s->will)
-                mqtt_journal_remove_will(server, s->id);
+                mqtt_journal_remove_will(server, s->will->id);
         if (s->kept)
                 forget_kept(s);
         mqtt_session_free(s);
@@ -123,20 +123,14 @@ void mqtt_session_connect(MqttSession *s, MqttConnection *c)
                 mqtt_journal_session(s);
 }
 
-static void journal_will(const MqttSession *s)
-{
-        mqtt_journal_will(s->server, s->device->name, s->client_id, s->id, s->will);
-}
-
 void mqtt_session_set_will(MqttSession *s, MqttWill *will)
 {
-        bool had = s->will;
+        if (s->will)
+                mqtt_journal_remove_will(s->server, s->will->id);
         mqtt_will_free(s->will);
         s->will = will;
         if (will)
-                journal_will(s);
-        else if (had)
-                mqtt_journal_remove_will(s->server, s->id);
+                mqtt_journal_will(s);
 }
 
 /* Section 3.1.3.2.2: with its delay, or with the session if that ends before. */
@@ -146,7 +140,7 @@ static void schedule_will(MqttSession *s, usec_t now)
         if (s->will->due <= now)
                 mqtt_wills_publish(s, now);
         else
-                journal_will(s);
+                mqtt_journal_will(s);
 }
 
 void mqtt_session_disconnect(MqttSession *s, bool goodbye, usec_t now)
@@ -199,8 +193,13 @@ static bool is_for_nobody(const MqttSession *s, const MqttMessage *m, uint8_t qo
 
 bool mqtt_session_offer(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now)
 {
-        return !is_for_nobody(s, m, copy->qos) &&
-               mqtt_delivery_add(&s->delivery, m, copy, now) >= 0;
+        const MqttServer *server = s->server;
+        if (is_for_nobody(s, m, copy->qos))
+                return false;
+        int r = mqtt_delivery_add(&s->delivery, m, copy, now);
+        if (r < 0)
+                server->port->overflow(s->device->name, s->client_id, server->userdata);
+        return r >= 0;
 }
 
 bool mqtt_session_deliver(MqttSession *s, MqttMessage *m, const MqttCopy *copy, usec_t now)

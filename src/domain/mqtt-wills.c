@@ -4,10 +4,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/str.h"
 #include "domain/mqtt-journal.h"
 #include "domain/mqtt-retained.h"
 
-int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, MqttWill **ret)
+#define PAUSE_MIN USEC_PER_SEC
+#define PAUSE_MAX USEC_PER_MIN
+
+/* Tried at once: after a restart all that there were may be due. */
+#define TRIED_MAX 256
+
+int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, uint64_t id, MqttWill **ret)
 {
         MqttWill *w = calloc(1, sizeof(*w));
         if (!w)
@@ -17,6 +24,7 @@ int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, MqttWill **ret)
         w->message = mqtt_message_ref(m);
         w->delay = delay;
         w->due = due;
+        w->id = id;
         *ret = w;
         return 0;
 }
@@ -33,13 +41,20 @@ MqttWill *mqtt_will_free(MqttWill *w)
         return NULL;
 }
 
+static MqttWill *of_device(List *node)
+{
+        return LIST_ENTRY(node, MqttWill, node);
+}
+
 static int enter(MqttServer *s, MqttServerDevice *d, const char *client_id, MqttWill *w)
 {
+        w->client_id = strdup(client_id);
+        if (!w->client_id)
+                return -ENOMEM;
         w->device = d;
         list_append(&d->wills, &w->node);
         list_append(&s->wills, &w->all);
-        w->client_id = strdup(client_id);
-        return w->client_id ? 0 : -ENOMEM;
+        return 0;
 }
 
 static void finish(MqttServer *s, MqttWill *w)
@@ -49,66 +64,73 @@ static void finish(MqttServer *s, MqttWill *w)
         mqtt_server_release_device(s, d);
 }
 
-/* Off the disk as well. */
+/* Off the disk as well, whatever becomes of another. */
 static void lose(MqttServer *s, MqttWill *w, const char *why)
 {
         s->port->will_lost(w->device->name, (const char *)w->message->topic.data, why, s->userdata);
+        s->port->begin(s->userdata);
         mqtt_journal_remove_will(s, w->id);
         finish(s, w);
 }
 
-/* A device that comes and goes while there is no room has no more of them than it may have
- * sessions. */
+/* A device that comes and goes while there is no room has no more of them that wait than it may
+ * have sessions: the oldest go. */
+static bool is_surplus(const MqttServer *s, const MqttWill *w)
+{
+        const ClassLimits *limits = s->port->limits(w->device->name, s->userdata);
+        size_t n = 0;
+        for (List *i = w->node.next; i != &w->device->wills; i = i->next)
+                n += !of_device(i)->submitted;
+        return limits && !w->submitted && n >= limits->sessions;
+}
+
+/* The newest stays, and with it the device. */
 static void bound(MqttServer *s, MqttServerDevice *d)
 {
-        const ClassLimits *limits = s->port->limits(d->name, s->userdata);
-        MqttWill *oldest = NULL;
-        size_t n = 0;
-        LIST_FOREACH (i, &d->wills) {
-                MqttWill *w = LIST_ENTRY(i, MqttWill, node);
-                if (!oldest && !w->submitted)
-                        oldest = w;
-                n++;
-        }
-        if (limits && oldest && n > limits->sessions)
-                lose(s, oldest, "too many of the device wait");
+        LIST_FOREACH_SAFE (i, &d->wills)
+                if (is_surplus(s, of_device(i)))
+                        lose(s, of_device(i), "too many of the device wait");
 }
 
-/* While it waits, the session may go on and have another one. */
-static void keep(MqttServer *s, MqttWill *w)
+static void put_off(MqttServer *s, MqttWill *w, usec_t now)
 {
-        const MqttSession *session = mqtt_server_session(s, w->session);
-        if (w->id != w->session)
+        w->pause = w->pause > 0 ? MIN(2 * w->pause, PAUSE_MAX) : PAUSE_MIN;
+        w->again = usec_add(now, w->pause);
+        if (w->noted)
                 return;
-        if (!session || !session->will)
-                mqtt_journal_remove_will(s, w->id);
-        w->id = ++s->last_session;
-        mqtt_journal_will(s, w->device->name, w->client_id, w->id, w);
+        w->noted = true;
+        mqtt_journal_waiting_will(s, w);
 }
 
-/* It was allowed when the client connected; the policy may have changed since. */
-static const char *why_not(const MqttServer *s, const MqttWill *w)
+/* NULL: it may be published. A posture counts when its time comes; who is gone cannot attest again,
+ * and after a restart nobody has yet. */
+static const char *why_not(const MqttServer *s, const MqttWill *w, bool *ret_for_good)
 {
-        const char *device = w->device->name, *topic = (const char *)w->message->topic.data;
+        PolicyTopic topic;
+        const char *device = w->device->name, *absolute = (const char *)w->message->topic.data;
+        MqttAccess access = w->judged ? MQTT_ACCESS_WILL : MQTT_ACCESS_PUBLISH;
+        *ret_for_good = true;
         if (!s->port->limits(device, s->userdata))
                 return "there is no such device any more";
-        return mqtt_server_allows(s, MQTT_ACCESS_PUBLISH, device, topic) ? NULL
-                                                                         : "the policy denies it";
+        PolicyOutcome o = s->port->decide(access, device, absolute, &topic, s->userdata);
+        if (policy_allows(o) && streq(topic.absolute, absolute))
+                return NULL;
+        *ret_for_good = o != POLICY_POSTURE;
+        return "the policy denies it";
 }
 
-static MqttReason submit(MqttServer *s, MqttPending *p, const MqttWill *w, const char **ret_text)
+static MqttReason submit(MqttServer *s, MqttPending *p, const MqttWill *w)
 {
-        const char *device = w->device->name, *topic = (const char *)w->message->topic.data;
+        const char *device = w->device->name, *text;
         const MqttSubmission submission = {
                 .device = device,
-                .topic = mqtt_topic_below(device, topic),
+                .topic = mqtt_topic_below(device, (const char *)w->message->topic.data),
                 .qos = w->message->qos,
                 .payload = w->message->payload,
                 .content_type = mqtt_message_content_type(w->message),
+                .will = true,
         };
-        *ret_text = why_not(s, w);
-        return *ret_text ? MQTT_NOT_AUTHORIZED
-                         : s->port->submit(p, &submission, ret_text, s->userdata);
+        return s->port->submit(p, &submission, &text, s->userdata);
 }
 
 /* A message of its own each time: one that failed is not to be had by anybody. */
@@ -120,11 +142,12 @@ static int message_new(const MqttWill *w, MqttMessage **ret)
                 return r;
         (*ret)->qos = m->qos;
         (*ret)->retain = m->retain;
-        (*ret)->expires = usec_add(w->due, m->expires);
+        (*ret)->expires = m->expires;
         (*ret)->held = true;
         return 0;
 }
 
+/* Its client is known by its name, whatever became of the session (section 3.8.3.1). */
 static void route(MqttServer *s, MqttWill *w, MqttPending *p, MqttMessage *m, usec_t now)
 {
         const char *device = w->device->name;
@@ -133,94 +156,130 @@ static void route(MqttServer *s, MqttWill *w, MqttPending *p, MqttMessage *m, us
         p->on_disk = true;
         p->will = w;
         w->submitted = true;
-        if (m->retain && mqtt_retained_has_room(s, device, m))
+        if (m->retain && !mqtt_retained_is_newer(s, m->topic, w->since) &&
+            mqtt_retained_has_room(s, device, m))
                 mqtt_retained_set(s, device, m, &p->retainer);
         mqtt_server_route(s, p, mqtt_server_find(s, device, bytes_from_str(w->client_id)), now);
 }
 
-/* Whether it still waits; else it is on its way, or gone. */
+/* False: it has to wait. What took its place as retained message meanwhile has to be known. */
 static bool attempt(MqttServer *s, MqttWill *w, usec_t now)
 {
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         MqttPending *p;
-        const char *text;
+        if (w->pause > 0 && w->message->retain && mqtt_retained_is_open(s, w->message->topic))
+                return false;
         s->port->begin(s->userdata);
         if (message_new(w, &m) < 0 || mqtt_pending_new(s, &p) < 0)
-                return true;
-        MqttReason reason = submit(s, p, w, &text);
-        if (reason == MQTT_SUCCESS) {
-                mqtt_journal_remove_will(s, w->id);
-                route(s, w, p, m, now);
+                return false;
+        if (submit(s, p, w) != MQTT_SUCCESS) {
+                mqtt_pending_free(p);
                 return false;
         }
-        mqtt_pending_free(p);
-        if (reason == MQTT_NOT_AUTHORIZED)
-                lose(s, w, text);
-        return reason != MQTT_NOT_AUTHORIZED;
+        mqtt_journal_remove_will(s, w->id);
+        route(s, w, p, m, now);
+        return true;
+}
+
+/* False: it waits on. */
+static bool try_again(MqttServer *s, MqttWill *w, usec_t now)
+{
+        bool for_good;
+        const char *why = why_not(s, w, &for_good);
+        if (mqtt_message_expired(w->message, now)) {
+                why = "it expired while it waited";
+                for_good = true;
+        }
+        if (why && for_good) {
+                lose(s, w, why);
+                return true;
+        }
+        w->judged |= !why;
+        if (!why && attempt(s, w, now))
+                return true;
+        put_off(s, w, now);
+        return false;
+}
+
+/* Nothing of the device waits before it, or failed and is on its way again. */
+static bool is_next(const MqttWill *w)
+{
+        for (List *i = w->device->wills.next; i != &w->node; i = i->next)
+                if (!of_device(i)->submitted || of_device(i)->pause > 0)
+                        return false;
+        return true;
 }
 
 void mqtt_wills_publish(MqttSession *session, usec_t now)
 {
         MqttServer *s = session->server;
         MqttWill *w = TAKE_PTR(session->will);
+        bool for_good;
+        mqtt_wills_retry_device(s, session->device, now);
         w->due = MIN(w->due, now); /* section 3.1.3.2.2: its delay ends with the session */
-        w->session = w->id = session->id;
+        w->message->expires = usec_add(w->due, w->message->expires);
+        w->since = s->last_pending;
         if (enter(s, session->device, session->client_id, w) < 0) {
-                lose(s, w, "out of memory");
+                s->port->failed(-ENOMEM, s->userdata);
+                mqtt_will_free(w);
                 return;
         }
-        if (!attempt(s, w, now))
+        const char *why = why_not(s, w, &for_good);
+        if (why) {
+                lose(s, w, why);
                 return;
-        keep(s, w);
+        }
+        w->judged = true;
+        if (is_next(w) && attempt(s, w, now))
+                return;
+        put_off(s, w, now);
         bound(s, session->device);
 }
 
-int mqtt_wills_restore(MqttServer *s, const char *device, const char *client_id, uint64_t id,
-                       MqttWill *w)
+int mqtt_wills_restore(MqttServer *s, const char *device, const char *client_id, MqttWill *w)
 {
         MqttServerDevice *d;
         int r = mqtt_server_device(s, device, &d);
         if (r < 0)
                 return r;
-        w->due = MIN(w->due, s->now);
-        w->id = id;
         r = enter(s, d, client_id, w);
-        if (r < 0) {
-                list_remove(&w->node);
+        if (r < 0)
                 mqtt_server_release_device(s, d);
-        }
         return r;
-}
-
-static void retry(MqttServer *s, MqttWill *w, usec_t now)
-{
-        if (w->submitted)
-                return;
-        if (usec_add(w->due, w->message->expires) > now)
-                attempt(s, w, now);
-        else
-                lose(s, w, "it expired while it waited");
 }
 
 void mqtt_wills_retry(MqttServer *s, usec_t now)
 {
-        LIST_FOREACH_SAFE (i, &s->wills)
-                retry(s, LIST_ENTRY(i, MqttWill, all), now);
+        size_t n = 0;
+        LIST_FOREACH_SAFE (i, &s->wills) {
+                MqttWill *w = LIST_ENTRY(i, MqttWill, all);
+                if (w->submitted || w->again > now || !is_next(w))
+                        continue;
+                if (++n > TRIED_MAX)
+                        return;
+                try_again(s, w, now);
+        }
 }
 
 void mqtt_wills_retry_device(MqttServer *s, const MqttServerDevice *d, usec_t now)
 {
-        LIST_FOREACH_SAFE (i, &d->wills)
-                retry(s, LIST_ENTRY(i, MqttWill, node), now);
+        LIST_FOREACH_SAFE (i, &d->wills) {
+                MqttWill *w = of_device(i);
+                if (!w->submitted && !(is_next(w) && try_again(s, w, now)))
+                        return;
+        }
 }
 
 void mqtt_wills_review(MqttServer *s)
 {
+        bool for_good;
         LIST_FOREACH_SAFE (i, &s->wills) {
                 MqttWill *w = LIST_ENTRY(i, MqttWill, all);
-                const char *why = w->submitted ? NULL : why_not(s, w);
-                if (why)
+                const char *why = w->submitted ? NULL : why_not(s, w, &for_good);
+                if (why && for_good)
                         lose(s, w, why);
+                else if (is_surplus(s, w))
+                        lose(s, w, "too many of the device wait");
         }
 }
 
@@ -229,10 +288,12 @@ void mqtt_wills_settle(MqttServer *s, MqttWill *w, bool durable)
         w->submitted = false;
         if (durable) {
                 finish(s, w);
-                return;
+        } else if (!s->port->limits(w->device->name, s->userdata)) {
+                lose(s, w, "there is no such device any more");
+        } else {
+                put_off(s, w, s->now);
+                bound(s, w->device);
         }
-        keep(s, w);
-        bound(s, w->device);
 }
 
 void mqtt_wills_done(MqttServer *s)

@@ -251,11 +251,32 @@ static void ends_while_the_store_has_one(void **state)
         assert_int_equal(f->answers[SUBMIT_STORED] + f->answers[SUBMIT_DENIED], 0);
 }
 
+/* It is not from the device, which may be gone for long: what that may is no question, it was not
+ * seen, and a refusal is not the last word. */
+static void of_a_will(void **state)
+{
+        Fixture *f = *state;
+        static uint8_t payload[STORE_BYTES_MIN / 2];
+        Submission s = { .device = f->state, .will = true, .topic = "t" };
+        f->state->last_seen = 7;
+        s.payload = BYTES(payload, sizeof(payload));
+        assert_true(gateway_submit(&f->gateway, &s, on_done, f, NULL) > SUBMIT_DENIED);
+        s.payload = BYTES(payload, 10);
+        assert_int_equal(gateway_submit(&f->gateway, &s, on_done, f, NULL), SUBMIT_STORED);
+        wait_for(f, 1);
+        assert_int_equal(f->answers[SUBMIT_STORED], 1);
+        assert_int_equal(f->state->last_seen, 7);
+        assert_int_equal(f->state->messages_refused, 0);
+        assert_int_equal(f->state->messages_in, 1);
+        assert_int_equal(f->n_reasons, 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(is_durable_when_answered, setup, teardown),
                 cmocka_unit_test_setup_teardown(posture_and_quarantine_decide, setup, teardown),
+                cmocka_unit_test_setup_teardown(of_a_will, setup, teardown),
                 cmocka_unit_test_setup_teardown(charges_before, setup, teardown),
                 cmocka_unit_test_setup_teardown(quota_decides, setup, teardown),
                 cmocka_unit_test_setup_teardown(full_store_is_told, setup, teardown),

@@ -67,7 +67,8 @@ static void revive_will(const Model *m, ModelMessage *will, bool current)
 {
         if (will->withdrawn > m->settled)
                 will->may_from = MIN(will->may_from, m->world.realtime);
-        if (will->withdrawn > m->settled || !current)
+        bool due = will->must_from <= m->world.realtime;
+        if (will->withdrawn > m->settled || (!current && !due))
                 will->must_from = USEC_INFINITY;
         else if (will->must_from != USEC_INFINITY)
                 will->must_from = MAX(will->must_from, after(m, will->delay));

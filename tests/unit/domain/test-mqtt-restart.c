@@ -64,6 +64,22 @@ static void clock_that_begins_anew(void **state)
         assert_nothing_kept();
 }
 
+/* When it was put the clock was certainly wrong: what it says now tells nothing about it. */
+static void clock_that_was_put_right(void **state)
+{
+        Client c;
+        for (unsigned right = 0; right <= 1; right++) {
+                world.config.earliest = world.realtime + (right ? 0 : 500) * USEC_PER_SEC;
+                crash();
+                client_connect(&c, BEGIN5, CONNACK5);
+                client_close(&c);
+                settle();
+                reboot(1000);
+                mqtt_world_pass(&world, 1);
+                assert_int_equal(stats().sessions, !right);
+        }
+}
+
 /* It was put at an age that was never noted itself: what comes after it counts from there. */
 static void younger_than_noted(void **state)
 {
@@ -81,7 +97,7 @@ static void younger_than_noted(void **state)
         boot_for(11);
         world.realtime = day;
         reboot(0);
-        boot_for(4);
+        boot_for(3);
         assert_int_equal(stats().sessions, 1);
         boot_for(2);
         assert_nothing_kept();
@@ -149,6 +165,7 @@ int main(void)
                 TEST(session_expiry),
                 TEST(will_delay),
                 TEST(clock_that_begins_anew),
+                TEST(clock_that_was_put_right),
                 TEST(younger_than_noted),
                 TEST(repeated),
                 TEST(will_of_an_earlier_session),

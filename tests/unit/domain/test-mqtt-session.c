@@ -40,8 +40,8 @@ static void present_or_new(void **state)
         assert_nothing_kept();
 }
 
-/* A session for 100 s with 1,000 messages that wait. */
-static void leave_full(unsigned i)
+/* A session for 100 s. */
+static void leave_for_100_s(unsigned i)
 {
         char connect[80];
         Client c;
@@ -59,7 +59,7 @@ static void many_expire(void **state)
         Client c;
         world.limits.queue_bytes = 8 << 20;
         for (unsigned i = 0; i < 4; i++)
-                leave_full(i);
+                leave_for_100_s(i);
         for (unsigned i = 0; i < 1000; i++)
                 assert_int_equal(command("dev1/a", "1", 1), 4);
         settle();
@@ -68,6 +68,27 @@ static void many_expire(void **state)
         client_connect(&c, fourth, CONNACK5);
         client_leave_for_good(&c);
         assert_nothing_kept();
+}
+
+/* They hold no place that another could have. */
+static void expired_make_room(void **state)
+{
+        Client c;
+        for (unsigned most = 1; most <= 4; most++) {
+                world.limits.sessions = most;
+                for (unsigned i = 0; i < most; i++)
+                        leave_for_100_s(i);
+                settle();
+                client_open(&c);
+                exchange(&c, CONNECT5, NULL);
+                assert_ended(&c, MQTT_QUOTA_EXCEEDED);
+                client_close(&c);
+                world.now += 100 * USEC_PER_SEC; /* before the clock ticks */
+                client_connect(&c, CONNECT5, CONNACK5);
+                client_leave_for_good(&c);
+                mqtt_world_pass(&world, 1);
+                assert_nothing_kept();
+        }
 }
 
 static void expires(void **state)
@@ -293,6 +314,7 @@ int main(void)
                 TEST(present_or_new),
                 TEST(expires),
                 TEST(many_expire),
+                TEST(expired_make_room),
                 TEST(expired_unnoticed),
                 TEST(expires_over_a_restart),
                 TEST(kept_no_longer),

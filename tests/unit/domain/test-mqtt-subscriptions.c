@@ -4,6 +4,8 @@
 
 #include "mqtt-bench.h"
 
+#include "domain/mqtt-server-internal.h"
+
 #define OTHER5 "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' "
 #define THIRD5 "10 13 0004'MQTT'05 02 003c 00 0006'dev1/y' "
 #define DEV2   "10 11 0004'MQTT'05 02 003c 00 0004'dev2' "
@@ -302,6 +304,35 @@ static void handed_on_while_away(void **state)
         assert_nothing_kept();
 }
 
+/* What one gives has its room already; who has none for it is told. */
+static void handed_on_in_a_full_store(void **state)
+{
+        static const char subscribe[] = "82 14 0001 00 000e'$share/g/all/x' 01 ";
+        static const char one[] = "10 18 0004'MQTT'05 02 003c 05 11 00000064 0006'dev1/x' ";
+        static const char two[] = "10 18 0004'MQTT'05 02 003c 05 11 00000064 0006'dev1/y' ";
+        Client a, b;
+        world.subscribe = "all/#";
+        client_connect(&a, one, CONNACK5);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        client_close(&a);
+        for (unsigned i = 0; i < 6; i++)
+                assert_int_equal(command("all/x", "1", 1), 1);
+        client_connect(&b, two, CONNACK5);
+        exchange(&b, subscribe, "90 04 0001 00 01");
+        client_close(&b);
+        settle();
+        world.server->config.kept_bytes = stats().kept_bytes;
+        client_connect(&a, one, CONNACK5);
+        assert_int_equal(view("dev1/y").waiting, 6);
+        assert_int_equal(world.n_overflows, 0);
+        exchange(&a, subscribe, "90 04 0001 00 01");
+        client_close(&a);
+        world.limits.queue_bytes = 1;
+        client_connect(&b, two, CONNACK5);
+        assert_in_range(world.n_overflows, 1, 6);
+        client_close(&b);
+}
+
 /* Nor does a device that may not receive now, and whose queue would keep them. */
 static void shared_with_some_closed(void **state)
 {
@@ -342,6 +373,7 @@ int main(void)
                 TEST(handed_on),
                 TEST(handed_on_in_bulk),
                 TEST(handed_on_while_away),
+                TEST(handed_on_in_a_full_store),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
