@@ -121,7 +121,7 @@ const ConfigSection config_sections[_SECTION_MAX] = {
         [SECTION_STORE] = { "Store", false, "Messages that wait for the upstream.", {
                 { "MaximumSize", &config_bytes64, S(store_maximum_size), STORE_BYTES_MIN, TIB, "1G",
                   "How much disk they may take. A quarter of it is for MQTT sessions: what waits for their\n"
-                  "clients, and retained messages. On a file system with less room they stop before it is\n"
+                  "clients, retained messages and wills. On a file system with less room they stop before it is\n"
                   "full: when what is left is an eighth of this, or 8M. What finds no room is refused, for\n"
                   "its sender to try again; an MQTT will, which has none any more, waits for room." },
         } },

@@ -19,6 +19,9 @@
 #define HANDSHAKE_TIMEOUT   (10 * USEC_PER_SEC)
 #define TICK                USEC_PER_SEC
 
+/* Of what the store keeps for sessions: whatever waits in them, who has a will gets in. */
+#define WILLS_SHARE 8
+
 /* A connection that was let in. */
 typedef struct Peer {
         IngressMqtt *in;
@@ -343,7 +346,8 @@ static MqttServerConfig server_config(const IngressMqttSettings *settings)
         c.session_expiry = (uint32_t)MIN(settings->session_expiry / USEC_PER_SEC, UINT32_MAX);
         c.ignore_passwords = settings->ignore_passwords;
         c.earliest = settings->earliest;
-        c.kept_bytes = store_kept_max(settings->store);
+        c.will_bytes = store_kept_max(settings->store) / WILLS_SHARE;
+        c.kept_bytes = store_kept_max(settings->store) - c.will_bytes;
         boot_id_read(boot);
         memcpy(&c.boot, boot, sizeof(c.boot));
         return c;

@@ -90,8 +90,8 @@ static SubmitOutcome outcome_of(int error)
 static SubmitOutcome judge(Gateway *g, const Submission *s)
 {
         DeviceState *d = s->device;
-        if (s->will)
-                return SUBMIT_STORED;
+        if (s->will) /* an expired verdict denies it nothing; the operator does */
+                return d->quarantined || d->revoked ? SUBMIT_DENIED : SUBMIT_STORED;
         if (!(d->device->class->telemetry & 1U << device_state_effective(d)))
                 return SUBMIT_DENIED;
         if (!s->charged && !quota_charge(&d->quota, s->payload.len, loop_now(g->loop)))

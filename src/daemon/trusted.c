@@ -116,7 +116,6 @@ static void close_device(Trusted *t, DeviceState *d, size_t link)
         char reason[REASON_MAX];
         if (d->revoked)
                 return;
-        trusted_end_sessions(g, d); /* whatever they began with: this is what it showed last */
         if (link == 0)
                 snprintf(reason, sizeof(reason), "its certificate (serial %s) was revoked",
                          d->certificate_serial);
@@ -130,6 +129,8 @@ static void close_device(Trusted *t, DeviceState *d, size_t link)
                     "%s is closed: %s", d->device->name, reason);
         attest_forget(g->attest, d);
         registry_set_revoked(g->registry, d, true, reason, loop_now(g->loop));
+        /* Whatever they began with: this is what it showed last. Their wills are denied by now. */
+        trusted_end_sessions(g, d);
         trusted_save(t);
 }
 
@@ -170,9 +171,6 @@ static void review(Trusted *t)
         Gateway *g = t->gateway;
         usec_t now = now_realtime();
         const char *closed = NULL;
-        ingress_mqtt_review(g->mqtt, t->now, now);
-        if (g->coap)
-                ingress_coap_review(g->coap, t->now, now);
         for (size_t i = 0; i < registry_size(g->registry); i++) {
                 DeviceState *d = registry_at(g->registry, i);
                 Posture before = device_state_effective(d);
@@ -180,6 +178,9 @@ static void review(Trusted *t)
                 if (device_state_effective(d) != before)
                         closed = d->device->name;
         }
+        ingress_mqtt_review(g->mqtt, t->now, now);
+        if (g->coap)
+                ingress_coap_review(g->coap, t->now, now);
         if (!closed)
                 return;
         int r = enforcer_commit(g->enforcer, closed); /* all that is queued */

@@ -59,7 +59,11 @@ static MqttReason take_will(MqttConnection *c, const MqttConnect *p, MqttWill **
         if (topic.outcome == POLICY_ATTESTATION)
                 return MQTT_NOT_AUTHORIZED;
         *text = "out of memory";
-        return will_new(c->server, p, &topic, ret) < 0 ? MQTT_UNSPECIFIED_ERROR : MQTT_SUCCESS;
+        if (will_new(c->server, p, &topic, ret) < 0)
+                return MQTT_UNSPECIFIED_ERROR;
+        *text = "there is no room for the will";
+        return mqtt_wills_have_room(c->server, (*ret)->message) ? MQTT_SUCCESS
+                                                                : MQTT_QUOTA_EXCEEDED;
 }
 
 /* [MQTT-3.1.4-3]: the other connection with this client id ends. Its session stays unless it was
@@ -127,7 +131,7 @@ static int new_session(MqttConnection *c, Bytes client_id)
         else
                 client_id = assign_client_id(c, assigned, sizeof(assigned));
         r = mqtt_session_new(s, c->device, client_id, s->last_session, &c->session);
-        if (r < 0)
+        if (r < 0 && mqtt_server_device(s, c->device, &d) >= 0) /* it may be gone already */
                 mqtt_server_release_device(s, d);
         return r;
 }

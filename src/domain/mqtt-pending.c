@@ -76,6 +76,8 @@ static void settle_message(MqttServer *s, MqttPending *p, bool durable)
                 drop_lost(s, p);
         if (p->retainer)
                 mqtt_retained_settle(s, p->message, TAKE_PTR(p->retainer), durable);
+        if (p->message->retain && durable && !p->will)
+                mqtt_wills_supersede(s, p);
 }
 
 /* Off the disk as well: what failed without a record may be tried again. */

@@ -317,13 +317,14 @@ static int restore_will(Restore *restore, const MqttKey *key, Reader *r)
                 return e;
         w->noted = flags & MQTT_WILL_WAITS;
         w->judged = flags & MQTT_WILL_JUDGED;
+        w->restored = true;
         MqttSession *s = session > 0 ? mqtt_server_session(server, session) : NULL;
         if (s && !streq(s->device->name, device))
                 return -EBADMSG;
         e = s ? restore_session_will(restore, s, w)
               : restore_due_will(restore, device, client_id, w);
         if (e >= 0)
-                TAKE_PTR(w);
+                mqtt_will_count(server, TAKE_PTR(w));
         return e;
 }
 

@@ -106,17 +106,10 @@ bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttM
                s->kept_bytes - replaced + bytes <= s->config.kept_bytes;
 }
 
-bool mqtt_retained_is_newer(const MqttServer *s, Bytes topic, uint64_t number)
+bool mqtt_retained_is_open(const MqttServer *s, Bytes topic, uint64_t number)
 {
         const MqttRetained *r = hashmap_get(s->retained, topic);
-        const MqttMessage *m = !r ? NULL : r->pending ? r->pending : r->committed;
-        return m && m->written > number;
-}
-
-bool mqtt_retained_is_open(const MqttServer *s, Bytes topic)
-{
-        const MqttRetained *r = hashmap_get(s->retained, topic);
-        return r && r->pending;
+        return r && r->pending && r->pending->written > number;
 }
 
 static void set_owner(MqttServer *s, MqttRetained *r, MqttServerDevice *d)

@@ -20,10 +20,8 @@ typedef struct MqttRetained {
 
 /* Whether the device may retain `m` too. */
 bool mqtt_retained_has_room(const MqttServer *s, const char *device, const MqttMessage *m);
-/* Whether what is retained for `topic` came behind the MqttPending `number`; and whether the disk
- * has yet to tell what is. */
-bool mqtt_retained_is_newer(const MqttServer *s, Bytes topic, uint64_t number);
-bool mqtt_retained_is_open(const MqttServer *s, Bytes topic);
+/* Whether a message behind the MqttPending `number` is being written for `topic`. */
+bool mqtt_retained_is_open(const MqttServer *s, Bytes topic, uint64_t number);
 /* `m`, published by `device`, takes the place of what is retained for its topic, or clears it. In
  * force at once; mqtt_retained_settle() says whether it lasts, when `ret_by` is not NULL: that is
  * held until then. 0 or -ENOMEM. */

@@ -29,7 +29,7 @@ struct MqttServer {
         uint64_t last_session, last_message, last_retained, last_will;
         uint64_t n_routed;
         uint64_t n_changes; /* put or removed */
-        uint64_t kept_bytes;
+        uint64_t kept_bytes, will_bytes;
         usec_t now;             /* of the last call */
         usec_t realtime_offset; /* CLOCK_REALTIME minus CLOCK_BOOTTIME, modulo 2^64 */
         usec_t swept;           /* when expired retained messages were looked for */

@@ -32,6 +32,7 @@ typedef struct MqttServerConfig {
         uint16_t window;              /* unacknowledged messages to a client */
         uint32_t session_expiry;      /* seconds; the longest; UINT32_MAX: none too long */
         uint64_t kept_bytes;          /* on disk, of all queues and retained messages */
+        uint64_t will_bytes;          /* on disk, of all wills */
         usec_t connect_timeout;       /* from the TLS handshake to CONNECT */
         uint64_t boot;                /* tells this boot of the host from others */
         usec_t earliest;              /* CLOCK_REALTIME before this is wrong */
@@ -46,6 +47,7 @@ typedef struct MqttServerConfig {
                              .window = 32,                                                         \
                              .session_expiry = 7 * 86400,                                          \
                              .kept_bytes = UINT64_MAX,                                             \
+                             .will_bytes = UINT64_MAX,                                             \
                              .connect_timeout = 10 * USEC_PER_SEC })
 
 typedef enum MqttAccess {

@@ -97,8 +97,10 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
         MqttServer *server = s->server;
         uint64_t changes = server->n_changes;
         MqttPending *handed_on = mqtt_server_hand_on(s, now);
-        if (s->will)
+        if (s->will) {
+                mqtt_will_uncount(server, s->will);
                 mqtt_journal_remove_will(server, s->will->id);
+        }
         if (s->kept)
                 forget_kept(s);
         mqtt_session_free(s);
@@ -125,12 +127,16 @@ void mqtt_session_connect(MqttSession *s, MqttConnection *c)
 
 void mqtt_session_set_will(MqttSession *s, MqttWill *will)
 {
-        if (s->will)
+        if (s->will) {
+                mqtt_will_uncount(s->server, s->will);
                 mqtt_journal_remove_will(s->server, s->will->id);
+        }
         mqtt_will_free(s->will);
         s->will = will;
-        if (will)
+        if (will) {
+                mqtt_will_count(s->server, will);
                 mqtt_journal_will(s);
+        }
 }
 
 /* Section 3.1.3.2.2: with its delay, or with the session if that ends before. */

@@ -12,7 +12,8 @@
 #define PAUSE_MAX USEC_PER_MIN
 
 /* Tried at once: after a restart all that there were may be due. */
-#define TRIED_MAX 256
+#define TRIED_MAX       256
+#define TRIED_BYTES_MAX (4U << 20)
 
 int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, uint64_t id, MqttWill **ret)
 {
@@ -46,6 +47,23 @@ static MqttWill *of_device(List *node)
         return LIST_ENTRY(node, MqttWill, node);
 }
 
+bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m)
+{
+        return s->will_bytes + mqtt_journal_message_cost(m) <= s->config.will_bytes;
+}
+
+void mqtt_will_count(MqttServer *s, MqttWill *w)
+{
+        w->counted = mqtt_journal_message_cost(w->message);
+        s->will_bytes += w->counted;
+}
+
+void mqtt_will_uncount(MqttServer *s, MqttWill *w)
+{
+        s->will_bytes -= w->counted;
+        w->counted = 0;
+}
+
 static int enter(MqttServer *s, MqttServerDevice *d, const char *client_id, MqttWill *w)
 {
         w->client_id = strdup(client_id);
@@ -60,6 +78,7 @@ static int enter(MqttServer *s, MqttServerDevice *d, const char *client_id, Mqtt
 static void finish(MqttServer *s, MqttWill *w)
 {
         MqttServerDevice *d = w->device;
+        mqtt_will_uncount(s, w);
         mqtt_will_free(w);
         mqtt_server_release_device(s, d);
 }
@@ -92,14 +111,23 @@ static void bound(MqttServer *s, MqttServerDevice *d)
                         lose(s, of_device(i), "too many of the device wait");
 }
 
+/* In a group of its own, which holds whatever becomes of another; and behind those that came before
+ * it, when they are read. */
+static void note(MqttServer *s, MqttWill *w)
+{
+        s->port->begin(s->userdata);
+        mqtt_journal_remove_will(s, w->id);
+        w->id = ++s->last_will;
+        w->noted = true;
+        mqtt_journal_waiting_will(s, w);
+}
+
 static void put_off(MqttServer *s, MqttWill *w, usec_t now)
 {
         w->pause = w->pause > 0 ? MIN(2 * w->pause, PAUSE_MAX) : PAUSE_MIN;
         w->again = usec_add(now, w->pause);
-        if (w->noted)
-                return;
-        w->noted = true;
-        mqtt_journal_waiting_will(s, w);
+        if (!w->noted)
+                note(s, w);
 }
 
 /* NULL: it may be published. A posture counts when its time comes; who is gone cannot attest again,
@@ -156,18 +184,17 @@ static void route(MqttServer *s, MqttWill *w, MqttPending *p, MqttMessage *m, us
         p->on_disk = true;
         p->will = w;
         w->submitted = true;
-        if (m->retain && !mqtt_retained_is_newer(s, m->topic, w->since) &&
-            mqtt_retained_has_room(s, device, m))
+        if (m->retain && mqtt_retained_has_room(s, device, m))
                 mqtt_retained_set(s, device, m, &p->retainer);
         mqtt_server_route(s, p, mqtt_server_find(s, device, bytes_from_str(w->client_id)), now);
 }
 
-/* False: it has to wait. What took its place as retained message meanwhile has to be known. */
+/* False: it has to wait. Whether another retained message took its place has to be known. */
 static bool attempt(MqttServer *s, MqttWill *w, usec_t now)
 {
         _cleanup_(mqtt_message_unrefp) MqttMessage *m = NULL;
         MqttPending *p;
-        if (w->pause > 0 && w->message->retain && mqtt_retained_is_open(s, w->message->topic))
+        if (w->message->retain && mqtt_retained_is_open(s, w->message->topic, w->since))
                 return false;
         s->port->begin(s->userdata);
         if (message_new(w, &m) < 0 || mqtt_pending_new(s, &p) < 0)
@@ -194,19 +221,25 @@ static bool try_again(MqttServer *s, MqttWill *w, usec_t now)
                 lose(s, w, why);
                 return true;
         }
-        w->judged |= !why;
+        if (!why && !w->judged) {
+                w->judged = true;
+                note(s, w);
+        }
         if (!why && attempt(s, w, now))
                 return true;
         put_off(s, w, now);
         return false;
 }
 
-/* Nothing of the device waits before it, or failed and is on its way again. */
+/* Nothing of the device waits for room before it, or failed and is on its way again. What waits for
+ * its device to be allowed may wait for ever. */
 static bool is_next(const MqttWill *w)
 {
-        for (List *i = w->device->wills.next; i != &w->node; i = i->next)
-                if (!of_device(i)->submitted || of_device(i)->pause > 0)
+        for (List *i = w->device->wills.next; i != &w->node; i = i->next) {
+                const MqttWill *before = of_device(i);
+                if (before->submitted ? before->pause > 0 : before->judged)
                         return false;
+        }
         return true;
 }
 
@@ -225,12 +258,13 @@ void mqtt_wills_publish(MqttSession *session, usec_t now)
                 return;
         }
         const char *why = why_not(s, w, &for_good);
-        if (why) {
+        if (why && (for_good || !w->restored)) {
                 lose(s, w, why);
                 return;
         }
-        w->judged = true;
-        if (is_next(w) && attempt(s, w, now))
+        w->judged = !why;
+        note(s, w);
+        if (w->judged && is_next(w) && attempt(s, w, now))
                 return;
         put_off(s, w, now);
         bound(s, session->device);
@@ -250,12 +284,13 @@ int mqtt_wills_restore(MqttServer *s, const char *device, const char *client_id,
 
 void mqtt_wills_retry(MqttServer *s, usec_t now)
 {
-        size_t n = 0;
+        size_t n = 0, bytes = 0;
         LIST_FOREACH_SAFE (i, &s->wills) {
                 MqttWill *w = LIST_ENTRY(i, MqttWill, all);
                 if (w->submitted || w->again > now || !is_next(w))
                         continue;
-                if (++n > TRIED_MAX)
+                bytes += mqtt_message_cost(w->message);
+                if (++n > TRIED_MAX || (n > 1 && bytes > TRIED_BYTES_MAX))
                         return;
                 try_again(s, w, now);
         }
@@ -280,6 +315,18 @@ void mqtt_wills_review(MqttServer *s)
                         lose(s, w, why);
                 else if (is_surplus(s, w))
                         lose(s, w, "too many of the device wait");
+        }
+}
+
+void mqtt_wills_supersede(MqttServer *s, const MqttPending *p)
+{
+        LIST_FOREACH (i, &s->wills) {
+                MqttWill *w = LIST_ENTRY(i, MqttWill, all);
+                if (w->submitted || !w->message->retain || w->since >= p->number ||
+                    !bytes_equal(w->message->topic, p->message->topic))
+                        continue;
+                w->message->retain = false;
+                note(s, w);
         }
 }
 

@@ -16,6 +16,8 @@ typedef struct MqttWill {
         uint32_t delay;       /* seconds */
         usec_t due;           /* once the connection has closed; else infinity */
         uint64_t id;          /* on disk */
+        uint64_t counted;     /* bytes on disk that are in the server's account */
+        bool restored;        /* of a connection that the restart has ended */
 
         /* Once its time has come. */
         MqttServerDevice *device;
@@ -24,7 +26,7 @@ typedef struct MqttWill {
         usec_t again;   /* not to be tried before */
         usec_t pause;   /* the last one; 0: it never failed */
         bool judged;    /* its device was allowed to publish it when its time came */
-        bool noted;     /* on disk it stands as one that waits */
+        bool noted;     /* as such on disk, as one that waits */
         bool submitted; /* it is part of an MqttPending */
 } MqttWill;
 
@@ -32,6 +34,12 @@ typedef struct MqttWill {
 int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, uint64_t id, MqttWill **ret);
 MqttWill *mqtt_will_free(MqttWill *w);
 DEFINE_CLEANUP(MqttWill, mqtt_will_free)
+
+/* Whether there is room on disk for one more. */
+bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m);
+/* It is on disk, or is not any more. */
+void mqtt_will_count(MqttServer *s, MqttWill *w);
+void mqtt_will_uncount(MqttServer *s, MqttWill *w);
 
 /* The session's: its time has come. The session may end now. */
 void mqtt_wills_publish(MqttSession *session, usec_t now);
@@ -44,6 +52,9 @@ void mqtt_wills_retry(MqttServer *s, usec_t now);
 void mqtt_wills_retry_device(MqttServer *s, const MqttServerDevice *d, usec_t now);
 /* Those that are denied now, or are too many now, are gone. */
 void mqtt_wills_review(MqttServer *s);
+/* The retained message of `p` is durable: those that wait for the same topic came before it, and
+ * retain nothing any more. */
+void mqtt_wills_supersede(MqttServer *s, const MqttPending *p);
 /* What became of its message: `w` is gone, or waits again. */
 void mqtt_wills_settle(MqttServer *s, MqttWill *w, bool durable);
 /* Frees those that wait; they stay on disk. */

@@ -85,9 +85,9 @@ def status(lab):
     return json.loads(lab.run("gw", "sallyportctl", "status", "--json", quiet=True).stdout)
 
 
-def stay(lab, name):
+def stay(lab, name, *more):
     """A device that stays connected over MQTT."""
-    p = lab.start(name, *mqtt("mosquitto_sub", name, "-t", "cmd/#", gateway=GATEWAYS[name]))
+    p = lab.start(name, *mqtt("mosquitto_sub", name, "-t", "cmd/#", *more, gateway=GATEWAYS[name]))
     check(wait_until(lambda: connections(lab, ADDRESSES[name]), 10), f"{name} does not connect")
     check(wait_until(lambda: device(lab, name)["sessions"] > 0, 10), f"{name} has no session")
     return p
@@ -210,8 +210,9 @@ def revoke_dev3(lab, held):
 def revocation(lab):
     """CRL=: who is on the list loses session, posture and way out at once, the others notice nothing"""
     firmware = Firmware(lab)
+    will = f"will/{time.monotonic_ns()}"
     for name in ("dev1", "dev2"):
-        stay(lab, name)
+        stay(lab, name, "--will-topic", will, "--will-payload", "x", "--will-qos", "1")
     check(firmware.post(firmware.token(firmware.claims(firmware.nonce()))) == "2.04", "no verdict")
     check(device(lab, "dev3")["posture"] == "affirming", "dev3 is not affirmed")
     held = begin(lab, "dev3", {**dtls([message(POST, ["t", "x"], b"1")] * 2, cert="dev3", pause=4,
@@ -249,6 +250,7 @@ def revocation(lab):
         lab.run("dev1", *mqtt("mosquitto_pub", "dev1", "-t", "x", "-m", "1"))
         check(not device(lab, "dev1")["revoked"], "with another certificate dev1 stays closed")
         lab.say("with another certificate dev1 is let in")
+        check(not any(t.endswith(will) for t, _, _ in lab.arrived()), "its will is published")
     reload(lab)
     check(kept(lab, before) == {"dev2"}, "dev2 lost its connection")
     lab.service("kill", "daemon")

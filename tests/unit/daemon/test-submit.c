@@ -265,6 +265,8 @@ static void of_a_will(void **state)
         assert_int_equal(gateway_submit(&f->gateway, &s, on_done, f, NULL), SUBMIT_STORED);
         wait_for(f, 1);
         assert_int_equal(f->answers[SUBMIT_STORED], 1);
+        registry_set_quarantine(f->gateway.registry, f->state, true, "smoke", 1);
+        assert_int_equal(gateway_submit(&f->gateway, &s, on_done, f, NULL), SUBMIT_DENIED);
         assert_int_equal(f->state->last_seen, 7);
         assert_int_equal(f->state->messages_refused, 0);
         assert_int_equal(f->state->messages_in, 1);

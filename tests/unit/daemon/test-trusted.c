@@ -33,7 +33,7 @@ static struct World {
         Device devices[2];
         Class class;
         Zone zone;
-        unsigned commits, noted, forgotten, ended, prepared, tls13;
+        unsigned commits, noted, forgotten, ended, ended_open, prepared, tls13;
         const Trust *at_the_doors;
         const Trust *next;
         char reasons[256]; /* REASON= of what was logged */
@@ -62,6 +62,7 @@ void attest_forget(Attest *a, const DeviceState *d)
 void ingress_mqtt_forget(IngressMqtt *in, DeviceState *d)
 {
         w.ended++;
+        w.ended_open += !d->revoked; /* its will would be published */
 }
 
 void ingress_mqtt_review(IngressMqtt *in, const Trust *trust, usec_t now)
@@ -215,6 +216,7 @@ static void a_device_is_revoked(void **state)
         assert_string_equal(d->reason, "its certificate (serial 02) was revoked");
         assert_int_equal(w.forgotten, 1);
         assert_int_equal(w.ended, 1);
+        assert_int_equal(w.ended_open, 0);
         assert_int_equal(w.commits, 1);
         assert_string_equal(w.reasons, "certificate-revoked ");
         assert_false(device("dev2")->revoked);

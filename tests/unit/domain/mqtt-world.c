@@ -231,8 +231,8 @@ bool mqtt_world_is_empty(MqttWorld *w)
         MqttServerStats stats;
         mqtt_server_stats(w->server, &stats);
         return stats.sessions == 0 && stats.retained == 0 && stats.kept_bytes == 0 &&
-               hashmap_size(w->server->devices) == 0 && list_empty(&w->server->pending) &&
-               hashmap_size(w->server->topics.roots) == 0 &&
+               w->server->will_bytes == 0 && hashmap_size(w->server->devices) == 0 &&
+               list_empty(&w->server->pending) && hashmap_size(w->server->topics.roots) == 0 &&
                mqtt_disk_n_values(&w->disk, 0) == mqtt_disk_n_values(&w->disk, MQTT_KIND_AGE);
 }
 

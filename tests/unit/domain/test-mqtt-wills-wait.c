@@ -4,6 +4,8 @@
 
 #include "mqtt-bench.h"
 
+#include <stdio.h>
+
 #include "domain/mqtt-journal.h"
 
 /* "w" = "p" or "q": without a session that outlives the connection; with one, resumed; of 30 s. */
@@ -248,33 +250,6 @@ static void within_what_is_retained(void **state)
         client_close(&c);
 }
 
-/* A retained message that came meanwhile stays. */
-static void after_what_is_retained(void **state)
-{
-        Client c, z;
-        client_connect(&c,
-                       "10 22 0004'MQTT'05 24 003c 05 11 00000064 0004'dev1' 05 18 00000000 "
-                       "0001'w'0001'p' ",
-                       CONNACK5);
-        client_close(&c);
-        client_open(&c);
-        feed(&c, RESUME5);
-        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
-        settle();
-        assert_out(&c, PRESENT5);
-        feed(&c, "33 0c 0001'w' 0001 00'online'");
-        settle_failed(MQTT_QUOTA_EXCEEDED, NULL); /* it needs more room than the message */
-        settle();
-        assert_out(&c, "40 02 0001");
-        mqtt_world_pass(&world, 10);
-        settle();
-        assert_records("dev1:w=online,dev1:w=p");
-        client_connect(&z, LISTENER, CONNACK5);
-        exchange(&z, "82 07 0001 00 0001'w' 00", "90 04 0001 00 00 31 0a 0001'w' 00 'online'");
-        client_close(&z);
-        client_leave_for_good(&c);
-}
-
 /* Those on their way do not count, and starts that follow one another bring no more of them. */
 static void bounded_however(void **state)
 {
@@ -324,12 +299,15 @@ static void many_after_a_restart(void **state)
 }
 
 /* While it waits its device's posture runs out, or is not known any more: it was allowed when its
- * time came. One that had no time before the gateway went waits for its device to be allowed. */
+ * time came. One that had no time before the gateway went waits for its device to be allowed, with
+ * or without its session. */
 static void whatever_the_posture_is_now(void **state)
 {
-        for (unsigned judged = 0; judged <= 1; judged++) {
+        static const char *const wills[] = { WILL5, AT_ONCE };
+        for (unsigned i = 0; i < 4; i++) {
+                bool judged = i & 1;
                 Client c;
-                client_connect(&c, WILL5, CONNACK5);
+                client_connect(&c, wills[i / 2], CONNACK5);
                 world.refuse = judged ? MQTT_QUOTA_EXCEEDED : MQTT_SUCCESS;
                 if (judged)
                         client_close(&c);
@@ -337,15 +315,145 @@ static void whatever_the_posture_is_now(void **state)
                 world.mute = "dev1";
                 crash();
                 world.refuse = MQTT_SUCCESS;
+                size_t before = mqtt_disk_n_records(&world.disk);
                 mqtt_world_pass(&world, 1);
                 settle();
-                assert_records(judged ? "dev1:w=p,dev1:w=p" : "");
+                assert_int_equal(mqtt_disk_n_records(&world.disk), before + judged);
                 world.mute = NULL;
                 mqtt_world_pass(&world, 60);
                 settle();
-                assert_records(judged ? "dev1:w=p,dev1:w=p" : "dev1:w=p");
+                assert_int_equal(mqtt_disk_n_records(&world.disk), before + 1);
+                mqtt_world_pass(&world, 100);
                 assert_nothing_kept();
         }
+}
+
+/* One that waits for a posture, perhaps for ever, holds up no other; on disk they stand in the
+ * order in which their time came. */
+static void past_one_that_is_closed(void **state)
+{
+        Client a, b, c;
+        client_connect(&a, "10 1a 0004'MQTT'05 06 003c 00 0006'dev1/a' 00 0001'w'0001'a' ",
+                       CONNACK5);
+        client_connect(&b, "10 1a 0004'MQTT'05 06 003c 00 0006'dev1/b' 00 0001'w'0001'b' ",
+                       CONNACK5);
+        client_connect(&c, "10 1a 0004'MQTT'05 06 003c 00 0006'dev1/c' 00 0001'w'0001'c' ",
+                       CONNACK5);
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        client_close(&c);
+        client_close(&b);
+        settle();
+        world.mute = "dev1";
+        crash();
+        world.refuse = MQTT_SUCCESS;
+        mqtt_world_pass(&world, 1);
+        settle();
+        mqtt_world_pass(&world, 60);
+        settle();
+        assert_records("dev1:w=c,dev1:w=b");
+        world.mute = NULL;
+        mqtt_world_pass(&world, 60);
+        settle();
+        assert_records("dev1:w=c,dev1:w=b,dev1:w=a");
+        assert_nothing_kept();
+}
+
+/* It is killed before it heard that the disk had refused. */
+static void judged_and_killed(void **state)
+{
+        Client c;
+        client_connect(&c, WILL5, CONNACK5);
+        client_close(&c);
+        assert_true(mqtt_disk_write(&world.disk)); /* that it waits */
+        settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
+        world.mute = "dev1";
+        crash();
+        mqtt_world_pass(&world, 1);
+        settle();
+        assert_records("dev1:w=p");
+        assert_nothing_kept();
+}
+
+/* What is noted of one is no part of another that fails. */
+static void noted_whatever_fails(void **state)
+{
+        Client c;
+        world.refuse = MQTT_QUOTA_EXCEEDED;
+        client_connect(&c, WILL5, CONNACK5);
+        client_close(&c);
+        client_connect(&c, WILL5_Q, CONNACK5);
+        world.refuse = MQTT_SUCCESS;
+        client_close(&c);
+        settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+        settle();
+        world.mute = "dev1";
+        crash();
+        mqtt_world_pass(&world, 1);
+        settle();
+        mqtt_world_pass(&world, 60);
+        settle();
+        assert_records("dev1:w=p,dev1:w=q");
+        assert_nothing_kept();
+}
+
+#define RETAINED_WILL                                                                              \
+        "10 22 0004'MQTT'05 24 003c 05 11 00000064 0004'dev1' 05 18 00000000 0001'w'0001'p' "
+
+/* A retained message that came meanwhile stays, also when it clears, and over a restart. */
+static void after_what_is_retained(void **state)
+{
+        static const struct {
+                const char *publish, *brings;
+        } t[] = {
+                { "33 0c 0001'w' 0001 00'online'", "31 0a 0001'w' 00 'online'" },
+                { "33 06 0001'w' 0001 00", "" },
+        };
+        for (unsigned i = 0; i < 4; i++) {
+                Client c, z;
+                bool restart = i & 1;
+                char expected[100];
+                client_connect(&c, RETAINED_WILL, i == 0 ? CONNACK5 : NULL);
+                client_close(&c);
+                client_open(&c);
+                feed(&c, RESUME5);
+                settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
+                settle();
+                assert_out(&c, PRESENT5);
+                feed(&c, t[i / 2].publish);
+                settle_failed(MQTT_QUOTA_EXCEEDED, NULL); /* it needs more room than the message */
+                settle();
+                assert_out(&c, "40 02 0001");
+                size_t before = mqtt_disk_n_records(&world.disk);
+                if (restart)
+                        crash();
+                else
+                        client_close(&c);
+                mqtt_world_pass(&world, 10);
+                settle();
+                assert_int_equal(mqtt_disk_n_records(&world.disk), before + 1);
+                client_connect(&z, LISTENER, CONNACK5);
+                snprintf(expected, sizeof(expected), "90 04 0001 00 00 %s", t[i / 2].brings);
+                exchange(&z, "82 07 0001 00 0001'w' 00", expected);
+                client_close(&z);
+        }
+}
+
+/* Wills have room of their own, and there is an end to it. */
+static void room_for_wills(void **state)
+{
+        Client a, b;
+        world.server->config.kept_bytes = 0;
+        world.server->config.will_bytes = 1000;
+        client_connect(&a, WILL5, CONNACK5);
+        client_open(&b);
+        world.server->config.will_bytes = world.server->will_bytes;
+        exchange(&b, "10 1a 0004'MQTT'05 06 003c 00 0006'dev1/b' 00 0001'w'0001'b' ", NULL);
+        assert_ended(&b, MQTT_QUOTA_EXCEEDED);
+        client_close(&b);
+        client_leave(&a);
+        client_connect(&b, WILL5, CONNACK5);
+        client_leave(&b);
+        assert_nothing_kept();
 }
 
 /* Neither a restart nor another boot begins it anew. */
@@ -389,6 +497,10 @@ int main(void)
                 TEST(bounded_however),
                 TEST(many_after_a_restart),
                 TEST(whatever_the_posture_is_now),
+                TEST(past_one_that_is_closed),
+                TEST(judged_and_killed),
+                TEST(noted_whatever_fails),
+                TEST(room_for_wills),
                 TEST(expires_over_a_restart),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
