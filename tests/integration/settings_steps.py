@@ -275,7 +275,8 @@ def store(lab):
             topic = f"{UPSTREAM}/{name}/fill/{mark}"
             check(wait_until(lambda t=topic, n=count: sum(x == t for x, _, _ in lab.arrived()) >= n,
                              40), f"what {name} was told to be taken does not arrive")
-        check(wait_until(lambda: any(x == will for x, _, _ in lab.arrived()), 20), "the will is lost")
+        # It pauses for up to a minute between tries.
+        check(wait_until(lambda: any(x == will for x, _, _ in lab.arrived()), 70), "the will is lost")
 
 
 # --- what a reload changes --------------------------------------------------------------------------------
