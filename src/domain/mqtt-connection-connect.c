@@ -45,6 +45,13 @@ static int will_new(MqttServer *s, const MqttConnect *p, const MqttTopic *topic,
         return mqtt_will_new(m, p->will_properties.will_delay, USEC_INFINITY, ++s->last_will, ret);
 }
 
+/* The will that goes when the client is back [MQTT-3.1.3-9]; one without a delay is due first. */
+static const MqttWill *will_replaced(const MqttConnection *c, const MqttConnect *p)
+{
+        const MqttSession *s = mqtt_server_find(c->server, c->device, p->client_id);
+        return s && !p->clean_start && s->will && s->will->delay > 0 ? s->will : NULL;
+}
+
 /* A will that could never be published is refused now. */
 static MqttReason take_will(MqttConnection *c, const MqttConnect *p, MqttWill **ret,
                             const char **text)
@@ -62,8 +69,9 @@ static MqttReason take_will(MqttConnection *c, const MqttConnect *p, MqttWill **
         if (will_new(c->server, p, &topic, ret) < 0)
                 return MQTT_UNSPECIFIED_ERROR;
         *text = "there is no room for the will";
-        return mqtt_wills_have_room(c->server, (*ret)->message) ? MQTT_SUCCESS
-                                                                : MQTT_QUOTA_EXCEEDED;
+        return mqtt_wills_have_room(c->server, (*ret)->message, will_replaced(c, p))
+                       ? MQTT_SUCCESS
+                       : MQTT_QUOTA_EXCEEDED;
 }
 
 /* [MQTT-3.1.4-3]: the other connection with this client id ends. Its session stays unless it was

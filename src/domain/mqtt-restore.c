@@ -48,7 +48,8 @@ static usec_t until(usec_t moment, usec_t now)
 }
 
 /* See mqtt-journal.h. Another boot has only the wall clock, which may be wrong: what was left is
- * the most that can be left now, less what the server has run since. */
+ * the most that can be left now, less what the server has run since. A clock that was certainly
+ * wrong when it was written tells nothing. */
 static usec_t read_moment(Reader *r, Restore *restore)
 {
         uint64_t boot = reader_u64(r);

@@ -82,6 +82,15 @@ static void forget_received(MqttSession *s)
                 mqtt_journal_remove_received(s, s->received.ids[i]);
 }
 
+static void forget_will(MqttSession *s)
+{
+        if (!s->will)
+                return;
+        mqtt_will_uncount(s->server, s->will);
+        mqtt_journal_remove_will(s->server, s->will->id);
+        s->will = mqtt_will_free(s->will);
+}
+
 static void forget_kept(MqttSession *s)
 {
         LIST_FOREACH (i, &s->subscriptions.entries)
@@ -97,10 +106,7 @@ void mqtt_session_forget(MqttSession *s, usec_t now)
         MqttServer *server = s->server;
         uint64_t changes = server->n_changes;
         MqttPending *handed_on = mqtt_server_hand_on(s, now);
-        if (s->will) {
-                mqtt_will_uncount(server, s->will);
-                mqtt_journal_remove_will(server, s->will->id);
-        }
+        forget_will(s);
         if (s->kept)
                 forget_kept(s);
         mqtt_session_free(s);
@@ -127,11 +133,7 @@ void mqtt_session_connect(MqttSession *s, MqttConnection *c)
 
 void mqtt_session_set_will(MqttSession *s, MqttWill *will)
 {
-        if (s->will) {
-                mqtt_will_uncount(s->server, s->will);
-                mqtt_journal_remove_will(s->server, s->will->id);
-        }
-        mqtt_will_free(s->will);
+        forget_will(s);
         s->will = will;
         if (will) {
                 mqtt_will_count(s->server, will);

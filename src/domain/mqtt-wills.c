@@ -47,9 +47,10 @@ static MqttWill *of_device(List *node)
         return LIST_ENTRY(node, MqttWill, node);
 }
 
-bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m)
+bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m, const MqttWill *replaced)
 {
-        return s->will_bytes + mqtt_journal_message_cost(m) <= s->config.will_bytes;
+        uint64_t used = s->will_bytes - (replaced ? replaced->counted : 0);
+        return used + mqtt_journal_message_cost(m) <= s->config.will_bytes;
 }
 
 void mqtt_will_count(MqttServer *s, MqttWill *w)

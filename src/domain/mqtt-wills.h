@@ -35,8 +35,8 @@ int mqtt_will_new(MqttMessage *m, uint32_t delay, usec_t due, uint64_t id, MqttW
 MqttWill *mqtt_will_free(MqttWill *w);
 DEFINE_CLEANUP(MqttWill, mqtt_will_free)
 
-/* Whether there is room on disk for one more. */
-bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m);
+/* Whether there is room on disk for one more, in place of `replaced` (may be NULL). */
+bool mqtt_wills_have_room(const MqttServer *s, const MqttMessage *m, const MqttWill *replaced);
 /* It is on disk, or is not any more. */
 void mqtt_will_count(MqttServer *s, MqttWill *w);
 void mqtt_will_uncount(MqttServer *s, MqttWill *w);

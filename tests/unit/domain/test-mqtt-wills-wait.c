@@ -17,6 +17,19 @@
         "10 22 0004'MQTT'05 04 003c 05 11 00000064 0004'dev1' 05 18 00000000 0001'w'0001'q' "
 #define WILL5_30_S "10 1d 0004'MQTT'05 06 003c 00 0004'dev1' 05 02 0000001e 0001'w'0001'p' "
 
+static void come_and_go(const char *connect)
+{
+        Client c;
+        client_connect(&c, connect, CONNACK5);
+        client_close(&c);
+}
+
+static void pass_and_settle(unsigned seconds)
+{
+        mqtt_world_pass(&world, seconds);
+        settle();
+}
+
 #define LISTENER "10 13 0004'MQTT'05 02 003c 00 0006'dev1/x' "
 
 static void listen_to_wills(Client *listener)
@@ -33,18 +46,15 @@ static void no_room(void **state)
                 client_connect(&c, WILL5, CONNACK5);
                 world.refuse = MQTT_QUOTA_EXCEEDED;
                 client_close(&c);
-                mqtt_world_pass(&world, 60);
-                settle();
+                pass_and_settle(60);
                 assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 1);
                 if (restart)
                         crash();
                 listen_to_wills(&listener);
-                mqtt_world_pass(&world, 1);
-                settle();
+                pass_and_settle(1);
                 assert_out(&listener, "");
                 world.refuse = MQTT_SUCCESS;
-                mqtt_world_pass(&world, 1);
-                settle();
+                pass_and_settle(1);
                 assert_out(&listener, "30 05 0001'w' 00 'p'");
                 assert_records(restart ? "dev1:w=p,dev1:w=p" : "dev1:w=p");
                 client_close(&listener);
@@ -77,8 +87,7 @@ static void failed(void **state)
 static void with_another_behind(void **state)
 {
         Client c;
-        client_connect(&c, AT_ONCE, CONNACK5);
-        client_close(&c);
+        come_and_go(AT_ONCE);
         client_open(&c);
         feed(&c, AT_ONCE);
         settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
@@ -89,10 +98,8 @@ static void with_another_behind(void **state)
         crash();
         mqtt_world_pass(&world, 1);
         world.refuse = MQTT_SUCCESS;
-        mqtt_world_pass(&world, 60);
-        settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(60);
+        pass_and_settle(60);
         assert_records("dev1:w=p,dev1:w=p");
         mqtt_world_pass(&world, 100);
         assert_nothing_kept();
@@ -116,12 +123,9 @@ static void before_what_follows(void **state)
 /* Of a device that comes and goes meanwhile there are no more than it may have sessions. */
 static void bounded(void **state)
 {
-        Client c;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        for (unsigned i = 0; i < 20; i++) {
-                client_connect(&c, WILL5, CONNACK5);
-                client_close(&c);
-        }
+        for (unsigned i = 0; i < 20; i++)
+                come_and_go(WILL5);
         settle();
         assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), world.limits.sessions);
         assert_int_equal(world.n_wills_lost, 20 - world.limits.sessions);
@@ -157,8 +161,7 @@ static void not_to_itself(void **state)
         client_connect(&c, BEGIN5, CONNACK5);
         exchange(&c, "82 07 0001 00 0001'w' 05", "90 04 0001 00 01");
         world.refuse = MQTT_SUCCESS;
-        mqtt_world_pass(&world, 1);
-        settle();
+        pass_and_settle(1);
         assert_records("dev1:w=p");
         assert_out(&c, "");
         client_leave_for_good(&c);
@@ -168,17 +171,14 @@ static void not_to_itself(void **state)
 static void killed_in_between(void **state)
 {
         Client c;
-        client_connect(&c, AT_ONCE, CONNACK5);
-        client_close(&c);
+        come_and_go(AT_ONCE);
         client_open(&c);
         feed(&c, AT_ONCE_Q);
         settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
         mqtt_disk_settle(&world.disk);
         crash();
-        mqtt_world_pass(&world, 1);
-        settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(1);
+        pass_and_settle(60);
         assert_records("dev1:w=p,dev1:w=q");
 }
 
@@ -188,8 +188,7 @@ static void gone_whatever_fails(void **state)
 {
         Client c;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        client_connect(&c, WILL5, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5);
         client_connect_as(&c, "dev2",
                           "10 1d 0004'MQTT'05 06 003c 00 0004'dev2' 05 02 0000001e 0001'w'0001'x' ",
                           CONNACK5);
@@ -201,8 +200,7 @@ static void gone_whatever_fails(void **state)
         settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
         settle();
         assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 1);
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(60);
         assert_records("dev1:w=p");
 }
 
@@ -210,27 +208,21 @@ static void in_their_order(void **state)
 {
         Client c;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        client_connect(&c, WILL5, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5);
         client_connect(&c, WILL5_Q, CONNACK5);
         world.refuse = MQTT_SUCCESS;
         client_close(&c);
         settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(60);
         assert_records("dev1:w=p,dev1:w=q");
         /* Behind one that fails nothing else goes. */
-        client_connect(&c, WILL5, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5);
         settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
-        client_connect(&c, WILL5_Q, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5_Q);
         settle_failed(MQTT_QUOTA_EXCEEDED, NULL);
         settle();
-        mqtt_world_pass(&world, 60);
-        settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(60);
+        pass_and_settle(60);
         assert_records("dev1:w=p,dev1:w=q,dev1:w=p,dev1:w=q");
         assert_nothing_kept();
 }
@@ -241,8 +233,7 @@ static void within_what_is_retained(void **state)
         Client c;
         world.limits.retained_bytes = 450;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        client_connect(&c, "10 18 0004'MQTT'05 26 003c 00 0004'dev1' 00 0001'w'0001'p' ", CONNACK5);
-        client_close(&c);
+        come_and_go("10 18 0004'MQTT'05 26 003c 00 0004'dev1' 00 0001'w'0001'p' ");
         client_connect(&c, CONNECT5, CONNACK5);
         world.refuse = MQTT_SUCCESS;
         exchange(&c, "33 07 0001'v' 0001 00'b'", NULL);
@@ -268,8 +259,7 @@ static void bounded_however(void **state)
         for (unsigned i = 0; i < 5; i++) {
                 client_connect(&c, WILL5, CONNACK5);
                 crash();
-                mqtt_world_pass(&world, 1);
-                settle();
+                pass_and_settle(1);
         }
         assert_int_equal(mqtt_disk_n_values(&world.disk, MQTT_KIND_WILL), 1);
 }
@@ -278,13 +268,10 @@ static void bounded_however(void **state)
 static void many_after_a_restart(void **state)
 {
         enum { N = 1000 };
-        Client c;
         world.limits.sessions = N;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        for (unsigned i = 0; i < N; i++) {
-                client_connect(&c, WILL5, CONNACK5);
-                client_close(&c);
-        }
+        for (unsigned i = 0; i < N; i++)
+                come_and_go(WILL5);
         settle();
         crash();
         world.refuse = MQTT_SUCCESS;
@@ -316,12 +303,10 @@ static void whatever_the_posture_is_now(void **state)
                 crash();
                 world.refuse = MQTT_SUCCESS;
                 size_t before = mqtt_disk_n_records(&world.disk);
-                mqtt_world_pass(&world, 1);
-                settle();
+                pass_and_settle(1);
                 assert_int_equal(mqtt_disk_n_records(&world.disk), before + judged);
                 world.mute = NULL;
-                mqtt_world_pass(&world, 60);
-                settle();
+                pass_and_settle(60);
                 assert_int_equal(mqtt_disk_n_records(&world.disk), before + 1);
                 mqtt_world_pass(&world, 100);
                 assert_nothing_kept();
@@ -346,14 +331,11 @@ static void past_one_that_is_closed(void **state)
         world.mute = "dev1";
         crash();
         world.refuse = MQTT_SUCCESS;
-        mqtt_world_pass(&world, 1);
-        settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(1);
+        pass_and_settle(60);
         assert_records("dev1:w=c,dev1:w=b");
         world.mute = NULL;
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(60);
         assert_records("dev1:w=c,dev1:w=b,dev1:w=a");
         assert_nothing_kept();
 }
@@ -361,15 +343,12 @@ static void past_one_that_is_closed(void **state)
 /* It is killed before it heard that the disk had refused. */
 static void judged_and_killed(void **state)
 {
-        Client c;
-        client_connect(&c, WILL5, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5);
         assert_true(mqtt_disk_write(&world.disk)); /* that it waits */
         settle_failed(MQTT_UNSPECIFIED_ERROR, NULL);
         world.mute = "dev1";
         crash();
-        mqtt_world_pass(&world, 1);
-        settle();
+        pass_and_settle(1);
         assert_records("dev1:w=p");
         assert_nothing_kept();
 }
@@ -379,8 +358,7 @@ static void noted_whatever_fails(void **state)
 {
         Client c;
         world.refuse = MQTT_QUOTA_EXCEEDED;
-        client_connect(&c, WILL5, CONNACK5);
-        client_close(&c);
+        come_and_go(WILL5);
         client_connect(&c, WILL5_Q, CONNACK5);
         world.refuse = MQTT_SUCCESS;
         client_close(&c);
@@ -388,10 +366,8 @@ static void noted_whatever_fails(void **state)
         settle();
         world.mute = "dev1";
         crash();
-        mqtt_world_pass(&world, 1);
-        settle();
-        mqtt_world_pass(&world, 60);
-        settle();
+        pass_and_settle(1);
+        pass_and_settle(60);
         assert_records("dev1:w=p,dev1:w=q");
         assert_nothing_kept();
 }
@@ -428,8 +404,7 @@ static void after_what_is_retained(void **state)
                         crash();
                 else
                         client_close(&c);
-                mqtt_world_pass(&world, 10);
-                settle();
+                pass_and_settle(10);
                 assert_int_equal(mqtt_disk_n_records(&world.disk), before + 1);
                 client_connect(&z, LISTENER, CONNACK5);
                 snprintf(expected, sizeof(expected), "90 04 0001 00 00 %s", t[i / 2].brings);
@@ -438,19 +413,24 @@ static void after_what_is_retained(void **state)
         }
 }
 
-/* Wills have room of their own, and there is an end to it. */
+#define DELAYED                                                                                    \
+        "10 22 0004'MQTT'05 04 003c 05 11 00000064 0004'dev1' 05 18 0000000a 0001'w'0001'p' "
+
+/* Wills have room of their own, and there is an end to it; what the client's own one has is free
+ * for the next when that takes its place. */
 static void room_for_wills(void **state)
 {
         Client a, b;
         world.server->config.kept_bytes = 0;
-        world.server->config.will_bytes = 1000;
-        client_connect(&a, WILL5, CONNACK5);
-        client_open(&b);
+        client_connect(&a, DELAYED, CONNACK5);
         world.server->config.will_bytes = world.server->will_bytes;
+        client_open(&b);
         exchange(&b, "10 1a 0004'MQTT'05 06 003c 00 0006'dev1/b' 00 0001'w'0001'b' ", NULL);
         assert_ended(&b, MQTT_QUOTA_EXCEEDED);
         client_close(&b);
-        client_leave(&a);
+        client_close(&a);
+        client_connect(&a, DELAYED, PRESENT5);
+        client_leave_for_good(&a);
         client_connect(&b, WILL5, CONNACK5);
         client_leave(&b);
         assert_nothing_kept();
@@ -464,15 +444,13 @@ static void expires_over_a_restart(void **state)
                 client_connect(&c, WILL5_30_S, CONNACK5);
                 world.refuse = MQTT_QUOTA_EXCEEDED;
                 client_close(&c);
-                mqtt_world_pass(&world, 29);
-                settle();
+                pass_and_settle(29);
                 if (another_boot)
                         reboot(3600);
                 else
                         crash();
                 world.refuse = MQTT_SUCCESS;
-                mqtt_world_pass(&world, 1);
-                settle();
+                pass_and_settle(1);
                 assert_records("");
                 assert_int_equal(world.n_wills_lost, 1 + another_boot);
                 assert_nothing_kept();
